@@ -1,0 +1,95 @@
+//! Names of things that outlive a process: 128-bit ids, and the small numbers of nodes and tenants.
+//!
+//! An id is drawn from [`Chance`], so two nodes never agree by accident and nobody outside guesses
+//! the next one. Printed as 32 hex digits; people may type a prefix.
+
+use std::fmt;
+use std::str::FromStr;
+
+use pure::Chance;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub u128);
+
+        impl $name {
+            pub fn draw(chance: &mut Chance) -> Self {
+                Self(chance.u128())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:032x}", self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({:032x})"), self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NotAnId;
+
+            fn from_str(text: &str) -> Result<Self, NotAnId> {
+                let hex = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+                let value = hex.then(|| u128::from_str_radix(text, 16).ok()).flatten();
+                value.map(Self).ok_or(NotAnId)
+            }
+        }
+    };
+}
+
+id!(
+    /// One call: everything between the first INVITE and the last BYE, all legs included.
+    CallId
+);
+id!(
+    /// One leg of a call, and the media endpoint that belongs to it.
+    LegId
+);
+id!(
+    /// A subscriber's number inside a tenant; survives renumbering.
+    ExtensionId
+);
+id!(
+    /// A phone. An extension has devices.
+    DeviceId
+);
+
+/// A node of the cluster. It is part of every token and flow, so a survivor knows whose they were.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct NodeId(pub u16);
+
+/// A customer of the operator. Extension 101 exists once in each tenant.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TenantId(pub u32);
+
+impl TenantId {
+    /// The one that exists from the first start: a business that runs its own phones.
+    pub const HOUSE: Self = Self(1);
+}
+
+/// A carrier's line, owned by the operator or by a tenant.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TrunkId(pub u32);
+
+/// Where we face: an interface with its own addresses, media pool, transports and policy.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct RealmId(pub u16);
+
+/// The text isn't 32 hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NotAnId;
+
+impl fmt::Display for NotAnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not an id: 32 hex digits are expected")
+    }
+}
+
+impl std::error::Error for NotAnId {}
