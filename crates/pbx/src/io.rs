@@ -1,0 +1,138 @@
+//! What goes into the exchange and what comes out: the whole contract between the pure core and
+//! whatever drives it (the binary's threads, or a simulated world).
+//!
+//! Drive it so: `handle` one input, then `poll_output` until `None`, then sleep until `poll_timeout`
+//! at the latest and call `handle(now, Input::Wake)`. Outputs must be carried out in order. A ticket
+//! comes back exactly once; the exchange gives up on it at a deadline of its own.
+
+use bytes::Bytes;
+use guard::fact::Fact;
+use guard::id::{CallId, LegId};
+use rtp::relay;
+
+use crate::command::{Command, Reply};
+use crate::flow::{FlowId, FlowOpened, Path};
+use crate::record::Row;
+
+/// What happened outside.
+#[derive(Debug)]
+pub enum Input {
+    /// One datagram, or one whole frame of a connection. Never longer than `sip`'s limit.
+    Received {
+        path: Path,
+        bytes: Bytes,
+    },
+    FlowOpened(FlowOpened),
+    FlowClosed {
+        flow: FlowId,
+    },
+    /// A message could not be handed to the network. The flow may live on (UDP).
+    TransmitFailed {
+        path: Path,
+    },
+    Persisted {
+        ticket: Ticket,
+        result: Result<(), PersistError>,
+    },
+    LookedUp {
+        ticket: Ticket,
+        answer: Answer,
+    },
+    Media(relay::Event),
+    /// An administrator, or the console, wants something.
+    Command {
+        ticket: Ticket,
+        command: Command,
+    },
+    /// A deadline of `poll_timeout` has come.
+    Wake,
+}
+
+/// What the driver must do.
+#[derive(Debug)]
+pub enum Output {
+    Transmit {
+        path: Path,
+        bytes: Bytes,
+    },
+    /// Close a connection: its peer broke the framing, or was replaced.
+    CloseFlow {
+        flow: FlowId,
+    },
+    Media(relay::Command),
+    Lookup {
+        ticket: Ticket,
+        query: Query,
+    },
+    /// Write these rows in one transaction. `ticket` where somebody waits for `Persisted`; facts and
+    /// rows keep their order among each other.
+    Persist {
+        ticket: Option<Ticket>,
+        rows: Vec<Row>,
+    },
+    /// For the journal, the log, metrics and alerts.
+    Fact(Fact),
+    /// A message of a leg, for the call's ladder. Secrets and digits are already out of it.
+    Trace(Trace),
+    Reply {
+        ticket: Ticket,
+        reply: Reply,
+    },
+    /// Nothing is up any more after [`Command::Drain`]: the process may end.
+    Drained,
+}
+
+/// Pairs a question with its answer. Drawn by whoever asks; the two directions never mix.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Ticket(pub u64);
+
+/// The store could not write. Money and policy are refused then, emergency goes through.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PersistError {
+    Full,
+    Unavailable,
+}
+
+/// What takes the world to answer: public keys, DNS, signatures.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Query {
+    /// STIR/SHAKEN on the way in: is this Identity header genuine (RFC 8224)?
+    VerifyIdentity { identity: Vec<String>, from: String, to: String },
+    /// STIR/SHAKEN on the way out: sign for this caller.
+    SignIdentity { from: String, to: String, attestation: Attestation },
+    /// Where is this trunk (RFC 3263)?
+    Resolve { name: String },
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answer {
+    Identity(Attestation),
+    Signature(String),
+    Resolved(Vec<std::net::SocketAddr>),
+    Failed,
+}
+
+/// How far somebody vouches for a caller's number (ATIS-1000074). It crosses from leg to leg with
+/// the caller's identity.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Attestation {
+    /// The number is the caller's own.
+    Full,
+    /// The customer is known, the number isn't proved.
+    Partial,
+    /// Only the gateway of entry is known.
+    Gateway,
+    #[default]
+    None,
+}
+
+/// One message as the ladder shows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Trace {
+    pub call: CallId,
+    pub leg: LegId,
+    pub utc: pure::Utc,
+    pub sent: bool,
+    /// The message with credentials, keys and digits struck out.
+    pub text: String,
+}
