@@ -14,7 +14,9 @@ pub mod message;
 pub mod method;
 mod name;
 mod reject;
+pub mod sdp;
 pub mod status;
+pub mod stream;
 pub mod uri;
 pub mod violation;
 
