@@ -7,9 +7,11 @@
 
 mod buf;
 pub mod dtmf;
+pub mod packet;
 pub mod quality;
 pub mod relay;
 pub mod sdes;
 pub mod srtp;
+mod window;
 
 pub use buf::PacketBuf;
