@@ -10,6 +10,7 @@ pub mod dtmf;
 pub mod packet;
 pub mod quality;
 pub mod relay;
+pub mod rtcp;
 pub mod sdes;
 pub mod srtp;
 mod window;

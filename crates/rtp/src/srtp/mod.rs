@@ -170,6 +170,11 @@ impl Receiver {
         })
     }
 
+    /// The newest index of a source.
+    pub(crate) fn newest(&self, ssrc: u32) -> Option<u64> {
+        self.streams.known[self.streams.find(ssrc)?].rtp.highest()
+    }
+
     /// Authenticates and decrypts an RTP packet in place, and returns its 48-bit index. After an
     /// error the packet is spent.
     pub fn unprotect(&mut self, packet: &mut PacketBuf) -> Result<u64, Error> {
