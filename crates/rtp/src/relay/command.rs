@@ -56,7 +56,8 @@ pub struct EndpointConfig {
     pub payloads: Vec<Payload>,
     pub latch: Latch,
     /// Whose packets this leg hears, and who hears it. A bridge stands once both sides name each
-    /// other: a stale configuration can't listen in on a leg that moved on.
+    /// other: a stale configuration can't listen in on a leg that moved on. Both legs must be in the
+    /// same relay.
     pub peer: Option<EndpointId>,
     /// After this long without an authenticated packet [`Event::Silence`] is raised. `None` while
     /// on hold.

@@ -188,8 +188,8 @@ impl Leg {
         self.config = config;
     }
 
-    /// Judges a datagram that came to the RTP port. Whatever the verdict, nothing of the leg's state
-    /// has moved unless the packet was authentic (or, in plain RTP, from where it should be).
+    /// Judges a datagram that came to the RTP port. Nothing of the leg's state has moved unless
+    /// the packet was authentic (in plain RTP: from where it should be, or one more on probation).
     pub(super) fn hear(
         &mut self,
         now: Now,
@@ -319,7 +319,7 @@ impl Leg {
         Ok(u64::from(header.sequence))
     }
 
-    /// Judges a datagram with RTCP. True: it was authentic.
+    /// Judges a datagram with RTCP, and remembers what it reports.
     pub(super) fn hear_report(
         &mut self,
         now: Now,
