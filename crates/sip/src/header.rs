@@ -312,10 +312,11 @@ impl ViaParts {
             return Err(Violation::MessageTooLong);
         }
         let mut at = Cursor { bytes, at: 0 };
-        // sent-protocol: "SIP" SLASH "2.0" SLASH transport, with space around each slash.
+        // sent-protocol: "SIP" SLASH version SLASH transport, with space around each slash. Which
+        // version is said by the start line; a Via may tell of another hop's.
         if !at.token().eq_ignore_ascii_case(b"SIP")
             || !at.slash()
-            || at.token() != b"2.0"
+            || at.token().is_empty()
             || !at.slash()
         {
             return Err(Violation::Via);
