@@ -809,6 +809,19 @@ mod tests {
     }
 
     #[test]
+    fn keys_in_memory_are_bounded() {
+        let mut journal = journal(13);
+        for n in 0..=KEYS_MAX as u128 {
+            let caller = Some(ExtensionId(n));
+            let (call, from) = (crate::id::CallId(n), "101".into());
+            let fact = Fact::CallStarted { call, caller, callee: caller, from, to: "102".into() };
+            let appended = journal.append(now(0), None, &fact).expect("journalled");
+            assert_eq!(appended.new_keys.len(), 1);
+        }
+        assert_eq!(journal.keys.len(), KEYS_MAX);
+    }
+
+    #[test]
     fn a_restart_goes_on_with_the_chain() {
         let (mut entries, keys, head) = chain(5);
         let mut journal = Journal::new(NODE, head, Chance::from_number(99), keys);

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::pii;
 
 /// A country as ISO 3166-1 alpha-2, such as `US`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Country([u8; 2]);
 
 /// A call for help, recognised by [`Country::emergency`] alone.
@@ -231,6 +232,20 @@ impl std::str::FromStr for Country {
     }
 }
 
+impl TryFrom<String> for Country {
+    type Error = NotACountry;
+
+    fn try_from(text: String) -> Result<Self, NotACountry> {
+        text.parse()
+    }
+}
+
+impl From<Country> for String {
+    fn from(country: Country) -> Self {
+        country.code().to_owned()
+    }
+}
+
 impl fmt::Display for Country {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.code())
@@ -384,34 +399,46 @@ const UNLISTED: &[(&str, EmergencyKind)] = &[
     ("119", Fire),
 ];
 
-/// Numbers by country, from the national numbering plans as notified under ITU-T E.129, and for the
-/// European Union Directive (EU) 2018/1972 article 109 (112 everywhere, national ones beside it).
+/// Numbers by country: national numbering plans as notified under ITU-T E.129, compared with the
+/// emergency patterns in libphonenumber's short-number metadata (October 2024). Numbers that were
+/// retired but may still be answered are kept: too many cost an extension, too few a life.
 const PLANS: &[Plan] = &[
-    // 47 CFR §9 (911); 933 reads back the registered address at most carriers.
+    // 47 CFR part 9; 933 reads back the registered address at most carriers.
     Plan {
         countries: &["US", "CA", "PR", "GU", "VI", "AS", "MP"],
         numbers: &[("911", General), ("933", Test)],
     },
     Plan { countries: &["MX"], numbers: &[("911", General)] },
     Plan {
+        countries: &["AR"],
+        numbers: &[("911", General), ("101", Police), ("100", Fire), ("107", Ambulance)],
+    },
+    Plan { countries: &["BR"], numbers: &[("190", Police), ("193", Fire), ("192", Ambulance)] },
+    Plan { countries: &["CL"], numbers: &[("133", Police), ("132", Fire), ("131", Ambulance)] },
+    Plan { countries: &["CO"], numbers: &[("123", General)] },
+    // Directive (EU) 2018/1972 article 109: 112 throughout the Union, national numbers beside it.
+    Plan {
+        countries: &["NL", "DK", "FI", "PT", "RO", "EE", "IS", "MT"],
+        numbers: &[("112", General)],
+    },
+    Plan {
         countries: &["GB", "IE", "GG", "JE", "IM"],
         numbers: &[("112", General), ("999", General)],
     },
-    // 112 alone, or what stood beside it before.
-    Plan {
-        countries: &["NL", "DK", "SE", "FI", "PT", "RO", "BG", "EE", "LT", "IS"],
-        numbers: &[("112", General)],
-    },
-    Plan { countries: &["DE"], numbers: &[("112", General), ("110", Police)] },
     Plan {
         countries: &["AT"],
         numbers: &[
             ("112", General),
-            ("122", Fire),
             ("133", Police),
+            ("122", Fire),
             ("144", Ambulance),
             ("140", Rescue),
         ],
+    },
+    Plan { countries: &["BE"], numbers: &[("112", General), ("101", Police), ("100", Ambulance)] },
+    Plan {
+        countries: &["BG"],
+        numbers: &[("112", General), ("166", Police), ("160", Fire), ("150", Ambulance)],
     },
     Plan {
         countries: &["CH", "LI"],
@@ -423,46 +450,90 @@ const PLANS: &[Plan] = &[
             ("1414", Rescue),
         ],
     },
+    Plan { countries: &["CY"], numbers: &[("112", General), ("199", General)] },
+    Plan {
+        countries: &["CZ", "SK"],
+        numbers: &[("112", General), ("158", Police), ("150", Fire), ("155", Ambulance)],
+    },
+    Plan { countries: &["DE"], numbers: &[("112", General), ("110", Police)] },
+    Plan {
+        countries: &["ES"],
+        numbers: &[("112", General), ("091", Police), ("080", Fire), ("061", Ambulance)],
+    },
+    // 114 is the text and relay service for the deaf, 196 rescue at sea.
     Plan {
         countries: &["FR"],
         numbers: &[
             ("112", General),
             ("114", General),
-            ("15", Ambulance),
             ("17", Police),
             ("18", Fire),
+            ("15", Ambulance),
             ("196", Rescue),
         ],
+    },
+    Plan {
+        countries: &["GR"],
+        numbers: &[("112", General), ("100", Police), ("199", Fire), ("166", Ambulance)],
+    },
+    Plan {
+        countries: &["HR"],
+        numbers: &[("112", General), ("192", Police), ("193", Fire), ("194", Ambulance)],
+    },
+    Plan {
+        countries: &["HU"],
+        numbers: &[("112", General), ("107", Police), ("105", Fire), ("104", Ambulance)],
     },
     Plan {
         countries: &["IT"],
         numbers: &[("112", General), ("113", Police), ("115", Fire), ("118", Ambulance)],
     },
     Plan {
-        countries: &["ES"],
-        numbers: &[("112", General), ("091", Police), ("080", Fire), ("061", Ambulance)],
+        countries: &["LT"],
+        numbers: &[("112", General), ("102", Police), ("101", Fire), ("103", Ambulance)],
     },
-    Plan { countries: &["BE"], numbers: &[("112", General), ("101", Police), ("100", Ambulance)] },
+    Plan { countries: &["LU", "SI"], numbers: &[("112", General), ("113", Police)] },
+    Plan { countries: &["LV"], numbers: &[("112", General), ("110", Police), ("113", Ambulance)] },
+    Plan { countries: &["NO"], numbers: &[("112", Police), ("110", Fire), ("113", Ambulance)] },
     Plan {
         countries: &["PL"],
         numbers: &[("112", General), ("997", Police), ("998", Fire), ("999", Ambulance)],
     },
+    // 90000 is the number before 112, still answered.
+    Plan { countries: &["SE"], numbers: &[("112", General), ("90000", General)] },
+    Plan { countries: &["TR"], numbers: &[("112", General), ("155", Police), ("110", Fire)] },
     Plan {
-        countries: &["CZ", "SK"],
-        numbers: &[("112", General), ("158", Police), ("150", Fire), ("155", Ambulance)],
+        countries: &["UA"],
+        numbers: &[("112", General), ("102", Police), ("101", Fire), ("103", Ambulance)],
     },
-    Plan { countries: &["NO"], numbers: &[("112", Police), ("110", Fire), ("113", Ambulance)] },
-    // Telecommunications (Emergency Call Service) Determination: 000, and 112 from mobiles.
+    Plan { countries: &["IL"], numbers: &[("100", Police), ("102", Fire), ("101", Ambulance)] },
+    Plan { countries: &["AE"], numbers: &[("999", Police), ("997", Fire), ("998", Ambulance)] },
+    Plan {
+        countries: &["SA"],
+        numbers: &[("911", General), ("999", Police), ("998", Fire), ("997", Ambulance)],
+    },
+    Plan {
+        countries: &["ZA"],
+        numbers: &[("112", General), ("10111", Police), ("10177", Ambulance)],
+    },
+    // Telecommunications (Emergency Call Service) Determination. 106 is for textphones alone.
     Plan { countries: &["AU"], numbers: &[("000", General), ("112", General)] },
     Plan { countries: &["NZ"], numbers: &[("111", General)] },
-    Plan { countries: &["JP"], numbers: &[("110", Police), ("119", Fire), ("118", Rescue)] },
-    Plan { countries: &["KR"], numbers: &[("119", Fire), ("112", Police)] },
     Plan {
         countries: &["CN"],
-        numbers: &[("110", Police), ("119", Fire), ("120", Ambulance), ("122", Police)],
+        numbers: &[("110", Police), ("122", Police), ("119", Fire), ("120", Ambulance)],
     },
     Plan { countries: &["HK", "MO"], numbers: &[("999", General)] },
-    Plan { countries: &["SG"], numbers: &[("999", Police), ("995", Fire)] },
+    Plan {
+        countries: &["ID"],
+        numbers: &[
+            ("112", General),
+            ("110", Police),
+            ("113", Fire),
+            ("118", Ambulance),
+            ("119", Ambulance),
+        ],
+    },
     Plan {
         countries: &["IN"],
         numbers: &[
@@ -473,12 +544,14 @@ const PLANS: &[Plan] = &[
             ("108", Ambulance),
         ],
     },
-    Plan { countries: &["BR"], numbers: &[("190", Police), ("193", Fire), ("192", Ambulance)] },
-    Plan {
-        countries: &["ZA"],
-        numbers: &[("112", General), ("10111", Police), ("10177", Ambulance)],
-    },
-    Plan { countries: &["IL"], numbers: &[("100", Police), ("101", Ambulance), ("102", Fire)] },
+    Plan { countries: &["JP"], numbers: &[("110", Police), ("119", Fire), ("118", Rescue)] },
+    Plan { countries: &["KR"], numbers: &[("112", Police), ("119", Fire)] },
+    Plan { countries: &["MY"], numbers: &[("999", General)] },
+    Plan { countries: &["PH"], numbers: &[("911", General), ("117", Police)] },
+    Plan { countries: &["SG"], numbers: &[("999", Police), ("995", Fire)] },
+    Plan { countries: &["TH"], numbers: &[("191", Police), ("199", Fire), ("1669", Ambulance)] },
+    Plan { countries: &["TW"], numbers: &[("110", Police), ("119", Fire)] },
+    Plan { countries: &["VN"], numbers: &[("113", Police), ("114", Fire), ("115", Ambulance)] },
 ];
 
 #[cfg(test)]
