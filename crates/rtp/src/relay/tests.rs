@@ -446,7 +446,13 @@ fn silence_is_told_once_and_so_is_its_end() {
         call.relay.handle_timeout(at(seconds * 1_000));
     }
     assert_eq!(call.events(), [Event::Silence { endpoint: A, since: at(3_000).instant }]);
-    call.a_says(21_000, 2, b"x").unwrap();
+    // What isn't authentic ends no silence, or a stranger could hold a dead call up.
+    let mut forged = call.a.audio(2, b"x");
+    forged.as_mut_slice()[14] ^= 1;
+    assert_eq!(call.from(20_500, A, call.a.at, &mut forged), None);
+    let violation = Violation::NotAuthentic;
+    assert_eq!(call.events(), [Event::Violated { endpoint: A, violation, count: 1 }]);
+    call.a_says(21_000, 3, b"x").unwrap();
     assert_eq!(call.events(), [Event::Resumed { endpoint: A }]);
     call.relay.handle_timeout(at(26_000));
     assert_eq!(call.events(), [Event::Silence { endpoint: A, since: at(21_000).instant }]);
