@@ -41,7 +41,8 @@ pub struct EndpointConfig {
     /// The signalled address, where the first packets go. With `None` nothing is sent until the
     /// peer's source is known.
     pub remote: Option<SocketAddr>,
-    /// The signalled address of RTCP; ignored with `rtcp_mux`.
+    /// The signalled address of RTCP (RFC 3605; without one, the port above RTP's); ignored with
+    /// `rtcp_mux`. With `None` no report is sent until one of the peer's has come.
     pub remote_rtcp: Option<SocketAddr>,
     /// RFC 5761: RTCP shares the RTP port.
     pub rtcp_mux: bool,

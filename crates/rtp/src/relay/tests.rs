@@ -570,6 +570,38 @@ fn each_leg_gets_our_own_reports() {
 }
 
 #[test]
+fn reports_on_a_port_of_their_own() {
+    let mut call = Call::plain();
+    let mut config = call.a.config(B);
+    config.rtcp_mux = false;
+    call.arm(0, A, 2, config);
+    let mut report = |from: &str| {
+        let mut packet = PacketBuf::new();
+        rtcp::Report { ssrc: 1, sender: None, block: None, cname: 1 }.build(&mut packet);
+        let before = call.violations(A, Violation::Stranger);
+        call.relay.packet(at(5), A, Channel::Rtcp, address(from), &mut packet);
+        call.violations(A, Violation::Stranger) == before
+    };
+    assert!(!report("203.0.113.9:4001"));
+    assert!(report("192.0.2.1:4001"));
+    // With a shared port nobody was told of this one.
+    call.arm(10, A, 3, call.a.config(B));
+    let mut packet = PacketBuf::new();
+    rtcp::Report { ssrc: 1, sender: None, block: None, cname: 1 }.build(&mut packet);
+    call.relay.packet(at(15), A, Channel::Rtcp, call.a.at, &mut packet);
+    assert_eq!(call.violations(A, Violation::Stranger), 2);
+}
+
+#[test]
+fn stun_is_neither_media_nor_wrong() {
+    let mut call = Call::new();
+    let mut packet = PacketBuf::new();
+    assert!(crate::stun::keep_alive(crate::stun::TransactionId([1; 12]), &mut packet));
+    assert_eq!(call.from(0, A, call.a.at, &mut packet), None);
+    assert_eq!(call.events(), []);
+}
+
+#[test]
 fn a_flood_is_no_flood_of_events() {
     let mut call = Call::new();
     for n in 0..1_000 {
