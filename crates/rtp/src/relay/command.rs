@@ -134,7 +134,7 @@ pub enum Event {
         epoch: u32,
     },
     /// Nothing authentic came for the configured time. Raised once; `since` is when the last packet
-    /// came, or when the endpoint was armed.
+    /// came, or when the endpoint was armed, which starts the time anew.
     Silence {
         endpoint: EndpointId,
         since: Instant,

@@ -303,6 +303,22 @@ fn a_re_invite_with_the_same_keys_forgets_nothing() {
 }
 
 #[test]
+fn another_source_of_the_same_phone_goes_on_where_the_first_was() {
+    let mut call = Call::new();
+    let (before, _) = call.a_says(0, 100, b"x").unwrap();
+    let mut late = call.a.audio(101, b"late");
+    call.a.ssrc ^= 1;
+    let (after, _) = call.a_says(20, 7_000, b"y").unwrap();
+    assert_eq!((after.ssrc, after.sequence), (before.ssrc, before.sequence + 1));
+    assert_eq!(after.timestamp.wrapping_sub(before.timestamp), 160);
+    assert_eq!(call.from(25, A, call.a.at, &mut late), None);
+    let (next, _) = call.a_says(40, 7_001, b"z").unwrap();
+    assert_eq!((next.sequence, next.marker), (before.sequence + 2, false));
+    let received = call.relay.stats(A).unwrap().received;
+    assert_eq!((received.packets, received.lost), (3, 0));
+}
+
+#[test]
 fn new_keys_on_one_leg_are_not_noticed_on_the_other() {
     let mut call = Call::new();
     let (before, _) = call.a_says(0, 40_000, b"x").unwrap();
