@@ -6,6 +6,8 @@
 //! further `m=` line is answered with port 0 and keeps its place for good (§8).
 
 pub mod media;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 

@@ -73,7 +73,10 @@ impl World {
                 Output::Response { response, .. } => format!("up {}", response.status()),
                 Output::Stray { response, .. } => format!("stray {}", response.status()),
                 Output::Overloaded { request, .. } => format!("overloaded {}", request.method()),
-                Output::Refused { .. } => "refused".to_owned(),
+                Output::Refused { key } => {
+                    self.begun.remove(&key);
+                    "refused".to_owned()
+                }
                 Output::Timeout { timer, .. } => format!("timeout {timer:?}"),
                 Output::TransportFailed { .. } => "failed".to_owned(),
                 Output::Terminated { key } => {
@@ -300,12 +303,12 @@ fn an_invite_that_rings_for_too_long() {
          1000ms in 180
          1000ms up 180
        186000ms timeout C
-       186000ms core cancels
-       186000ms out CANCEL
+       186001ms core cancels
+       186001ms out CANCEL
        218000ms timeout Cancelled
        218000ms end
-       218000ms timeout F
-       218000ms end",
+       218001ms timeout F
+       218001ms end",
     );
 }
 
@@ -527,5 +530,6 @@ proptest! {
         }
         world.wait(Instant(u64::MAX));
         prop_assert!(world.is_empty(), "{:?}", world.engine);
+        prop_assert!(world.begun.is_subset(&world.ended));
     }
 }
