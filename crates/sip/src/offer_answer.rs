@@ -210,6 +210,17 @@ impl OfferAnswer {
         Self { state: State::Fresh, session_id, version: 1, local: None, agreed: None }
     }
 
+    /// After a restart or a takeover, from our last agreed description.
+    pub fn restore(local: Session) -> Self {
+        Self {
+            state: State::Stable,
+            session_id: local.origin.session_id,
+            version: local.origin.version.saturating_add(1),
+            local: Some(local.clone()),
+            agreed: Some(local),
+        }
+    }
+
     pub fn state(&self) -> State {
         self.state
     }

@@ -126,7 +126,12 @@ fn a_version_counts_changes_only() {
     let same = ours.make_offer(&plain, &codecs(), None, &mut chance);
     assert_eq!(first, same);
     let held = Local { direction: Direction::SendOnly, ..plain };
-    assert_eq!(ours.make_offer(&held, &codecs(), None, &mut chance).origin.version, 2);
+    let held = ours.make_offer(&held, &codecs(), None, &mut chance);
+    assert_eq!(held.origin.version, 2);
+    let mut survivor = OfferAnswer::restore(held);
+    let open = local(Protection::DangerousPlain);
+    let origin = survivor.make_offer(&open, &codecs(), None, &mut chance).origin;
+    assert_eq!((origin.session_id, origin.version), (1, 3));
 }
 
 #[test]

@@ -471,6 +471,23 @@ fn a_broken_path_ends_what_is_on_it() {
 }
 
 #[test]
+fn an_ack_may_come_another_way_than_the_broken_one() {
+    ladder(
+        true,
+        "   0ms in INVITE
+            0ms out 100
+            0ms up INVITE
+          100ms core 200
+          100ms out 200
+          200ms in breaks
+          200ms failed
+          300ms in ACK2 elsewhere
+          300ms up ACK of ours
+        32100ms end",
+    );
+}
+
+#[test]
 fn at_the_bound_work_in_progress_goes_on() {
     let config = Config { live_max: 1, reserve: 1, ..Config::default() };
     ladder_with(
