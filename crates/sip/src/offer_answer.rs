@@ -453,7 +453,7 @@ impl OfferAnswer {
         }
         let described = MediaDescription::read(offer)?;
         let mut remote = MediaDescription::read_line(answer, place)?;
-        // A payload type that we didn't offer, or offered as another codec, was not agreed.
+        // A codec that we didn't offer was not agreed. Its payload type may be another (RFC 3264 §6.1).
         remote.codecs.retain(|codec| described.codecs.iter().any(|one| one.coding == codec.coding));
         if remote.codecs.is_empty() {
             return Err(Refusal::NoCommonCodec);
