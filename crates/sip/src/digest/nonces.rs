@@ -306,13 +306,18 @@ mod tests {
     struct World {
         nonces: Nonces,
         now: Now,
+        target: &'static str,
     }
 
     impl World {
         fn new(served_max: usize) -> Self {
             let config = NoncesConfig { served_max, ..NoncesConfig::default() };
             let now = Now { instant: Instant(1_000_000_000), ..Now::default() };
-            Self { nonces: Nonces::new(config, 7, Chance::from_number(1), now), now }
+            Self {
+                nonces: Nonces::new(config, 7, Chance::from_number(1), now),
+                now,
+                target: "SIP:102@PBX;transport=tls",
+            }
         }
 
         fn issue(&mut self) -> String {
@@ -345,7 +350,7 @@ mod tests {
             let attempt = Attempt {
                 credentials: &credentials,
                 method: "INVITE",
-                request_uri: "SIP:102@PBX;transport=tls",
+                request_uri: self.target,
                 realm: "pbx",
                 binding,
             };
@@ -417,6 +422,11 @@ mod tests {
 
     #[test]
     fn the_target_is_bound() {
+        let mut world = World::new(10);
+        let nonce = world.issue();
+        world.target = "sip:900@pbx";
+        let verdict = world.attempt(&nonce, 1, "secret", HOME);
+        assert_eq!(verdict, Verdict::Malformed(Fault::OtherTarget));
         assert!(same_target("sip:pbx", "sip:pbx;transport=tcp"));
         assert!(same_target("sip:102@[2001:db8::1]:5061", "sip:102@[2001:db8::1]"));
         assert!(!same_target("sip:102@[2001:db8::1]", "sip:102@[2001:db8::2]"));
