@@ -1,0 +1,56 @@
+"""pjsua2 (PyPI wheel), in a process of its own: commands as JSON lines in, events as JSON lines out."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import home
+
+from .base import Phone
+
+
+class Pjsua(Phone):
+    kind = "pjsua2"
+
+    def start(self):
+        c = self.config
+        settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(c).items()}
+        settings["recording"] = str(self.recording)
+        settings["trace"] = str(self.folder / "sip.log")
+        self._spawn([sys.executable, home.INTEROP / "phones/pjsua_child.py", json.dumps(settings)])
+        self.wait("started", 10)
+
+    def _line(self, line):
+        if line.startswith("{"):
+            event = json.loads(line)
+            self._event(event["event"], event.get("detail", ""))
+
+    def _command(self, name, detail=""):
+        self.process.stdin.write((json.dumps([name, detail]) + "\n").encode())
+        self.process.stdin.flush()
+
+    def call(self, number):
+        self._command("call", self.uri(number))
+
+    def answer(self):
+        self._command("answer")
+
+    def hangup(self):
+        self._command("hangup")
+
+    def _leave(self):
+        self._command("quit")
+
+    @property
+    def recording(self):
+        return self.folder / "heard.wav"
+
+    def messages(self):
+        log = self.folder / "sip.log"
+        text = log.read_text(errors="replace").replace("\r\n", "\n") if log.exists() else ""
+        found = []
+        for part in re.split(r"^.*?(?=(?:TX|RX) \d+ bytes )", text, flags=re.M)[1:]:
+            head, _, rest = part.partition("\n")
+            found.append((head.startswith("TX"), rest.partition("\n--end msg--")[0]))
+        return found

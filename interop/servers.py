@@ -1,0 +1,7 @@
+from dataclasses import dataclass
+@dataclass
+class Account:
+    number: str
+    secret: str
+    domain: str
+    port: int
