@@ -19,6 +19,10 @@ from .base import Phone, PhoneError
 class Baresip(Phone):
     kind = "baresip"
 
+    @property
+    def control(self):
+        return self.config.local + 5
+
     def start(self):
         c = self.config
         lib = home.SID / "usr/lib/x86_64-linux-gnu"
@@ -41,7 +45,7 @@ class Baresip(Phone):
             "rtcp_mux": "no",
             "net_interface": "127.0.0.1",
             "dns_server": c.dns,
-            "ctrl_tcp_listen": f"127.0.0.1:{c.local + 5}",
+            "ctrl_tcp_listen": f"127.0.0.1:{self.control}",
             "module_path": home.SID / "usr/lib/baresip/modules",
             "module": ["g711.so", "srtp.so", "aufile.so"],
             "module_app": ["account.so", "menu.so", "ctrl_tcp.so"],
@@ -65,7 +69,7 @@ class Baresip(Phone):
     def _connect(self):
         for _ in range(100):
             try:
-                return socket.create_connection(("127.0.0.1", self.config.local + 5), 1)
+                return socket.create_connection(("127.0.0.1", self.control), 1)
             except OSError:
                 if self.process.poll() is not None:
                     break

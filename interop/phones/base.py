@@ -43,6 +43,7 @@ class Phone:
     """One softphone. States: starting, registered, refused, idle, calling, ringing, up."""
 
     kind = "phone"
+    control = None  # TCP port of the rig's remote control, where there is one
 
     def __init__(self, config):
         self.config = config
@@ -116,6 +117,10 @@ class Phone:
         with self._changed:
             self.events.append((time.monotonic(), name, detail))
             self._changed.notify_all()
+
+    def forget(self):
+        """Removes the recording of an earlier call: linphone would go on writing at its end."""
+        self.recording.unlink(missing_ok=True)
 
     def mark(self):
         """A place in the list of events, for `wait`."""

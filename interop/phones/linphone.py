@@ -143,4 +143,10 @@ class Linphone(Phone):
     def messages(self):
         log = self.folder / "debug.log"
         text = log.read_text(errors="replace").replace("\r\n", "\n") if log.exists() else ""
-        return [(False, part) for part in text.split("\x00") if part]
+        found = []
+        stamp = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d:\d{3} "
+        for part in re.split(stamp, text, flags=re.M):
+            head, _, rest = part.partition("\n")
+            if "belle-sip-message-channel" in head and ("message sent to" in head or "new bytes from" in head) and rest.strip():
+                found.append(("message sent to" in head, rest.strip("\n")))
+        return found

@@ -39,6 +39,10 @@ class Pjsua(Phone):
     def hangup(self):
         self._command("hangup")
 
+    def mute(self):
+        """From the next call on says nothing (the RTP goes on, with silence in it)."""
+        self._command("mute")
+
     def _leave(self):
         self._command("quit")
 

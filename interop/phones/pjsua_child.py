@@ -41,7 +41,8 @@ class Call(pj.Call):
             for index, media in enumerate(info.media):
                 if media.type == pj.PJMEDIA_TYPE_AUDIO and media.status == pj.PJSUA_CALL_MEDIA_ACTIVE:
                     audio = self.getAudioMedia(index)
-                    account.player.startTransmit(audio)
+                    if not account.muted:
+                        account.player.startTransmit(audio)
                     if account.recorder is None:  # a re-INVITE goes on in the same recording
                         account.recorder = pj.AudioMediaRecorder()
                         account.recorder.createRecorder(settings["recording"])
@@ -54,6 +55,7 @@ class Account(pj.Account):
     call = None
     recorder = None
     player = None
+    muted = False
 
     def onRegState(self, prm):
         if prm.code // 100 == 2 and prm.expiration > 0:
@@ -155,6 +157,8 @@ while True:
             answer(account.call, 200)
         elif command == "hangup":
             hangup()
+        elif command == "mute":
+            account.muted = True
         elif command == "quit":
             hangup()
             account.shutdown()
