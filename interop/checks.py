@@ -5,7 +5,7 @@ import itertools
 import shutil
 import subprocess
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import audio
@@ -206,19 +206,23 @@ def wire(lab):
 
 
 def wrong_ca(lab):
-    """A phone that trusts another authority does not register, and says that the certificate is why."""
+    """A phone that trusts another authority, or wanted another host, does not register, and says that the
+    certificate is why. (`other.test` leads to the same server, whose certificate does not carry it.)"""
     other = lab.folder / "other-ca.pem"
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=other"
     subprocess.run(command.split() + ["-keyout", "/dev/null", "-out", str(other)], check=True, capture_output=True)
     results = []
     for kind in KINDS:
-        with started(lab.phone(kind, f"{kind}-wrong-ca", ca=other)) as phone:
-            try:
-                event = phone.wait(("registered", "certificate refused"), 12)
-                ok, why = event[1] == "certificate refused", event[2].strip()[-100:]
-            except PhoneError as error:
-                ok, why = False, str(error)
-        results.append(Result("wrong CA", ok, f"{kind}: {why}"))
+        account = lab.account(f"{kind}-stranger")
+        elsewhere = replace(account, domain="other.test")
+        for check, settings in (("wrong CA", {"account": account, "ca": other}), ("wrong name", {"account": elsewhere})):
+            with started(lab.phone(kind, f"{kind}-{check.replace(' ', '-')}", **settings)) as phone:
+                try:
+                    event = phone.wait(("registered", "certificate refused"), 12)
+                    ok, why = event[1] == "certificate refused", event[2].strip()[-100:]
+                except PhoneError as error:
+                    ok, why = False, str(error)
+            results.append(Result(check, ok, f"{kind}: {why}"))
     return results
 
 

@@ -26,7 +26,7 @@ def enter():
     if not python.exists():
         sys.exit(f"interop: {python} is missing; run interop/setup first")
     hosts = CACHE / "hosts"
-    hosts.write_text("127.0.0.1 localhost pbx.test\n")
+    hosts.write_text("127.0.0.1 localhost pbx.test other.test\n")
     resolver = CACHE / "resolv.conf"  # see names.py
     resolver.write_text("nameserver 127.0.0.1\n")
     # linphone registers only where a default route exists; this one leads nowhere.

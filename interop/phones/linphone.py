@@ -121,6 +121,8 @@ class Linphone(Phone):
                 *lines, rest = (rest + chunk).split("\n")
                 for line in lines:
                     hit = re.search(r"moving from state \S+ to \[?(Linphone\w+)", line)
+                    if "SSL handshake failed" in line and "ertificate" in line:
+                        self._event("certificate refused", line.partition("failed : ")[2])
                     if hit and hit.group(1) in STATES:
                         self._event(STATES[hit.group(1)], line)
 

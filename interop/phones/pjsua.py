@@ -24,6 +24,8 @@ class Pjsua(Phone):
     def _line(self, line):
         if line.startswith("{"):
             event = json.loads(line)
+            if "PJSIP_TLS_ECERTVERIF" in event.get("detail", ""):
+                self._event("certificate refused", event["detail"])
             self._event(event["event"], event.get("detail", ""))
 
     def _command(self, name, detail=""):
