@@ -95,17 +95,19 @@ class Baresip(Phone):
                 data = rest[int(size) + 1 :]
 
     def _line(self, line):
+        line = re.sub(r"\x1b\[[0-9;]*m", "", line)
         # The first registration may be over before the control connection stands.
         if re.search(r" 200 OK \(.*\[\d+ binding", line):
             self._event("registered", line)
         elif "verify_handler: error_string" in line or "hostname mismatch" in line.lower():
             self._event("certificate refused", line.partition("=")[2])
-        elif re.search(r"^\W*(\[;m)?reg: .*Register: ", line) or re.search(r"\(prio \d+\).* [3-6]\d\d ", line):
+        elif re.search(r"^reg: .*Register: ", line) or re.search(r"\(prio \d+\).* [3-6]\d\d ", line):
             self._event("refused", line)
 
     def _told(self, message):
         kind, detail = message.get("type"), str(message.get("param", ""))
         names = {
+            "REGISTER_OK": "registered",
             "REGISTER_FAIL": "refused",
             "CALL_INCOMING": "incoming",
             "CALL_RINGING": "ringing",

@@ -18,7 +18,8 @@ class Pjsua(Phone):
         settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(c).items()}
         settings["recording"] = str(self.recording)
         settings["trace"] = str(self.folder / "sip.log")
-        self._spawn([sys.executable, home.INTEROP / "phones/pjsua_child.py", json.dumps(settings)])
+        self._spawn([sys.executable, home.INTEROP / "phones/pjsua_child.py"])
+        self._send(settings)
         self.wait("started", 10)
 
     def _line(self, line):
@@ -29,7 +30,10 @@ class Pjsua(Phone):
             self._event(event["event"], event.get("detail", ""))
 
     def _command(self, name, detail=""):
-        self.process.stdin.write((json.dumps([name, detail]) + "\n").encode())
+        self._send([name, detail])
+
+    def _send(self, line):
+        self.process.stdin.write((json.dumps(line) + "\n").encode())
         self.process.stdin.flush()
 
     def call(self, number):

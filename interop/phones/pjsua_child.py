@@ -8,7 +8,7 @@ import threading
 
 import pjsua2 as pj
 
-settings = json.loads(sys.argv[1])
+settings = json.loads(sys.stdin.readline())
 commands = queue.Queue()
 
 
