@@ -122,7 +122,7 @@ class Baresip(Phone):
         self._control.sendall(b"%d:%s," % (len(body), body))
 
     def call(self, number):
-        self._command("dial", self.uri(number))
+        self._command("dial", number)
 
     def answer(self):
         self._command("accept")

@@ -79,11 +79,6 @@ class Phone:
 
     # What they share.
 
-    def uri(self, number):
-        if "@" in number:
-            return number
-        return f"sip:{number}@{self.config.domain}:{self.config.port};transport={self.config.transport}"
-
     def _spawn(self, command, **more):
         self.process = subprocess.Popen(
             [str(part) for part in command],

@@ -1,8 +1,10 @@
-"""linphonec 5.1, driven through its standard input and output.
+"""linphonec 5.1, driven through its standard input; states come from its debug log.
 
 Traps: it checks the certificate's host name, an IP address in the certificate does not
-do; it asks for a password on start-up and swallows the next line, so one line that is
-not empty is thrown to it (after an empty one it asks again); `soundcard use files` must come before the first call.
+do; it registers only where a default route exists; when the server asks for a client
+certificate it stops at a password prompt, so one line that is not empty is thrown to it
+(after an empty one it asks again); `soundcard use files` must come before the first call;
+a recording is continued, not begun anew.
 """
 
 import os
@@ -127,7 +129,7 @@ class Linphone(Phone):
                         self._event(STATES[hit.group(1)], line)
 
     def call(self, number):
-        self._type(f"call {self.uri(number)}")
+        self._type(f"call {number}")
 
     def answer(self):
         self._type("answer")

@@ -37,7 +37,9 @@ class Pjsua(Phone):
         self.process.stdin.flush()
 
     def call(self, number):
-        self._command("call", self.uri(number))
+        c = self.config
+        uri = number if "@" in number else f"sip:{number}@{c.domain}:{c.port};transport={c.transport}"
+        self._command("call", uri)
 
     def answer(self):
         self._command("answer")
