@@ -23,7 +23,7 @@ FIRST_NUMBER = 101
 @dataclass
 class Result:
     check: str
-    passed: bool
+    passed: bool | None  # None: skipped, and the detail says why
     detail: str
     figures: dict = field(default_factory=dict)
 
@@ -155,6 +155,31 @@ def pairs(lab):
     return results
 
 
+def records(lab):
+    """What the server wrote down of the six calls: who, answered, and both legs protected on the wire and in the media."""
+    if not hasattr(lab.server, "records"):
+        return [Result("records", None, "this server keeps no call records that the rig can read")]
+    results = []
+    for a, b in itertools.permutations(KINDS, 2):
+        if a not in lab.accounts or b not in lab.accounts:
+            return [Result("records", None, "no calls were made: run the check `pairs` before this one")]
+        record = None
+        until = time.monotonic() + 5  # a record may wait for the last statistics of the media
+        while record is None and time.monotonic() < until:
+            numbers = [lab.accounts[a].number, lab.accounts[b].number]
+            found = [r for r in lab.server.records() if [r["from"], r["to"]] == numbers and r["answered"]]
+            record = found[0] if found else time.sleep(0.2)
+        if record is None:
+            results.append(Result("records", False, f"{a} > {b}: no record of an answered call"))
+            continue
+        legs = record["legs"]
+        ok = len(legs) == 2 and all(leg["media"] and leg["signalling"] and not leg["weaknesses"] for leg in legs)
+        ok = ok and abs(record["seconds"] - TALK) < 2
+        told = "; ".join(f"{leg['side']} {leg['signalling']}, {leg['media']}, {leg['proof'] or 'no proof'}" for leg in legs)
+        results.append(Result("records", ok, f"{a} > {b}: {record['seconds']} s, {record['disposition']}; {told}", record))
+    return results
+
+
 def muted(lab):
     """Control: where one phone says nothing, the check of that direction must fail, and only of that one."""
     listener = lab.up("baresip")
@@ -243,4 +268,4 @@ def plain_rtp(lab):
     return [Result("plain RTP", ok, detail)]
 
 
-ALL = {"pairs": pairs, "muted": muted, "capture": wire, "wrong-ca": wrong_ca, "plain-rtp": plain_rtp}
+ALL = {"pairs": pairs, "records": records, "muted": muted, "capture": wire, "wrong-ca": wrong_ca, "plain-rtp": plain_rtp}

@@ -67,10 +67,12 @@ class Ringfence:
 
     def extension(self, number, name):
         got = self.command("extension", "add", number, "--name", name)
-        return Account(str(got["number"]), got["secret"], got["domain"], int(got["port"]))
+        self.ca = Path(got["ca_file"])
+        return Account(got["number"], got["secret"], got["domain"], got["port"])
 
-    def calls(self):
-        return self.command("calls")
+    def records(self):
+        """Call detail records, newest first."""
+        return self.command("calls")["records"]
 
     def devices(self):
         return self.command("devices")
