@@ -43,7 +43,7 @@ class Capture:
     def __init__(self, path, leave_out=()):
         self.path = Path(path)
         expression = " and ".join(["ip"] + [f"not tcp port {port}" for port in leave_out])
-        command = ["tcpdump", "-i", "lo", "-s", "0", "-U", "-B", "8192", "-w", str(self.path), expression]
+        command = ["tcpdump", "-i", "lo", "-s", "0", "-U", "-B", "8192", "-Z", "root", "-w", str(self.path), expression]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE)
         for line in self.process.stderr:
             if b"listening on" in line:

@@ -22,6 +22,8 @@ def enter():
     by somebody else and no packet can leave: replaces this process by itself, there."""
     if os.environ.get("RINGFENCE_INTEROP_INSIDE") == "1":
         return
+    if os.geteuid() != 0:
+        sys.exit("interop: needs root, for a network namespace and a capture in it")
     python = VENV / "bin/python"
     if not python.exists():
         sys.exit(f"interop: {python} is missing; run interop/setup first")
@@ -33,8 +35,7 @@ def enter():
     wire = "ip link add rig0 type veth peer name rig1 && ip addr add 198.18.0.1/24 dev rig0 && "
     wire += "ip link set rig0 up && ip link set rig1 up && ip route add default via 198.18.0.2 && "
     inner = wire + 'ip link set lo up && mount --bind "$1" /etc/hosts && mount --bind "$2" /etc/resolv.conf && shift 2 && exec "$@"'
-    user = [] if os.geteuid() == 0 else ["--map-root-user"]
-    command = ["unshare", *user, "--net", "--mount", "sh", "-c", inner, "sh", str(hosts), str(resolver), str(python), *sys.argv]
+    command = ["unshare", "--net", "--mount", "sh", "-c", inner, "sh", str(hosts), str(resolver), str(python), *sys.argv]
     os.environ["RINGFENCE_INTEROP_INSIDE"] = "1"
     os.environ["PYTHONUNBUFFERED"] = "1"
     os.execvp("unshare", command)
