@@ -25,7 +25,6 @@ class Baresip(Phone):
 
     def start(self):
         c = self.config
-        lib = home.SID / "usr/lib/x86_64-linux-gnu"
         settings = {
             "poll_method": "epoll",
             "sip_listen": f"127.0.0.1:{c.local}",
