@@ -16,7 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 
 RATE = 8000
-WINDOW = 1.0  # seconds; long enough that no other place in the voice looks alike
+# Seconds. Long enough that no other place in the voice looks alike; short enough that a frame lost or
+# repeated by a jitter buffer (a busy machine) spoils few windows, and the median stands.
+WINDOW = 0.5
 SKIP_START = 0.6  # seconds after the first sound: ramps and jitter buffers settle
 SKIP_END = 0.4  # seconds before the last sound: the hang-up may cut a frame
 SILENCE = 30.0  # RMS of 16-bit samples below which a window counts as silent
