@@ -80,6 +80,7 @@ class Phone:
     # What they share.
 
     def _spawn(self, command, **more):
+        self.began = time.monotonic()
         self.process = subprocess.Popen(
             [str(part) for part in command],
             stdin=subprocess.PIPE,
