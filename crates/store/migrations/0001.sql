@@ -112,3 +112,28 @@ CREATE TABLE trace (
 );
 CREATE INDEX trace_by_call ON trace (call, id);
 CREATE INDEX trace_by_age ON trace (utc);
+
+-- The chain of facts, one for each node (guard::journal). `personal` is JSON: sealed parts.
+CREATE TABLE journal (
+    node BIGINT NOT NULL,
+    sequence BIGINT NOT NULL,
+    utc BIGINT NOT NULL,
+    tenant BIGINT,
+    number BIGINT NOT NULL,
+    public TEXT NOT NULL,
+    personal TEXT NOT NULL,
+    previous TEXT NOT NULL,
+    hash TEXT NOT NULL,
+    PRIMARY KEY (node, sequence)
+);
+CREATE INDEX journal_by_time ON journal (utc);
+
+-- What opens the personal parts of a subject, itself sealed. Deleting a subject's rows erases it.
+CREATE TABLE subject_key (
+    id TEXT NOT NULL PRIMARY KEY,
+    subject TEXT NOT NULL,
+    tenant BIGINT,
+    created BIGINT NOT NULL,
+    sealed BLOB NOT NULL
+);
+CREATE INDEX subject_key_by_subject ON subject_key (subject);

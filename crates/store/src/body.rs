@@ -6,6 +6,7 @@
 //! takes a new version of the snapshot, or a migration.
 
 use guard::gate::{Decision, PolicyVersion, Proof, Rule};
+use guard::journal::Part;
 use pbx::flow::{FlowId, Path};
 use pbx::record::{Cdr, CdrLeg};
 use pbx::snapshot::{CallSnapshot, LegSnapshot, LegStage};
@@ -226,6 +227,15 @@ fn to_cdr_leg(leg: CdrLegBody) -> Option<CdrLeg> {
         quality: leg.quality.and_then(|quality| serde_json::from_value(quality).ok()),
         weaknesses: leg.weaknesses,
     })
+}
+
+/// The sealed parts of a journal entry.
+pub(crate) fn parts(parts: &[Part]) -> String {
+    text(&parts)
+}
+
+pub(crate) fn to_parts(body: &str) -> Option<Vec<Part>> {
+    serde_json::from_str(body).ok()
 }
 
 /// Absent stays absent; present must read.

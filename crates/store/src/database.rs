@@ -84,6 +84,13 @@ impl Database {
         }
     }
 
+    /// Removes what was deleted from the engine's log too.
+    pub(crate) async fn scrub(&mut self) -> Result<(), Failure> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.scrub().await,
+        }
+    }
+
     /// Leaves the files in the shape in which a copy of the main file alone is whole.
     pub(crate) async fn close(self) -> Result<(), Failure> {
         match self {

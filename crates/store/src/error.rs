@@ -23,6 +23,10 @@ pub enum Error {
     Damaged { table: &'static str, what: String },
     /// A journal entry can't be opened or checked.
     Journal(String),
+    /// The database was sealed under another master key than the one at hand.
+    OtherKey { needed: String, given: String },
+    /// What was asked for is sealed, and there is no master key at hand.
+    Locked,
     /// The database said no.
     Database(Failure),
     /// The writer has ended: the program is on its way down.
@@ -86,6 +90,12 @@ impl fmt::Display for Error {
                 write!(f, "table {table} holds what this program never writes: {what}")
             }
             Self::Journal(what) => write!(f, "journal: {what}"),
+            Self::OtherKey { needed, given } => write!(
+                f,
+                "the database is sealed under master key {needed}, the key at hand is {given}. \
+                 Put the right key file back; without it secrets and ladders can't be read"
+            ),
+            Self::Locked => f.write_str("this is sealed, and the master key is not at hand"),
             Self::Database(failure) => write!(f, "database: {failure}"),
             Self::Closed => f.write_str("the store has been closed"),
         }

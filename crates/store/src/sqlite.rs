@@ -35,7 +35,9 @@ pub enum Durability {
 #[derive(Debug)]
 pub(crate) struct Sqlite {
     path: PathBuf,
-    connection: SqliteConnection,
+    options: SqliteConnectOptions,
+    /// `None` after an error that the connection may not have survived.
+    connection: Option<SqliteConnection>,
 }
 
 /// Reading connections.
@@ -65,6 +67,8 @@ impl Sqlite {
             // Readers come and go; only a checkpoint or a foreign tool could make us wait.
             .busy_timeout(BUSY_TIMEOUT)
             .statement_cache_capacity(STATEMENTS_CACHED)
+            // A destroyed key is overwritten, not only unlinked.
+            .pragma("secure_delete", "ON")
             .disable_statement_logging();
         if let Some(size) = size_max {
             let pages = (size / PAGE).clamp(1, u64::from(u32::MAX));
@@ -72,20 +76,33 @@ impl Sqlite {
         }
         let connection = options.connect().await.map_err(|e| failure(&e))?;
         // The log and its index appear with the first transaction and take the main file's mode.
-        Ok(Self { path, connection })
+        Ok(Self { path, options, connection: Some(connection) })
     }
 
     pub(crate) async fn commit(&mut self, statements: &[Statement]) -> Result<(), Failure> {
-        self.transact(statements).await.map_err(|e| failure(&e))
+        let done = self.transact(statements).await.map_err(|e| failure(&e));
+        if done.as_ref().is_err_and(|failure| failure.kind == PersistError::Unavailable) {
+            // A disk that went away and came back: files opened before may be of no use.
+            self.connection = None;
+        }
+        done
     }
 
     async fn transact(&mut self, statements: &[Statement]) -> Result<(), sqlx::Error> {
         // Dropped without a commit, the transaction is rolled back before the next one begins.
-        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = self.connected().await?.begin_with("BEGIN IMMEDIATE").await?;
         for statement in statements {
             run(&mut transaction, statement).await?;
         }
         transaction.commit().await
+    }
+
+    async fn connected(&mut self) -> Result<&mut SqliteConnection, sqlx::Error> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.options.connect().await?,
+        };
+        Ok(self.connection.insert(connection))
     }
 
     pub(crate) async fn query(
@@ -94,14 +111,16 @@ impl Sqlite {
         sql: &str,
         values: Vec<Value>,
     ) -> Result<Vec<Record>, Failure> {
+        let connection = self.connected().await.map_err(|e| failure(&e))?;
         let query = sqlx::query_with(AssertSqlSafe(sql.to_owned()), arguments(&values));
-        let rows = query.fetch_all(&mut self.connection).await.map_err(|e| failure(&e))?;
+        let rows = query.fetch_all(connection).await.map_err(|e| failure(&e))?;
         rows.iter().map(|row| record(table, row)).collect()
     }
 
     pub(crate) async fn migrate(&mut self, text: &str, after: Statement) -> Result<(), Failure> {
         let migrated = async {
-            let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
+            let connection = self.connected().await?;
+            let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
             transaction.execute(sqlx::raw_sql(AssertSqlSafe(text.to_owned()))).await?;
             run(&mut transaction, &after).await?;
             transaction.commit().await
@@ -124,23 +143,29 @@ impl Sqlite {
         let text = partial.to_str().ok_or_else(|| {
             Error::io("name", &partial, std::io::Error::from(std::io::ErrorKind::InvalidFilename))
         })?;
-        sqlx::query("VACUUM INTO $1")
-            .bind(text.to_owned())
-            .execute(&mut self.connection)
-            .await
-            .map_err(|e| failure(&e))?;
+        let connection = self.connected().await.map_err(|e| failure(&e))?;
+        let copied = sqlx::query("VACUUM INTO $1").bind(text.to_owned()).execute(connection).await;
+        copied.map_err(|e| failure(&e))?;
         std::fs::rename(&partial, &copy).map_err(|e| Error::io("rename", &partial, e))?;
         Ok(copy)
     }
 
-    /// Moves the log into the main file: a copy of that file alone is then whole.
+    /// Moves the log into the main file and empties it. While somebody reads, what they may still
+    /// need stays until the next time.
+    pub(crate) async fn scrub(&mut self) -> Result<(), Failure> {
+        let connection = self.connected().await.map_err(|e| failure(&e))?;
+        let moved = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(connection).await;
+        moved.map(drop).map_err(|e| failure(&e))
+    }
+
+    /// Leaves one file behind: a copy of it alone is whole.
     pub(crate) async fn close(mut self) -> Result<(), Failure> {
-        let moved = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
-            .execute(&mut self.connection)
-            .await
-            .map_err(|e| failure(&e));
-        let closed = self.connection.close().await.map_err(|e| failure(&e));
-        moved.map(drop).and(closed)
+        let scrubbed = self.scrub().await;
+        let closed = match self.connection.take() {
+            Some(connection) => connection.close().await.map_err(|e| failure(&e)),
+            None => Ok(()),
+        };
+        scrubbed.and(closed)
     }
 }
 

@@ -9,11 +9,14 @@ use std::sync::Arc;
 
 use guard::cause::Disposition;
 use guard::id::{CallId, DeviceId, ExtensionId, NodeId, TenantId};
+use guard::journal::{Entry, Position, SubjectKey};
 use guard::number::ExtensionNumber;
+use guard::secret::{KEY_LENGTH, KeyId, MasterKey, Sealed};
 use pbx::directory::{Device, Extension, Secret, Tenant};
+use pbx::io::Trace;
 use pbx::record::{BindingRow, Cdr, Row};
 use pbx::snapshot::CallSnapshot;
-use pure::Utc;
+use pure::{Chance, Utc};
 
 use crate::body::{self, SnapshotHead};
 use crate::database::{Record, Statement, Value};
@@ -116,10 +119,11 @@ impl Texts {
     pub(crate) fn put(
         &mut self,
         table: &'static Table,
-        rows: Vec<Vec<Value>>,
+        rows: &[Vec<Value>],
         out: &mut Vec<Statement>,
     ) {
-        self.in_chunks(table, rows, Self::upsert, out);
+        // Copied: they stay with their owner until the commit is through.
+        self.in_chunks(table, rows.to_vec(), Self::upsert, out);
     }
 
     fn in_chunks(
@@ -177,6 +181,8 @@ impl Table {
     }
 }
 
+pub(crate) const META: Table = Table { name: "meta", key: &["name"], rest: &["value"] };
+
 pub(crate) const TENANT: Table =
     Table { name: "tenant", key: &["id"], rest: &["name", "realm", "domains"] };
 
@@ -221,9 +227,9 @@ fn extension(row: &Extension) -> Vec<Value> {
         text(row.number.as_str()),
         text(&row.name),
         flag(row.enabled),
-        crate::seal::to_bytes(&row.secret.sealed).into(),
+        row.secret.sealed.to_bytes().into(),
         time(row.secret.since),
-        previous.map(|(secret, _)| crate::seal::to_bytes(&secret.sealed)).into(),
+        previous.map(|(secret, _)| secret.sealed.to_bytes()).into(),
         previous.map(|(secret, _)| secret.since.0).into(),
         previous.map(|(_, until)| until.0).into(),
         word::exceptions(row.exceptions).into(),
@@ -235,7 +241,7 @@ pub(crate) fn to_extension(mut row: Record) -> Result<Extension, Error> {
     Ok(Extension {
         id: row.parsed(|id| id.parse().ok())?,
         tenant: TenantId(row.small()?),
-        number: row.parsed(|number| number.parse::<ExtensionNumber>().ok())?,
+        number: row.parsed(|number| ExtensionNumber::try_from(number.to_owned()).ok())?,
         name: row.text()?,
         enabled: row.int()? != 0,
         secret: Secret { sealed: sealed(&mut row)?, since: Utc(row.int()?) },
@@ -244,8 +250,7 @@ pub(crate) fn to_extension(mut row: Record) -> Result<Extension, Error> {
             let (since, until) = (row.opt_int()?, row.opt_int()?);
             match (bytes, since, until) {
                 (Some(bytes), Some(since), Some(until)) => {
-                    let sealed = crate::seal::from_bytes(bytes);
-                    let sealed = sealed.ok_or_else(|| row.wrong("bytes that are no secret"))?;
+                    let sealed = Sealed::from_bytes(&bytes).map_err(|e| row.wrong(&e.to_string()))?;
                     Some((Secret { sealed, since: Utc(since) }, Utc(until)))
                 }
                 _ => None,
@@ -256,9 +261,9 @@ pub(crate) fn to_extension(mut row: Record) -> Result<Extension, Error> {
     })
 }
 
-fn sealed(row: &mut Record) -> Result<guard::secret::Sealed, Error> {
+fn sealed(row: &mut Record) -> Result<Sealed, Error> {
     let bytes = row.blob()?;
-    crate::seal::from_bytes(bytes).ok_or_else(|| row.wrong("bytes that are no secret"))
+    Sealed::from_bytes(&bytes).map_err(|e| row.wrong(&e.to_string()))
 }
 
 pub(crate) const DEVICE: Table = Table {
@@ -472,6 +477,120 @@ fn cdr_parties(row: &Cdr) -> Vec<Vec<Value>> {
 
 pub(crate) const TRACE: Table =
     Table { name: "trace", key: &["id"], rest: &["call", "leg", "utc", "sent", "sealed"] };
+
+/// A line of a ladder under `id`, which no other line ever has.
+pub(crate) fn trace(id: i64, row: &Trace, key: &MasterKey, chance: &mut Chance) -> Vec<Value> {
+    let sealed = Sealed::seal(key, chance, &trace_record(row.call, id), row.text.as_bytes());
+    vec![
+        id.into(),
+        hex(row.call),
+        hex(row.leg),
+        time(row.utc),
+        flag(row.sent),
+        sealed.to_bytes().into(),
+    ]
+}
+
+pub(crate) fn to_trace(mut row: Record, key: &MasterKey) -> Result<Trace, Error> {
+    let id = row.int()?;
+    let call = row.parsed(|id| id.parse().ok())?;
+    let leg = row.parsed(|id| id.parse().ok())?;
+    let (utc, sent) = (Utc(row.int()?), row.int()? != 0);
+    let opened = sealed(&mut row)?.open(key, &trace_record(call, id));
+    let text = opened.map_err(|e| row.wrong(&e.to_string()))?;
+    Ok(Trace { call, leg, utc, sent, text: String::from_utf8_lossy(&text).into_owned() })
+}
+
+/// Associated data of a sealed line: it opens only in its own place.
+fn trace_record(call: CallId, id: i64) -> Vec<u8> {
+    format!("trace/{call}/{id}").into_bytes()
+}
+
+pub(crate) const JOURNAL: Table = Table {
+    name: "journal",
+    key: &["node", "sequence"],
+    rest: &["utc", "tenant", "number", "public", "personal", "previous", "hash"],
+};
+
+pub(crate) fn entry(row: &Entry) -> Vec<Value> {
+    vec![
+        i64::from(row.node.0).into(),
+        sequence(row.sequence),
+        time(row.utc),
+        row.tenant.map(|tenant| i64::from(tenant.0)).into(),
+        i64::from(row.number).into(),
+        text(&row.public),
+        body::parts(&row.personal).into(),
+        row.previous.to_string().into(),
+        row.hash.to_string().into(),
+    ]
+}
+
+pub(crate) fn to_entry(mut row: Record) -> Result<Entry, Error> {
+    Ok(Entry {
+        node: NodeId(row.small()?),
+        sequence: row.small()?,
+        utc: Utc(row.int()?),
+        tenant: match row.opt_int()? {
+            None => None,
+            Some(id) => {
+                let id = u32::try_from(id).map_err(|_| row.wrong("a tenant out of range"))?;
+                Some(TenantId(id))
+            }
+        },
+        number: row.small()?,
+        public: row.text()?,
+        personal: row.parsed(body::to_parts)?,
+        previous: row.parsed(|hash| hash.parse().ok())?,
+        hash: row.parsed(|hash| hash.parse().ok())?,
+    })
+}
+
+pub(crate) fn to_position(mut row: Record) -> Result<Position, Error> {
+    Ok(Position { sequence: row.small()?, hash: row.parsed(|hash| hash.parse().ok())? })
+}
+
+pub(crate) const SUBJECT_KEY: Table =
+    Table { name: "subject_key", key: &["id"], rest: &["subject", "tenant", "created", "sealed"] };
+
+/// A subject's key, sealed under the node's.
+pub(crate) fn subject_key(
+    row: &SubjectKey,
+    tenant: Option<TenantId>,
+    created: Utc,
+    key: &MasterKey,
+    chance: &mut Chance,
+) -> Vec<Value> {
+    let sealed = Sealed::seal(key, chance, &subject_key_record(row.id()), row.reveal());
+    vec![
+        row.id().to_string().into(),
+        row.subject().to_string().into(),
+        tenant.map(|tenant| i64::from(tenant.0)).into(),
+        time(created),
+        sealed.to_bytes().into(),
+    ]
+}
+
+pub(crate) fn to_subject_key(mut row: Record, key: &MasterKey) -> Result<SubjectKey, Error> {
+    let id = row.parsed(|id| u64::from_str_radix(id, 16).ok().map(KeyId))?;
+    let subject = row.parsed(|subject| subject.parse().ok())?;
+    let _tenant = row.opt_int()?;
+    let _created = row.int()?;
+    let opened = sealed(&mut row)?.open(key, &subject_key_record(id));
+    let opened = opened.map_err(|e| row.wrong(&e.to_string()))?;
+    let bytes: [u8; KEY_LENGTH] =
+        opened.as_slice().try_into().map_err(|_| row.wrong("a key of another length"))?;
+    Ok(SubjectKey::restore(subject, id, bytes))
+}
+
+fn subject_key_record(id: KeyId) -> Vec<u8> {
+    format!("subject-key/{id}").into_bytes()
+}
+
+/// Sequences count from 1 by one: 2^63 of them take longer than the sun has.
+pub(crate) fn sequence(sequence: u64) -> Value {
+    i64::try_from(sequence).unwrap_or(i64::MAX).into()
+}
 
 fn hex(id: impl std::fmt::Display) -> Value {
     id.to_string().into()
