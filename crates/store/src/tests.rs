@@ -450,15 +450,15 @@ async fn a_full_disk_refuses_who_waits_keeps_the_rest_and_recovers() {
     let deleted = store.writer.delete(retention).await.unwrap();
     assert!(deleted.cdrs >= 20, "{deleted:?}");
     let recovered = async {
-        while store.writer.persist(Vec::new(), vec![noted(2)]).await.is_err() {
+        while store.writer.persist(Vec::new(), Vec::new()).await.is_err() {
             tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(Duration::from_secs(10), recovered).await.unwrap();
     assert_eq!(store.reader.calls(&CallQuery::default()).await.unwrap(), [kept]);
     let verified = store.reader.verify_journal(NODE, None).await.unwrap().unwrap();
-    // That it began, the fact from meanwhile, and the last one.
-    assert!(verified.entries >= 3, "{verified:?}");
+    // That it began, and the fact from meanwhile.
+    assert_eq!(verified.entries, 2);
     store.writer.close().await.unwrap();
 }
 
@@ -554,7 +554,7 @@ async fn one_damaged_row_keeps_nobody_from_calling() {
     store.writer.persist(rows, Vec::new()).await.unwrap();
     store.writer.close().await.unwrap();
     drop((folder, store));
-    by_hand(scratch.path(), "UPDATE extension SET number = '911' WHERE number = '1001'").await;
+    by_hand(scratch.path(), "UPDATE extension SET number = 'x' WHERE number = '1001'").await;
     let (_folder, store) = opened(scratch.path(), 2).await;
     assert_eq!(store.stored.extensions, [extension(2)]);
     assert_eq!(store.stored.damaged.len(), 1);
