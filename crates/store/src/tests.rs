@@ -571,3 +571,49 @@ async fn database_files_are_the_owners_alone() {
         assert_eq!(mode, 0o600, "{:?}", entry.path());
     }
 }
+
+/// Seconds of processor time this process has used, all threads.
+fn cpu() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks = |at: usize| fields[at].parse::<f64>().unwrap();
+    (ticks(11) + ticks(12)) / 100.0
+}
+
+#[tokio::test]
+#[ignore = "a measurement, run by hand: cargo test -p store measure -- --ignored --nocapture"]
+async fn measure_group_commit_against_row_by_row() {
+    const ROWS: u64 = 10_000;
+    for durability in [Durability::Process, Durability::Power] {
+        for grouped in [false, true] {
+            let scratch = scratch("measure");
+            let folder = Folder::open(scratch.path()).unwrap();
+            let store = open(&folder, Options { durability, ..options(1) }).await.unwrap();
+            let (began, cpu_before) = (std::time::Instant::now(), cpu());
+            let mut answers = Vec::new();
+            for n in 0..ROWS {
+                let mut row = cdr(1, 1, ExtensionId(4));
+                row.call = CallId(u128::from(n));
+                let (reply, answer) = oneshot::channel();
+                let rows = vec![Row::Cdr(Box::new(row))];
+                let write = Write { rows, reply: Some(reply), ..Write::default() };
+                store.writer.write(write).await.unwrap();
+                if grouped {
+                    answers.push(answer);
+                } else {
+                    answer.await.unwrap().unwrap();
+                }
+            }
+            for answer in answers {
+                answer.await.unwrap().unwrap();
+            }
+            let (wall, cpu) = (began.elapsed().as_secs_f64(), cpu() - cpu_before);
+            println!(
+                "{durability:?} grouped={grouped}: {:.0} CDRs/s, {:.0} us of processor a CDR",
+                ROWS as f64 / wall,
+                cpu * 1e6 / ROWS as f64
+            );
+            store.writer.close().await.unwrap();
+        }
+    }
+}
