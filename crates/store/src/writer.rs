@@ -625,6 +625,7 @@ impl Task {
 
 type Closing = oneshot::Sender<Result<(), Error>>;
 
+#[expect(clippy::large_enum_variant, reason = "it lives on the stack for one step")]
 enum Next {
     Order(Order),
     Deadline,
