@@ -8,7 +8,6 @@ use std::ops::Range;
 use std::time::Duration;
 
 use pure::Chance;
-use serde::{Deserialize, Serialize};
 
 use crate::header::CSEQ_MAX;
 use crate::{
@@ -21,7 +20,7 @@ use crate::{
 pub struct Dialog(DialogState);
 
 /// Everything a dialog is, for snapshots. [`Dialog::restore`] judges it again.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DialogState {
     pub stage: Stage,
     pub call_id: String,
@@ -44,14 +43,14 @@ pub struct DialogState {
 }
 
 /// Whether a final answer confirmed the dialog.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stage {
     Early,
     Confirmed,
 }
 
 /// Our side of the request that established the dialog.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
     /// We sent it, so we made the Call-ID.
     Uac,
