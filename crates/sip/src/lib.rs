@@ -9,6 +9,7 @@
 mod ascii;
 mod build;
 mod date;
+pub mod digest;
 pub mod header;
 pub mod message;
 pub mod method;
