@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use rtp::srtp::Suite;
+
 /// See each field. A value is taken as it is: whoever reads a configuration checks it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
@@ -49,6 +51,11 @@ pub struct Settings {
     /// Violations written into the journal in one minute; more are only counted, so that a flood
     /// can't fill the disk.
     pub violations_per_minute: u32,
+    /// The suites that we offer to a phone we call, preferred first. AES_CM_128_HMAC_SHA1_80 is the
+    /// one that every phone takes, so it is always among them and stands first; AES-256-GCM follows
+    /// for phones that were told to take nothing less. What a caller offers is answered with the
+    /// strongest of its own.
+    pub suites: Vec<Suite>,
     /// A re-INVITE that meets one of the other side is tried again so often (RFC 3261 §14.1).
     pub glare_retries: u8,
     /// What we call ourselves in Server and User-Agent. No version: it helps only who attacks.
@@ -75,6 +82,7 @@ impl Default for Settings {
             retry_after: Duration::from_secs(10),
             orphan_timeout: Duration::from_secs(15 * 60),
             violations_per_minute: 60,
+            suites: vec![Suite::AesCm128HmacSha1_80, Suite::AeadAes256Gcm],
             glare_retries: 4,
             product: "Ringfence".to_owned(),
         }

@@ -14,18 +14,21 @@ use guard::fact::{Exception, Fact};
 use guard::gate::{Attempt, Decision, Destination, Origin, Responsible};
 use guard::id::{CallId, DeviceId, ExtensionId, LegId, TenantId};
 use pure::{Instant, TimerId, Utc};
-use rtp::relay::{Event as MediaEvent, EndpointId, Stats, Violation as MediaViolation};
+use rtp::relay::{Event as MediaEvent, Stats, Violation as MediaViolation};
+use sip::dialog;
 use sip::sdp::Direction;
 use sip::{Method, Name, Request, Response, Status};
 
 use super::carry::Carry;
 use super::desk::{Desk, Purpose, ServerTx, Why};
-use super::leg::{Leg, Role, State, Turn};
+use super::leg::{Leg, State, Turn, abilities};
 use super::media::{Coded, Heard, Ports, Unacceptable};
 use crate::command::{CallState, CallView};
 use crate::flow::{FlowId, Path};
 use crate::io::{PersistError, Ticket};
 use crate::record::Row;
+use crate::recovery;
+use crate::snapshot::{self, CallSnapshot, LegSnapshot, LegStage};
 
 /// See the module.
 #[derive(Debug)]
@@ -164,7 +167,7 @@ pub(crate) struct NewCall {
 
 
 impl Call {
-    /// Begins: the caller hears 100, ports are opened for every leg. The caller's offer has been
+    /// Begins: ports are opened for every leg. The caller's offer has been
     /// judged already.
     pub(crate) fn begin(desk: &mut Desk<'_>, new: NewCall, heard: Option<Heard>) -> Self {
         let NewCall { id, tenant, from, to, .. } = new;
@@ -197,7 +200,6 @@ impl Call {
             from: call.from.as_str().into(),
             to: call.to.as_str().into(),
         });
-        call.caller.ring_back(desk, Status::TRYING, None);
         let mut ports = BTreeSet::new();
         for leg in call.legs_mut() {
             ports.insert(leg.id);
@@ -213,7 +215,7 @@ impl Call {
         self.legs().find(|leg| leg.id == id)
     }
 
-    fn leg_mut(&mut self, id: LegId) -> Option<&mut Leg> {
+    pub(crate) fn leg_mut(&mut self, id: LegId) -> Option<&mut Leg> {
         self.legs_mut().find(|leg| leg.id == id)
     }
 
@@ -223,11 +225,6 @@ impl Call {
 
     fn legs_mut(&mut self) -> impl Iterator<Item = &mut Leg> {
         std::iter::once(&mut self.caller).chain(&mut self.forks)
-    }
-
-    /// Nothing is left to do: the record is written and every leg is gone.
-    pub(crate) fn is_over(&self) -> bool {
-        matches!(self.stage, Stage::Ending(_)) && self.alarms.is_empty() && self.all_gone()
     }
 
     pub(crate) fn is_ending(&self) -> bool {
@@ -479,10 +476,9 @@ impl Call {
                 leg.bye(desk, Cause::Cancelled);
             }
             // Repeated: our ACK was lost. Another branch of a forking proxy: acknowledged, ended.
-            (
-                State::Confirmed(_) | State::Answered(_) | State::Leaving(_) | State::Gone,
-                Answer::Response(response),
-            ) if status.is_success() => leg.acknowledge_again(desk, response),
+            (State::Confirmed(_), Answer::Response(response)) if status.is_success() => {
+                leg.acknowledge_again(desk, response);
+            }
             (State::Calling(_) | State::Cancelling(_), answer) if status.is_final() => {
                 self.fork_refused(desk, fork, &answer);
             }
@@ -601,8 +597,7 @@ impl Call {
             self.close_media(desk, other);
         }
         self.answered = Some((desk.now.utc, desk.now.instant));
-        self.caller.prepare_answer(desk);
-        let row = Row::Snapshot(Box::new(self.snapshot_with(desk, fork)));
+        let row = Row::Snapshot(Box::new(self.snapshot(desk)));
         let snapshot = Some(desk.persist(self.id, vec![row]));
         self.stage = Stage::Answering(Answering { winner: fork, awaited, snapshot, sdp });
         self.alarm(desk, Why::Answer, desk.settings.answer_timeout);
@@ -721,7 +716,6 @@ impl Call {
             return self.end(desk, Cause::Internal);
         }
         self.stage = Stage::Up(Up { other, change: None, silent: BTreeSet::new() });
-        self.alarm_repeat(desk, self.caller.id);
         for leg in [self.caller.id, other] {
             self.note_weakness(desk, leg);
             self.session_alarm(desk, leg);
@@ -754,6 +748,86 @@ impl Call {
 }
 
 impl Call {
+    // What is stored and shown.
+
+    /// The call as a restart would need it: how to end each leg from here.
+    fn snapshot(&self, desk: &Desk<'_>) -> CallSnapshot {
+        let legs = self.legs().flat_map(|leg| {
+            let stages = match &leg.state {
+                State::Inviting(_) => {
+                    // Until the caller has the 200 it must be refused, afterwards hung up; a crash
+                    // between the two can't tell which, so both are tried.
+                    let refusal = leg.refusal().map(|refusal| LegStage::Incoming {
+                        refusal: refusal.as_bytes().to_vec(),
+                    });
+                    let up = matches!(self.stage, Stage::Ringing(_) | Stage::Answering(_));
+                    let up = leg.dialog().filter(|_| up && self.answered.is_some());
+                    let up = up.map(|dialog| LegStage::Up { dialog: dialog.state().clone() });
+                    [refusal, up]
+                }
+                State::Composed(_) | State::Calling(_) | State::Cancelling(_) => {
+                    let stage = leg.invited().and_then(recovery::outgoing);
+                    [stage, None]
+                }
+                State::Answered(_) | State::Confirmed(_) => {
+                    let dialog = leg.dialog();
+                    [dialog.map(|dialog| LegStage::Up { dialog: dialog.state().clone() }), None]
+                }
+                State::Planned(_) | State::Leaving(_) | State::Gone => [None, None],
+            };
+            stages.into_iter().flatten().map(|stage| LegSnapshot {
+                leg: leg.id,
+                extension: leg.party.extension,
+                device: leg.party.device,
+                proof: leg.party.proof,
+                path: leg.party.path,
+                transport: leg.party.path.flow.transport,
+                stage,
+                suite: leg.media.suite().map(|suite| suite.name().to_owned()),
+                rollover: (0, 0),
+            })
+        });
+        CallSnapshot {
+            version: snapshot::VERSION,
+            call: self.id,
+            tenant: self.tenant,
+            node: desk.node,
+            from: self.from.clone(),
+            to: self.to.clone(),
+            responsible: self.responsible,
+            decision: self.decision,
+            reservation: guard::money::Money::ZERO,
+            emergency: self.emergency,
+            started: self.started,
+            answered: self.answered.map(|(utc, _)| utc),
+            legs: legs.collect(),
+        }
+    }
+
+    pub(crate) fn view(&self) -> CallView {
+        let state = match &self.stage {
+            Stage::Preparing(_) => CallState::Connecting,
+            Stage::Ringing(_) | Stage::Answering(_) => CallState::Ringing,
+            Stage::Up(_) => CallState::Up,
+            Stage::Ending(_) => CallState::Ending,
+        };
+        let live = self.legs().filter(|leg| !matches!(leg.state, State::Gone));
+        CallView {
+            id: self.id,
+            tenant: self.tenant,
+            from: self.from.clone(),
+            to: self.to.clone(),
+            state,
+            since: self.answered.map_or(self.started, |(utc, _)| utc),
+            protection: live.map(Leg::protection).collect(),
+        }
+    }
+
+    /// Something about a leg that talks is weak.
+    pub(crate) fn is_weak(&self) -> bool {
+        self.legs().any(|leg| !matches!(leg.state, State::Gone) && !leg.weaknesses().is_empty())
+    }
+
     // Requests within the legs' dialogs. Tags, path and CSeq have been checked.
 
     pub(crate) fn request(
@@ -767,18 +841,18 @@ impl Call {
         found.heard_from_request(request);
         match request.method() {
             Method::Bye => {
-                found.respond(desk, server, Status::OK, |answer| answer);
+                found.respond(desk, server, request, Status::OK, |answer| answer);
                 found.hung_up(desk);
                 self.end(desk, Cause::Cleared);
             }
             Method::Invite => self.reinvite(desk, leg, server, request),
             Method::Update => self.update(desk, leg, server, request),
             Method::Info => self.info(desk, leg, server, request),
-            Method::Options => found.respond(desk, server, Status::OK, abilities),
+            Method::Options => found.respond(desk, server, request, Status::OK, abilities),
             // REFER asks for a leg that costs money: it waits for its gate. The others have no use
             // inside a call here (RFC 6665 §4.1.3: 489 would claim that we know events).
             Method::Refer | Method::Subscribe | Method::Notify | Method::Message => {
-                found.respond(desk, server, Status::METHOD_NOT_ALLOWED, abilities);
+                found.respond(desk, server, request, Status::METHOD_NOT_ALLOWED, abilities);
             }
             Method::Ack
             | Method::Cancel
@@ -786,31 +860,44 @@ impl Call {
             | Method::Prack
             | Method::Publish
             | Method::Other(_) => {
-                found.respond(desk, server, Status::METHOD_NOT_ALLOWED, abilities);
+                found.respond(desk, server, request, Status::METHOD_NOT_ALLOWED, abilities);
             }
         }
     }
 
-    /// The caller took back its INVITE. One that crosses our 200 changes nothing (RFC 3261 §9.2).
-    pub(crate) fn cancelled(&mut self, desk: &mut Desk<'_>) {
-        if matches!(self.caller.state, State::Inviting(_)) {
-            self.end(desk, Cause::Cancelled);
+    /// A leg took back its INVITE. One that crosses our final answer changes nothing (RFC 3261 §9.2).
+    pub(crate) fn cancelled(&mut self, desk: &mut Desk<'_>, leg: LegId) {
+        if leg == self.caller.id && matches!(self.caller.state, State::Inviting(_)) {
+            return self.end(desk, Cause::Cancelled);
+        }
+        // A re-INVITE taken back: the session stays as it was.
+        if let Stage::Up(Up { change: Some(change), .. }) = &self.stage
+            && change.asker == leg
+        {
+            self.change_refused(desk, Status::REQUEST_TERMINATED);
         }
     }
 
     /// A leg acknowledged our 2xx, with its answer where the offer was ours.
     pub(crate) fn acknowledged(&mut self, desk: &mut Desk<'_>, leg: LegId, ack: &Request) {
         let Some(found) = self.leg_mut(leg) else { return };
-        let Some(first) = found.acknowledged(desk, ack) else { return };
-        self.cancel_alarm(desk, Why::Repeat(leg));
-        if self.is_ending() {
-            if let Some(found) = self.leg_mut(leg) {
-                found.leave(desk, Cause::Cleared);
-            }
-            return;
-        }
-        if first.answer_expected {
+        let Some(first) = found.acknowledged(desk) else { return };
+        if first.answer_expected && !self.is_ending() {
             self.late_answer(desk, leg, ack.body());
+        }
+    }
+
+    /// A 2xx of ours was never acknowledged (RFC 3261 §13.3.1.4: hang up).
+    pub(crate) fn unacknowledged(&mut self, desk: &mut Desk<'_>, leg: LegId, server: ServerTx) {
+        let Some(found) = self.leg_mut(leg) else { return };
+        if found.unacknowledged(server) {
+            if self.is_ending() {
+                if let Some(found) = self.leg_mut(leg) {
+                    found.bye(desk, Cause::TimedOut);
+                }
+                return;
+            }
+            self.end(desk, Cause::TimedOut);
         }
     }
 
@@ -839,31 +926,31 @@ impl Call {
     }
 
     fn reinvite(&mut self, desk: &mut Desk<'_>, leg: LegId, server: ServerTx, request: &Request) {
+        let up = matches!(self.stage, Stage::Up(_));
         let Some(found) = self.leg_mut(leg) else { return };
         match found.turn() {
             Turn::Idle => {}
             // RFC 3261 §14.2: ours is under way.
             Turn::Ours(_) | Turn::BackingOff => {
-                return found.respond(desk, server, Status::REQUEST_PENDING, |answer| answer);
+                return found.respond(desk, server, request, Status::REQUEST_PENDING, |answer| answer);
             }
             // RFC 3261 §14.2: an earlier one of theirs has no final answer yet.
-            Turn::Theirs(_) | Turn::Acknowledging(_) => {
+            Turn::Theirs(_) | Turn::Acknowledging { .. } => {
                 let wait = desk.chance.below(10).to_string();
-                return found.respond(desk, server, Status::SERVER_INTERNAL_ERROR, |answer| {
+                return found.respond(desk, server, request, Status::SERVER_INTERNAL_ERROR, |answer| {
                     answer.header(Name::RetryAfter, &wait)
                 });
             }
         }
-        let Stage::Up(_) = &self.stage else {
-            return found.respond(desk, server, Status::REQUEST_PENDING, |answer| answer);
-        };
+        if !up {
+            return found.respond(desk, server, request, Status::REQUEST_PENDING, |answer| answer);
+        }
         if request.body().is_empty() {
             // They leave the offer to us: what is in force is said again (RFC 3264 §8).
             let Some(sdp) = found.media.repeat() else {
-                return found.respond(desk, server, Status::NOT_ACCEPTABLE_HERE, |answer| answer);
+                return found.respond(desk, server, request, Status::NOT_ACCEPTABLE_HERE, |answer| answer);
             };
             found.accept_modification(desk, server, request, Some(&sdp), true);
-            self.alarm_repeat(desk, leg);
             return self.session_alarm(desk, leg);
         }
         self.change(desk, leg, server, request);
@@ -879,7 +966,7 @@ impl Call {
             return self.session_alarm(desk, leg);
         }
         if !up || !matches!(found.turn(), Turn::Idle) {
-            return found.respond(desk, server, Status::REQUEST_PENDING, |answer| answer);
+            return found.respond(desk, server, request, Status::REQUEST_PENDING, |answer| answer);
         }
         self.change(desk, leg, server, request);
     }
@@ -891,7 +978,7 @@ impl Call {
         let heard = match Heard::offer(request.body(), found.may_be_plain()) {
             Ok(heard) => heard,
             Err(reason) => {
-                found.refuse_media(desk, server, reason.cause());
+                found.refuse_modification(desk, server, request, reason.cause());
                 return self.refuse_media(desk, asker, reason);
             }
         };
@@ -909,7 +996,13 @@ impl Call {
         if let Some(pending) = given_way {
             self.cancel_alarm(desk, Why::Glare);
             if let Some(leg) = self.leg_mut(pending.asker) {
-                leg.respond(desk, pending.server, Status::REQUEST_PENDING, |answer| answer);
+                leg.respond(
+                    desk,
+                    pending.server,
+                    &pending.request,
+                    Status::REQUEST_PENDING,
+                    |answer| answer,
+                );
                 leg.idle();
             }
             if let Some(leg) = self.leg_mut(asker) {
@@ -992,13 +1085,11 @@ impl Call {
             return self.change_refused(desk, Status::REQUEST_PENDING);
         }
         change.step = Step::BackingOff;
-        // RFC 3261 §14.1: who made the Call-ID waits longer, so that both don't meet again.
-        let ours = other != self.caller.id;
-        let wait = if ours { 2_100 + 10 * desk.chance.below(190) } else { 10 * desk.chance.below(200) };
-        if let Some(leg) = self.leg_mut(other) {
-            leg.backing_off();
-        }
-        self.alarm(desk, Why::Glare, Duration::from_millis(wait));
+        let Some(leg) = self.leg_mut(other) else { return };
+        leg.backing_off();
+        let role = leg.dialog().map_or(dialog::Role::Uas, |dialog| dialog.state().role);
+        let wait = dialog::glare_wait(role, desk.chance);
+        self.alarm(desk, Why::Glare, wait);
     }
 
     /// The other leg agreed (or needs not be asked): the asker's answer is written, and what changed
@@ -1045,13 +1136,9 @@ impl Call {
         // Silence counts anew: what was silent on hold may speak now.
         up.silent.clear();
         self.cancel_alarm(desk, Why::Change);
-        let reinvite = request.method() == Method::Invite;
         if let Some(leg) = self.leg_mut(asker) {
             leg.idle();
             leg.accept_modification(desk, server, &request, Some(&sdp), false);
-        }
-        if reinvite {
-            self.alarm_repeat(desk, asker);
         }
         self.session_alarm(desk, asker);
         self.hold_alarm(desk);
@@ -1065,13 +1152,15 @@ impl Call {
         self.cancel_alarm(desk, Why::Glare);
         // A status of the other side that means something else on this leg is not passed on.
         let status = match status {
-            Status::REQUEST_PENDING | Status::NOT_ACCEPTABLE_HERE => status,
+            Status::REQUEST_PENDING
+            | Status::NOT_ACCEPTABLE_HERE
+            | Status::REQUEST_TERMINATED => status,
             status if status.code() == 500 => status,
             _ => Status::NOT_ACCEPTABLE_HERE,
         };
         if let Some(leg) = self.leg_mut(change.asker) {
             leg.idle();
-            leg.respond(desk, change.server, status, |answer| answer);
+            leg.respond(desk, change.server, &change.request, status, |answer| answer);
         }
     }
 
@@ -1085,14 +1174,14 @@ impl Call {
         };
         let Some(found) = self.leg_mut(leg) else { return };
         if request.body().is_empty() {
-            return found.respond(desk, server, Status::OK, |answer| answer);
+            return found.respond(desk, server, request, Status::OK, |answer| answer);
         }
         let Some(key) = super::info::read(request) else {
-            return found.respond(desk, server, Status::UNSUPPORTED_MEDIA_TYPE, |answer| {
+            return found.respond(desk, server, request, Status::UNSUPPORTED_MEDIA_TYPE, |answer| {
                 answer.header(Name::Accept, super::info::ACCEPT)
             });
         };
-        found.respond(desk, server, Status::OK, |answer| answer);
+        found.respond(desk, server, request, Status::OK, |answer| answer);
         if let Some(other) = other.and_then(|other| self.leg_mut(other)) {
             other.info(desk, &key);
         }
@@ -1117,8 +1206,8 @@ impl Call {
                     self.maybe_record(desk);
                 }
             }
-            // The INVITE's own answer tells; 481 means that it came already.
-            Purpose::Cancel | Purpose::Info => {}
+            // The phone has the key or hasn't; nothing can be said to the other.
+            Purpose::Info => {}
         }
     }
 
@@ -1145,10 +1234,7 @@ impl Call {
 
     // Time.
 
-    pub(crate) fn alarmed(&mut self, desk: &mut Desk<'_>, why: Why, id: TimerId) {
-        if self.alarms.get(&why) != Some(&id) {
-            return;
-        }
+    pub(crate) fn alarmed(&mut self, desk: &mut Desk<'_>, why: Why) {
         self.alarms.remove(&why);
         match why {
             Why::Prepare => self.end(desk, Cause::Internal),
@@ -1164,31 +1250,13 @@ impl Call {
                     if change.asker == self.caller.id { up.other } else { self.caller.id };
                 self.ask_other(desk, other);
             }
-            Why::Repeat(leg) => {
-                let Some(found) = self.leg_mut(leg) else { return };
-                if found.repeat(desk) {
-                    self.alarm_repeat(desk, leg);
-                } else {
-                    // Never acknowledged (RFC 3261 §13.3.1.4: hang up).
-                    found.unacknowledged(desk);
-                    self.end(desk, Cause::TimedOut);
-                }
-            }
-            Why::Expired(leg) => {
-                let _ = leg;
-                self.end(desk, Cause::MediaLost);
-            }
             Why::Refresh(leg) => {
                 let Some(found) = self.leg_mut(leg) else { return };
                 found.refresh(desk);
                 // Whatever comes of it, the session has its end.
                 self.expiry_alarm(desk, leg);
             }
-            Why::Lost(_) => self.end(desk, Cause::MediaLost),
-            Why::Cancelled(leg) => {
-                self.fork_gone(leg);
-                self.maybe_record(desk);
-            }
+            Why::Lost(_) | Why::Expired(_) => self.end(desk, Cause::MediaLost),
             Why::Stats => {
                 if let Stage::Ending(ending) = &mut self.stage {
                     ending.record = Record::Due;
@@ -1207,12 +1275,6 @@ impl Call {
     fn cancel_alarm(&mut self, desk: &mut Desk<'_>, why: Why) {
         if let Some(id) = self.alarms.remove(&why) {
             desk.timers.cancel(id);
-        }
-    }
-
-    fn alarm_repeat(&mut self, desk: &mut Desk<'_>, leg: LegId) {
-        if let Some(after) = self.leg(leg).and_then(Leg::repeat_after) {
-            self.alarm(desk, Why::Repeat(leg), after);
         }
     }
 
@@ -1287,8 +1349,7 @@ impl Call {
             .collect();
         for id in lost {
             if let Some(leg) = self.leg_mut(id) {
-                leg.party.path = path;
-                leg.lost = false;
+                leg.moves_to(desk, path);
             }
             self.cancel_alarm(desk, Why::Lost(id));
         }
@@ -1303,29 +1364,22 @@ impl Call {
         }
         self.cause = Some(cause);
         for alarm in self.alarms.keys().copied().collect::<Vec<_>>() {
-            // The repetition of an unacknowledged 2xx goes on: its BYE waits for the ACK.
-            if !matches!(alarm, Why::Repeat(_)) {
-                self.cancel_alarm(desk, alarm);
-            }
+            self.cancel_alarm(desk, alarm);
         }
-        if let Stage::Up(Up { change: Some(change), .. }) = &mut self.stage {
-            let (asker, server) = (change.asker, change.server);
-            if let Some(leg) = self.leg_mut(asker) {
-                leg.idle();
-                // RFC 3261 §15.1.2: pending requests of an ended dialog are answered 487.
-                leg.respond(desk, server, Status::REQUEST_TERMINATED, |answer| answer);
-            }
+        let pending = match &mut self.stage {
+            Stage::Up(up) => up.change.take(),
+            Stage::Preparing(_) | Stage::Ringing(_) | Stage::Answering(_) | Stage::Ending(_) => None,
+        };
+        if let Some(Change { asker, server, request, .. }) = pending
+            && let Some(leg) = self.leg_mut(asker)
+        {
+            leg.idle();
+            // RFC 3261 §15.1.2: pending requests of an ended dialog are answered 487.
+            leg.respond(desk, server, &request, Status::REQUEST_TERMINATED, |answer| answer);
         }
         self.stage = Stage::Ending(Ending { record: Record::Waiting });
-        let mut cancelled = Vec::new();
         for leg in self.legs_mut() {
             leg.leave(desk, cause);
-            if matches!(leg.state, State::Cancelling(_)) {
-                cancelled.push(leg.id);
-            }
-        }
-        for leg in cancelled {
-            self.alarm(desk, Why::Cancelled(leg), CANCEL_TIMEOUT);
         }
         for leg in self.legs().map(|leg| leg.id).collect::<Vec<_>>() {
             self.close_media(desk, leg);
@@ -1357,7 +1411,7 @@ impl Call {
             self.cancel_alarm(desk, alarm);
         }
         let outcome = self.cause.unwrap_or(Cause::Internal).outcome();
-        let cdr = super::super::cdr::of(self, desk);
+        let cdr = crate::cdr::of(self, desk.now, desk.node);
         let duration = self.answered.map_or(Duration::ZERO, |(_, at)| desk.now.instant.since(at));
         desk.fact(Fact::CallEnded {
             call: self.id,
@@ -1439,9 +1493,6 @@ fn millis(span: Duration) -> u64 {
 
 /// A re-INVITE's mapped counterpart: within Timer F of an UPDATE (32 s) with room for the answer.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(25);
-
-/// After CANCEL, how long the INVITE's answer is awaited (RFC 3261 §9.1: 64 times T1).
-const CANCEL_TIMEOUT: Duration = Duration::from_secs(32);
 
 /// A phone notices a broken connection within its keep-alive and registers again; its leg waits.
 const LOST_FLOW_TIMEOUT: Duration = Duration::from_secs(90);

@@ -7,10 +7,10 @@
 use std::time::Duration;
 
 use guard::cause::Cause;
-use guard::gate::{Permit, Proof, Standing};
+use guard::gate::{Algorithm, Permit, Proof, Standing};
 use guard::id::{CallId, DeviceId, ExtensionId, LegId, RealmId};
 use rtp::quality::Report;
-use sip::dialog::{Dialog, Hop};
+use sip::dialog::{Dialog, DialogId, Hop};
 use sip::sdp::Direction;
 use sip::transaction::Key;
 use sip::{
@@ -138,6 +138,8 @@ pub(crate) struct Calling {
 #[derive(Debug)]
 pub(crate) struct Confirmed {
     pub(crate) dialog: Dialog,
+    /// What we sent, where we called.
+    invite: Option<Request>,
 }
 
 /// Whose request for a new description is on the table.
@@ -286,6 +288,44 @@ impl Leg {
         }
     }
 
+    /// Whether a request on this path is the peer's own: its path, or a newer one of its device, where
+    /// the leg then goes on.
+    pub(crate) fn comes_from_peer(
+        &mut self,
+        desk: &mut Desk<'_>,
+        path: Path,
+        is_at: &dyn Fn(DeviceId, Path) -> bool,
+    ) -> bool {
+        if path == self.party.path {
+            return true;
+        }
+        let moved = self.party.device.is_some_and(|device| is_at(device, path));
+        if moved {
+            self.moves_to(desk, path);
+        }
+        moved
+    }
+
+    pub(crate) fn moves_to(&mut self, desk: &mut Desk<'_>, path: Path) {
+        desk.lines.forget_trace(&self.call_id, self.party.path);
+        self.party.path = path;
+        self.lost = false;
+        desk.lines.trace_on(self.call, self.id, &self.call_id, path);
+    }
+
+    /// Our CANCEL or BYE is out.
+    pub(crate) fn is_leaving(&self) -> bool {
+        match &self.state {
+            State::Leaving(_) | State::Cancelling(_) | State::Gone => true,
+            State::Inviting(_)
+            | State::Answered(_)
+            | State::Planned(_)
+            | State::Composed(_)
+            | State::Calling(_)
+            | State::Confirmed(_) => false,
+        }
+    }
+
     pub(crate) fn turn(&self) -> Turn {
         self.turn
     }
@@ -367,7 +407,7 @@ impl Leg {
             return None;
         };
         let Answered { dialog, answer_expected, then, .. } = answered;
-        self.state = State::Confirmed(Confirmed { dialog });
+        self.state = State::Confirmed(Confirmed { dialog, invite: None });
         if then == Then::Leave {
             self.bye(desk, Cause::Cleared);
         }
@@ -382,7 +422,7 @@ impl Leg {
         }
         match std::mem::replace(&mut self.state, State::Gone) {
             State::Answered(answered) if answered.key == key => {
-                self.state = State::Confirmed(Confirmed { dialog: answered.dialog });
+                self.state = State::Confirmed(Confirmed { dialog: answered.dialog, invite: None });
                 true
             }
             state => {
@@ -481,7 +521,7 @@ impl Leg {
         self.heard_from(response);
         self.session = granted_session(desk, response);
         let Ok(dialog) = Dialog::uac(&calling.invite, response) else { return };
-        self.state = State::Confirmed(Confirmed { dialog });
+        self.state = State::Confirmed(Confirmed { dialog, invite: Some(calling.invite) });
         self.acknowledge(desk, response);
     }
 
@@ -500,20 +540,13 @@ impl Leg {
 
     /// A 2xx came again, or a second one from a fork beyond the phone: the first gets its ACK again,
     /// the other is acknowledged and ended (§13.2.2.4).
-    pub(crate) fn acknowledge_again(
-        &mut self,
-        desk: &mut Desk<'_>,
-        invite: Option<&Request>,
-        response: &Response,
-    ) {
-        let ours = self.dialog().is_some_and(|dialog| {
-            dialog.id() == sip::dialog::DialogId::of_response(response)
-        });
-        if ours {
+    pub(crate) fn acknowledge_again(&mut self, desk: &mut Desk<'_>, response: &Response) {
+        let State::Confirmed(Confirmed { dialog, invite }) = &self.state else { return };
+        if dialog.id() == DialogId::of_response(response) {
             return self.acknowledge(desk, response);
         }
-        if let Some(invite) = invite {
-            end_stray(desk, self.party.realm, self.party.path, invite, response);
+        if let Some(invite) = invite.clone() {
+            end_stray(desk, self.party.realm, self.party.path, &invite, response);
         }
     }
 
@@ -704,7 +737,33 @@ impl Leg {
         NameAddrBuf::new(None, &format!("sip:pbx@{at}{}", transport.uri_parameter())).ok()
     }
 
-    // For the snapshot.
+    // What is stored and shown.
+
+    /// `TLSv1.3 TLS13_AES_128_GCM_SHA256`; empty in clear.
+    pub(crate) fn signalling(&self) -> String {
+        let facts = self.party.tls.as_ref();
+        facts.map(|tls| format!("{} {}", tls.version, tls.suite)).unwrap_or_default()
+    }
+
+    pub(crate) fn protection(&self) -> String {
+        let transport = self.party.path.flow.transport.via();
+        let media = match (&self.media.agreed, self.media.suite()) {
+            (_, Some(suite)) => format!("SRTP {suite}"),
+            (Some(_), None) => "unencrypted audio".to_owned(),
+            (None, None) => "no audio yet".to_owned(),
+        };
+        format!("{transport} + {media}")
+    }
+
+    /// In plain words, as shown everywhere.
+    pub(crate) fn weaknesses(&self) -> Vec<String> {
+        let weak = [
+            (!self.is_secure(), "signalling is not encrypted"),
+            (self.media.is_plain(), "audio is not encrypted"),
+            (self.party.proof == Some(Proof::Digest(Algorithm::Md5)), "digest uses MD5"),
+        ];
+        weak.into_iter().filter(|(is, _)| *is).map(|(_, words)| words.to_owned()).collect()
+    }
 
     /// The INVITE that waits for its snapshot or is out.
     pub(crate) fn invited(&self) -> Option<&Request> {
