@@ -925,3 +925,6 @@ const INTERNAL_DIGITS_MAX: usize = 6;
 
 /// Longer names of a phone are cut.
 const AGENT_MAX: usize = 96;
+
+#[cfg(test)]
+mod tests;

@@ -409,7 +409,10 @@ impl Call {
                 self.stage =
                     Stage::Ringing(Ringing { early: Early::Silent, worst: None });
                 self.alarm(desk, Why::Ring, desk.settings.ring_timeout);
-                for fork in self.planned().collect::<Vec<_>>() {
+                let composed = |leg: &&Leg| matches!(leg.state, State::Composed(_));
+                let ready: Vec<LegId> =
+                    self.forks.iter().filter(composed).map(|leg| leg.id).collect();
+                for fork in ready {
                     self.dial(desk, fork);
                 }
             }
@@ -1482,6 +1485,7 @@ fn more_telling(a: Cause, b: Cause) -> Cause {
         | Cause::MediaLost
         | Cause::ProtocolError
         | Cause::Internal
+        | Cause::PeerFailed
         | Cause::Interrupted => 6,
     };
     if rank(b) < rank(a) { b } else { a }
