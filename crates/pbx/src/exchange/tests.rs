@@ -396,9 +396,8 @@ fn a_forged_bye_does_nothing() {
     let mut w = World::new();
     w.call();
     let bye = w.request_within("alice", Method::Bye, |bye| bye);
-    let info = w.request_within("alice", Method::Invite, |r| {
-        r.body("application/sdp", offer("sendrecv"))
-    });
+    let info =
+        w.request_within("alice", Method::Invite, |r| r.body("application/sdp", offer("sendrecv")));
     w.forge("carol", &bye);
     w.forge("carol", &info);
     w.check(
@@ -409,9 +408,8 @@ fn a_forged_bye_does_nothing() {
         0ms  pbx   > carol  481
         ",
     );
-    let forged = |fact: &&Fact| {
-        matches!(fact, Fact::ViolationSeen { kind: ViolationKind::Forged, .. })
-    };
+    let forged =
+        |fact: &&Fact| matches!(fact, Fact::ViolationSeen { kind: ViolationKind::Forged, .. });
     assert_eq!(w.facts.iter().filter(forged).count(), 1, "told once, then counted");
     let Reply::Calls(calls) = w.command(Command::Calls) else { panic!("calls") };
     assert_eq!(calls.iter().map(|call| call.state).collect::<Vec<_>>(), [CallState::Up]);
@@ -551,6 +549,9 @@ fn after_a_crash_the_phones_are_hung_up_as_they_come_back() {
     assert_eq!(w.snapshots.len(), 1, "alice is still believed to talk");
     w.reconnect("alice");
     w.reply("alice", Method::Bye, 481, None);
+    // Carol's phone had been told to stop ringing; whether it did, nobody knew.
+    w.reconnect("carol");
+    w.reply("carol", Method::Cancel, 481, None);
     assert!(w.snapshots.is_empty());
     w.check(
         "
@@ -558,8 +559,11 @@ fn after_a_crash_the_phones_are_hung_up_as_they_come_back() {
         cdr  101 102 interrupted 0s
         0ms  pbx > bob    BYE
         0ms  bob > pbx    200 BYE
+        0ms  pbx > alice  503   // in case our 200 never reached her
         0ms  pbx > alice  BYE
         0ms  alice > pbx  481 BYE
+        0ms  pbx > carol  CANCEL
+        0ms  carol > pbx  481 CANCEL
         ",
     );
 }

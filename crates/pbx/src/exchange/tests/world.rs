@@ -64,7 +64,9 @@ pub(super) struct Phone {
     invite: Option<Request>,
     pub(super) last_answer: Option<Response>,
     pub(super) last_request: Option<Request>,
+    registered: Option<Response>,
     calls: u32,
+    branches: u32,
     tag: String,
 }
 
@@ -123,7 +125,9 @@ impl World {
             invite: None,
             last_answer: None,
             last_request: None,
+            registered: None,
             calls: 0,
+            branches: 0,
             tag: String::new(),
         };
         self.phones.insert(name, phone);
@@ -167,11 +171,11 @@ impl World {
         let mark = self.log.len();
         self.send_register(name, None);
         let phone = self.phone(name);
-        let challenge = phone.last_answer.take().expect("a challenge");
+        let challenge = phone.registered.take().expect("a challenge");
         let challenges = challenge.headers().get_all(Name::WwwAuthenticate).map(str::as_bytes);
         let answer = phone.client.answer(challenges, "REGISTER", "sip:pbx.test").expect("usable");
         self.send_register(name, Some(answer));
-        let status = self.phone(name).last_answer.take().expect("an answer").status();
+        let status = self.phone(name).registered.take().expect("an answer").status();
         assert_eq!(status, Status::OK, "REGISTER of {name}");
         // Registering is no part of a ladder; what it sets off is.
         let mut line = mark;
@@ -237,7 +241,13 @@ impl World {
     }
 
     /// Answers the oldest unanswered request with this method.
-    pub(super) fn reply(&mut self, name: &'static str, method: Method, status: u16, sdp: Option<&str>) {
+    pub(super) fn reply(
+        &mut self,
+        name: &'static str,
+        method: Method,
+        status: u16,
+        sdp: Option<&str>,
+    ) {
         let log = self.log.join("\n    ");
         let phone = self.phone(name);
         let at = phone.pending.iter().position(|r| r.method() == method);
@@ -248,8 +258,7 @@ impl World {
         }
         let tag = format!("{name}-tag");
         let status = Status::new(status).expect("a status");
-        let mut answer =
-            Response::builder(&request, status).to_tag(&tag).contact(&phone.contact());
+        let mut answer = Response::builder(&request, status).to_tag(&tag).contact(&phone.contact());
         if let Some(sdp) = sdp {
             answer = answer.body("application/sdp", sdp.to_owned());
         }
@@ -519,7 +528,7 @@ impl World {
     /// A call from alice to bob and carol (both phones of 102), answered by bob.
     pub(super) fn call(&mut self) {
         self.invite("alice", "102", Some(&offer("sendrecv")));
-        self.reply("bob", Method::Invite, 180, None);
+        self.reply("carol", Method::Invite, 180, None);
         self.reply("bob", Method::Invite, 200, Some(&offer("sendrecv")));
         self.settle_forks();
         self.ack("alice", None);
@@ -541,17 +550,14 @@ impl World {
 
 impl Phone {
     fn branch(&mut self) -> String {
-        self.calls += 0;
-        self.cseq += 0;
-        let unique = self.pending.len();
-        static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-        let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        format!("z9hG4bK-{}-{unique}-{count}", self.number)
+        self.branches += 1;
+        format!("z9hG4bK-{}-{}", self.number, self.branches)
     }
 
     fn contact(&self) -> NameAddrBuf {
         let remote = self.path.remote;
-        NameAddrBuf::new(None, &format!("sip:{}@{remote};transport=tls", self.number)).expect("sound")
+        NameAddrBuf::new(None, &format!("sip:{}@{remote};transport=tls", self.number))
+            .expect("sound")
     }
 
     fn got_request(&mut self, request: Request) {
@@ -592,7 +598,9 @@ impl Phone {
                 acks.push(ack.as_bytes().clone());
             }
         }
-        if status != Status::TRYING {
+        if response.headers().cseq().method == Method::Register {
+            self.registered = Some(response);
+        } else if status != Status::TRYING {
             self.last_answer = Some(response);
         }
         acks
