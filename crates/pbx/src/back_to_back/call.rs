@@ -58,6 +58,7 @@ pub(crate) struct Call {
 }
 
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one a call, in a call that is larger still")]
 enum Stage {
     Preparing(Preparing),
     Ringing(Ringing),
@@ -495,15 +496,12 @@ impl Call {
             leg.heard_from(response);
         }
         if silent && !response.body().is_empty() && self.heard.is_some() {
-            match self.settle(desk, fork, response.body()) {
-                Ok((sdp, awaited)) => {
-                    if let Stage::Ringing(ringing) = &mut self.stage {
-                        ringing.early = Early::Arming { fork, awaited, sdp };
-                    }
-                    return;
+            // What can't be played is no reason to stop ringing; the answer will be judged.
+            if let Ok((sdp, awaited)) = self.settle(desk, fork, response.body()) {
+                if let Stage::Ringing(ringing) = &mut self.stage {
+                    ringing.early = Early::Arming { fork, awaited, sdp };
                 }
-                // What can't be played is no reason to stop ringing; the answer will be judged.
-                Err(_) => {}
+                return;
             }
         }
         if status == Status::RINGING
