@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use pure::Instant;
+use serde::{Deserialize, Serialize};
 
 /// Statistics of one direction of one leg.
-#[derive(Clone, Copy, PartialEq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Default, Debug, Serialize, Deserialize)]
 pub struct Report {
     /// Authentic packets, repeated ones left out.
     pub packets: u64,
@@ -21,7 +22,9 @@ pub struct Report {
     pub jitter_max: Duration,
     /// The longest time between two packets.
     pub longest_gap: Duration,
+    #[serde(skip)] // of one process only
     pub first: Option<Instant>,
+    #[serde(skip)]
     pub last: Option<Instant>,
     /// Estimated mean opinion score, 1.0 to 4.5; `None` where fewer than
     /// [`Report::MOS_PACKETS_MIN`] packets came.
