@@ -567,6 +567,10 @@ impl Call {
     fn fork_answered(&mut self, desk: &mut Desk<'_>, fork: LegId, response: &Response) {
         let Some(leg) = self.leg_mut(fork) else { return };
         leg.confirm(desk, response);
+        if !matches!(leg.state, State::Confirmed(_)) {
+            // A 2xx that makes no dialog (no tag, no Contact): there is nobody to talk to.
+            return self.fork_failed(desk, fork, Cause::ProtocolError);
+        }
         if !matches!(self.stage, Stage::Ringing(_)) {
             // Somebody else was quicker, or the caller has gone.
             if let Some(leg) = self.leg_mut(fork) {
