@@ -8,7 +8,24 @@
 //! The order of judgement is fixed: emergency first, then lockdown, who is responsible, what is
 //! called, permissions and hours, concurrency, findings, PIN, and money last.
 
-use crate::id::{CallId, ExtensionId, LegId, TenantId, TrunkId};
+use std::fmt;
+use std::sync::Arc;
+
+use pure::{Now, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::cause::{Cause, Outcome};
+use crate::id::{CallId, DeviceId, ExtensionId, LegId, TenantId, TrunkId};
+use crate::policy::{Policy, Scope};
+
+/// The judge of one tenant's legs under one version of its policy.
+///
+/// Nothing is remembered between two judgements, so a changed policy is a new gate, and calls that
+/// are up are judged anew by it.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    policy: Arc<Policy>,
+}
 
 /// A leg that somebody wants to open, with all that the judgement may look at.
 #[derive(Clone, Debug)]
@@ -20,13 +37,30 @@ pub struct Attempt {
     /// Who pays and answers for the leg. `None`: a stranger.
     pub responsible: Option<Responsible>,
     pub destination: Destination,
-    /// How the request that asks for the leg was proved to come from whom it names.
-    pub proof: Option<Proof>,
+    /// What is known of whoever asks for the leg.
+    pub standing: Standing,
+}
+
+/// How far whoever asks for a leg is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// The request was proved to come from whom it names.
+    Proved(Proof),
+    /// A device known by its flow, its address or its previous credential alone, and when it last
+    /// registered. Good for emergency only.
+    KnownDevice {
+        device: DeviceId,
+        registered: Utc,
+    },
+    /// Our own doing: no request asked for it (an alert, a drill).
+    Ourselves,
+    Stranger,
 }
 
 /// What made the leg necessary. Every way a call can cost money is listed: a new one makes the
 /// compiler question the gate.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Origin {
     Phone,
     Forward,
@@ -62,7 +96,8 @@ pub enum Destination {
 }
 
 /// How a request was proved: the verdict of authentication, carried to the gate and into the CDR.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Proof {
     Digest(Algorithm),
     /// Mutual TLS: the certificate names the device.
@@ -78,7 +113,8 @@ pub enum Proof {
 }
 
 /// Digest algorithms (RFC 7616, RFC 8760). MD5 shows everywhere as a weakness.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Algorithm {
     Md5,
     Sha256,
@@ -106,20 +142,26 @@ pub struct Permit {
 }
 
 /// Which rule decided, under which version of the policy: what CDR, journal and `explain` show.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Decision {
     pub rule: Rule,
     pub policy: PolicyVersion,
 }
 
 /// Counts the changes of a tenant's policy. A policy is immutable; a change is a new version.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct PolicyVersion(pub u64);
 
 /// The rules of the gate, in the order they are asked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Rule {
     Emergency,
+    /// Emergency asked for by nobody we know, and the owner didn't open it to strangers.
+    EmergencyStranger,
+    /// The request wasn't proved; what is known of its device suffices for emergency only.
+    NotProved,
     Lockdown,
     NobodyResponsible,
     UnknownDestination,
@@ -147,6 +189,137 @@ pub struct PinRequest {
 pub struct ReserveRequest {
     pub leg: LegId,
     pub amount: crate::money::Money,
+}
+
+impl Gate {
+    pub fn new(policy: Arc<Policy>) -> Self {
+        Self { policy }
+    }
+
+    pub fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
+    /// Permits or denies one leg attempt. The first rule that applies decides.
+    pub fn judge(&self, now: Now, attempt: &Attempt) -> Verdict {
+        let permit = |rule| {
+            let Attempt { call, leg, .. } = *attempt;
+            Verdict::Permit(Permit { call, leg, decision: self.decision(rule) })
+        };
+        let deny = |rule| Verdict::Denial(Denial { decision: self.decision(rule) });
+
+        // Emergency comes before everything that could say no.
+        if let Destination::Emergency(_) = attempt.destination {
+            let known = self.may_call_for_help(now, attempt.standing);
+            return if known { permit(Rule::Emergency) } else { deny(Rule::EmergencyStranger) };
+        }
+        if self.locked(attempt) {
+            return deny(Rule::Lockdown);
+        }
+        match attempt.standing {
+            Standing::Proved(_) | Standing::Ourselves => {}
+            Standing::KnownDevice { .. } | Standing::Stranger => return deny(Rule::NotProved),
+        }
+        if attempt.responsible.is_none() {
+            return deny(Rule::NobodyResponsible);
+        }
+        match (&attempt.destination, attempt.origin) {
+            (Destination::Emergency(_), _) => permit(Rule::Emergency),
+            (Destination::Extension(_), _) => permit(Rule::Internal),
+            (Destination::Service, _) => permit(Rule::Service),
+            (Destination::Outside(_), Origin::Voicemail) => deny(Rule::VoicemailOutward),
+            (Destination::Outside(_), _) => deny(Rule::NotAllowedClass),
+            (Destination::Unknown, _) => deny(Rule::UnknownDestination),
+        }
+    }
+
+    fn decision(&self, rule: Rule) -> Decision {
+        Decision { rule, policy: self.policy.version }
+    }
+
+    fn may_call_for_help(&self, now: Now, standing: Standing) -> bool {
+        match standing {
+            Standing::Proved(_) | Standing::Ourselves => true,
+            // Where the clock stepped back, `since` is zero: emergency fails open.
+            Standing::KnownDevice { registered, .. } => {
+                now.utc.since(registered) <= self.policy.emergency_guarantee
+                    || self.policy.emergency_for_strangers
+            }
+            Standing::Stranger => self.policy.emergency_for_strangers,
+        }
+    }
+
+    fn locked(&self, attempt: &Attempt) -> bool {
+        let lockdown = &self.policy.lockdown;
+        let wide = [Scope::Operator, Scope::Tenant(attempt.tenant)];
+        if wide.into_iter().any(|scope| lockdown.covers(scope)) {
+            return true;
+        }
+        match attempt.responsible {
+            Some(Responsible::Extension(extension)) => {
+                let role = self.policy.roles.get(&extension).copied().map(Scope::Role);
+                lockdown.covers(Scope::Extension(extension))
+                    || role.is_some_and(|role| lockdown.covers(role))
+            }
+            Some(Responsible::Trunk(trunk)) => lockdown.covers(Scope::Trunk(trunk)),
+            Some(Responsible::System) | None => false,
+        }
+    }
+}
+
+impl Rule {
+    /// In the order they are asked.
+    pub const ALL: [Self; 10] = [
+        Self::Emergency,
+        Self::EmergencyStranger,
+        Self::Lockdown,
+        Self::NotProved,
+        Self::NobodyResponsible,
+        Self::Internal,
+        Self::Service,
+        Self::VoicemailOutward,
+        Self::NotAllowedClass,
+        Self::UnknownDestination,
+    ];
+
+    /// The stable name in records, the same as serde's.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Emergency => "emergency",
+            Self::EmergencyStranger => "emergency-stranger",
+            Self::NotProved => "not-proved",
+            Self::Lockdown => "lockdown",
+            Self::NobodyResponsible => "nobody-responsible",
+            Self::UnknownDestination => "unknown-destination",
+            Self::VoicemailOutward => "voicemail-outward",
+            Self::NotAllowedClass => "not-allowed-class",
+            Self::Internal => "internal",
+            Self::Service => "service",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|rule| rule.name() == name)
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Display for PolicyVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Denial {
+    /// What the caller's phone, the CDR and the page about the call say of it.
+    pub fn outcome(&self) -> Outcome {
+        Cause::Refused(self.decision.rule).outcome()
+    }
 }
 
 impl Permit {

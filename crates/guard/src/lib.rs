@@ -1,5 +1,12 @@
 //! Judgement: facts in; verdicts, findings, incidents and audits out.
 #![forbid(unsafe_code)]
 
+pub mod access;
+pub mod cause;
+pub mod fact;
 pub mod gate;
 pub mod id;
+pub mod money;
+pub mod number;
+pub mod pii;
+pub mod policy;

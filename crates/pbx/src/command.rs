@@ -161,3 +161,12 @@ pub struct StatusView {
     pub weak: usize,
     pub draining: bool,
 }
+
+impl Credentials {
+    pub(crate) fn of(&self, algorithm: sip::digest::Algorithm) -> &sip::digest::Ha1 {
+        match algorithm {
+            sip::digest::Algorithm::Md5 => &self.md5,
+            sip::digest::Algorithm::Sha256 => &self.sha256,
+        }
+    }
+}

@@ -73,3 +73,15 @@ pub struct Exceptions {
     /// May send and get audio unencrypted.
     pub dangerous_plain_rtp: bool,
 }
+
+impl Exceptions {
+    /// What either allows.
+    pub fn or(self, other: Self) -> Self {
+        Self { dangerous_plain_rtp: self.dangerous_plain_rtp || other.dangerous_plain_rtp }
+    }
+
+    /// In plain words, as they are shown beside the device and its calls.
+    pub fn weaknesses(self) -> Vec<&'static str> {
+        if self.dangerous_plain_rtp { vec!["audio may be unencrypted"] } else { Vec::new() }
+    }
+}

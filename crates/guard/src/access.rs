@@ -1,0 +1,122 @@
+//! Who may see, change and reveal what: administrators' roles as one typed matrix.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::pii::Personal;
+
+/// Who did something, as the journal names them.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Actor {
+    /// Came over the local admin socket; the kernel vouched for the user id.
+    LocalAdmin { uid: u32, name: String },
+    /// The system itself.
+    System,
+}
+
+/// A set of permissions that administrators share.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AdminRole {
+    /// Everything, secrets included: the owner of the machine.
+    Owner,
+    /// Everything but looking at secrets and personal data of calls.
+    Operator,
+    /// Sees, changes nothing.
+    Auditor,
+}
+
+/// What an administrator may be allowed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Permission {
+    SeeStatus,
+    SeeExtensions,
+    ChangeExtensions,
+    RevealSecret,
+    RotateSecret,
+    SeeDevices,
+    GrantException,
+    SeeCalls,
+    /// Numbers and addresses in clear, ladders included.
+    RevealPersonal,
+    SeeJournal,
+    VerifyJournal,
+    ErasePersonal,
+    ChangeLockdown,
+    StopNode,
+}
+
+impl Actor {
+    /// The role that comes with the door the actor came through. Whoever may open the local socket
+    /// may read the data folder and its key, so less than `Owner` would be theatre.
+    pub fn role(&self) -> AdminRole {
+        match self {
+            Self::LocalAdmin { .. } | Self::System => AdminRole::Owner,
+        }
+    }
+
+    pub fn may(&self, permission: Permission) -> bool {
+        self.role().may(permission)
+    }
+}
+
+impl AdminRole {
+    pub const ALL: [Self; 3] = [Self::Owner, Self::Operator, Self::Auditor];
+
+    pub fn may(self, permission: Permission) -> bool {
+        use AdminRole::{Auditor, Operator, Owner};
+        use Permission as P;
+        match permission {
+            P::SeeStatus | P::SeeExtensions | P::SeeDevices | P::SeeCalls => {
+                matches!(self, Owner | Operator | Auditor)
+            }
+            P::SeeJournal | P::VerifyJournal => matches!(self, Owner | Operator | Auditor),
+            P::ChangeExtensions | P::RotateSecret | P::ChangeLockdown => {
+                matches!(self, Owner | Operator)
+            }
+            P::StopNode => matches!(self, Owner | Operator),
+            P::RevealPersonal => matches!(self, Owner | Auditor),
+            P::RevealSecret | P::GrantException | P::ErasePersonal => matches!(self, Owner),
+        }
+    }
+}
+
+impl Permission {
+    pub const ALL: [Self; 14] = [
+        Self::SeeStatus,
+        Self::SeeExtensions,
+        Self::ChangeExtensions,
+        Self::RevealSecret,
+        Self::RotateSecret,
+        Self::SeeDevices,
+        Self::GrantException,
+        Self::SeeCalls,
+        Self::RevealPersonal,
+        Self::SeeJournal,
+        Self::VerifyJournal,
+        Self::ErasePersonal,
+        Self::ChangeLockdown,
+        Self::StopNode,
+    ];
+}
+
+impl Personal for Actor {
+    fn mask(&self) -> String {
+        match self {
+            Self::LocalAdmin { uid, .. } => format!("a local administrator (user {uid})"),
+            Self::System => "the system".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LocalAdmin { uid, name } => write!(f, "{name} (user {uid})"),
+            Self::System => f.write_str("the system"),
+        }
+    }
+}

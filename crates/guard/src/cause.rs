@@ -1,0 +1,260 @@
+//! How a call ended: one table from our cause to SIP status, Q.850 cause, the CDR's disposition and
+//! a sentence for people.
+//!
+//! The pairs of status and Q.850 cause follow RFC 3398 §7.2.4.1 and §8.2.6.1 where those speak of the
+//! case; a `Reason` header (RFC 3326) carries the Q.850 value in answers too (RFC 6432).
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::gate::Rule;
+
+/// Why a leg or a call ended, or was never opened.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Cause {
+    /// Somebody hung up after an answer.
+    Cleared,
+    Busy,
+    /// It rang and nobody took it.
+    NoAnswer,
+    /// No phone is registered, or its flow is dead.
+    Unavailable,
+    /// Nobody has this number.
+    NotFound,
+    /// The called person pressed reject.
+    Declined,
+    /// The caller hung up before an answer.
+    Cancelled,
+    /// The gate said no.
+    Refused(Rule),
+    /// The phone offered media or signalling without encryption.
+    NotEncrypted,
+    /// No codec, or no media at all, in common.
+    IncompatibleMedia,
+    /// Too much at once: calls, media ports or memory.
+    Congestion,
+    /// We are shutting down and take no new calls.
+    Draining,
+    /// The far side never answered our request.
+    TimedOut,
+    /// Both sides' media, or their keep-alive, fell silent.
+    MediaLost,
+    /// A peer broke the protocol beyond repair.
+    ProtocolError,
+    /// Something broke in us.
+    Internal,
+    /// The node died while the call was up.
+    Interrupted,
+}
+
+/// What the table says of a [`Cause`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Outcome {
+    /// The final status for an INVITE that wasn't answered, 300 to 699.
+    pub status: u16,
+    /// ITU-T Q.850 cause value, 1 to 127.
+    pub q850: u8,
+    pub disposition: Disposition,
+    /// For people, a whole sentence.
+    pub sentence: &'static str,
+}
+
+/// What a CDR says became of a call. Stored and shown by its text, `refused:lockdown` and the like.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Disposition {
+    Answered,
+    Busy,
+    NoAnswer,
+    Unavailable,
+    NotFound,
+    Declined,
+    Cancelled,
+    Refused(Rule),
+    NotEncrypted,
+    Failed,
+    /// Cut by a crash of this node; its length is a lower bound.
+    Interrupted,
+}
+
+/// The text names no disposition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NotADisposition;
+
+impl Cause {
+    pub fn outcome(self) -> Outcome {
+        use Disposition as D;
+        let (status, q850, disposition, sentence) = match self {
+            Self::Cleared => (487, 16, D::Answered, "The call was ended normally."),
+            Self::Busy => (486, 17, D::Busy, "The line is busy."),
+            Self::NoAnswer => (480, 19, D::NoAnswer, "Nobody answered."),
+            Self::Unavailable => {
+                (480, 20, D::Unavailable, "No phone of this extension can be reached.")
+            }
+            Self::NotFound => (404, 1, D::NotFound, "Nobody has this number."),
+            Self::Declined => (603, 21, D::Declined, "The call was declined."),
+            Self::Cancelled => (487, 16, D::Cancelled, "The caller hung up before an answer."),
+            Self::Refused(rule) => {
+                let (status, q850, sentence) = refused(rule);
+                (status, q850, D::Refused(rule), sentence)
+            }
+            Self::NotEncrypted => (
+                488,
+                65,
+                D::NotEncrypted,
+                "The phone offered an unencrypted call; only encrypted calls are taken.",
+            ),
+            Self::IncompatibleMedia => {
+                (488, 88, D::Failed, "The two phones have no way of speaking in common.")
+            }
+            Self::Congestion => (503, 42, D::Failed, "The system is too busy for another call."),
+            Self::Draining => (503, 41, D::Failed, "The system is restarting; please call again."),
+            Self::TimedOut => (408, 102, D::Failed, "The other side did not respond."),
+            Self::MediaLost => (480, 27, D::Failed, "The connection to a phone was lost."),
+            Self::ProtocolError => {
+                (502, 111, D::Failed, "The other side sent something that makes no sense.")
+            }
+            Self::Internal => (500, 41, D::Failed, "Something failed in the phone system."),
+            Self::Interrupted => {
+                (503, 41, D::Interrupted, "The phone system restarted during the call.")
+            }
+        };
+        Outcome { status, q850, disposition, sentence }
+    }
+
+    /// What a final answer of the called side means (RFC 3398 §8.2.6.1). A 2xx is no cause: `None`,
+    /// and so is a redirection, which is followed or refused elsewhere.
+    pub fn from_status(status: u16) -> Option<Self> {
+        Some(match status {
+            ..=399 => return None,
+            404 | 410 | 484 | 485 | 604 => Self::NotFound,
+            408 => Self::TimedOut,
+            480 | 430 | 482 | 483 => Self::Unavailable,
+            486 | 600 => Self::Busy,
+            487 => Self::Cancelled,
+            488 | 415 | 606 => Self::IncompatibleMedia,
+            403 | 401 | 407 | 433 | 603 | 607 | 608 => Self::Declined,
+            503 => Self::Congestion,
+            504 => Self::TimedOut,
+            500 | 502 | 505 | 513 | 580 => Self::ProtocolError,
+            400..=499 => Self::ProtocolError,
+            _ => Self::Congestion,
+        })
+    }
+
+    /// What a Q.850 value in a peer's `Reason` means.
+    pub fn from_q850(value: u8) -> Self {
+        match value {
+            1 | 2 | 3 | 22 | 28 => Self::NotFound,
+            16 | 31 => Self::Cleared,
+            17 => Self::Busy,
+            18 | 19 => Self::NoAnswer,
+            20 | 27 => Self::Unavailable,
+            21 | 55 | 57 => Self::Declined,
+            34 | 38 | 41 | 42 | 44 | 47 => Self::Congestion,
+            58 | 65 | 79 | 88 => Self::IncompatibleMedia,
+            102 => Self::TimedOut,
+            _ => Self::ProtocolError,
+        }
+    }
+}
+
+impl Outcome {
+    /// The value of a `Reason` header (RFC 3326), such as `Q.850;cause=17;text="The line is busy."`.
+    pub fn reason(&self) -> String {
+        format!("Q.850;cause={};text=\"{}\"", self.q850, self.sentence)
+    }
+}
+
+impl fmt::Display for Disposition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(rule) => write!(f, "refused:{}", rule.name()),
+            _ => f.write_str(self.plain()),
+        }
+    }
+}
+
+impl Disposition {
+    const PLAIN: [Self; 10] = [
+        Self::Answered,
+        Self::Busy,
+        Self::NoAnswer,
+        Self::Unavailable,
+        Self::NotFound,
+        Self::Declined,
+        Self::Cancelled,
+        Self::NotEncrypted,
+        Self::Failed,
+        Self::Interrupted,
+    ];
+
+    fn plain(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Busy => "busy",
+            Self::NoAnswer => "no-answer",
+            Self::Unavailable => "unavailable",
+            Self::NotFound => "not-found",
+            Self::Declined => "declined",
+            Self::Cancelled => "cancelled",
+            Self::Refused(_) => "refused",
+            Self::NotEncrypted => "not-encrypted",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+impl FromStr for Disposition {
+    type Err = NotADisposition;
+
+    fn from_str(text: &str) -> Result<Self, NotADisposition> {
+        if let Some(name) = text.strip_prefix("refused:") {
+            return Rule::from_name(name).map(Self::Refused).ok_or(NotADisposition);
+        }
+        Self::PLAIN.into_iter().find(|known| known.plain() == text).ok_or(NotADisposition)
+    }
+}
+
+impl TryFrom<String> for Disposition {
+    type Error = NotADisposition;
+
+    fn try_from(text: String) -> Result<Self, NotADisposition> {
+        text.parse()
+    }
+}
+
+impl From<Disposition> for String {
+    fn from(disposition: Disposition) -> Self {
+        disposition.to_string()
+    }
+}
+
+impl fmt::Display for NotADisposition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a call's disposition")
+    }
+}
+
+impl std::error::Error for NotADisposition {}
+
+/// Status, Q.850 cause and sentence of a denial. 21 is "call rejected", 57 "bearer capability not
+/// authorised", the value carriers use for a barred class.
+fn refused(rule: Rule) -> (u16, u8, &'static str) {
+    match rule {
+        Rule::EmergencyStranger => (403, 21, "Emergency calls are open to known phones only."),
+        Rule::NotProved => (403, 21, "This phone is not signed in."),
+        Rule::Lockdown => (403, 21, "Calls are locked; emergency calls still work."),
+        Rule::NobodyResponsible => (403, 21, "Nobody answers for this call."),
+        Rule::UnknownDestination => (404, 1, "Nobody has this number."),
+        Rule::VoicemailOutward => (403, 21, "Voicemail never dials out."),
+        Rule::NotAllowedClass => {
+            (403, 57, "There is no trunk and no outside calling configured yet.")
+        }
+        // Permits; a denial never carries them.
+        Rule::Emergency | Rule::Internal | Rule::Service => (403, 21, "The call was refused."),
+    }
+}

@@ -1,0 +1,432 @@
+//! The one catalogue of events. It feeds logs, metrics, alerts, exports and the journal.
+//!
+//! Each fact has a number that never changes and a name that never changes; a test holds both as
+//! text. Numbers are grouped: 100 the node, 200 configuration, 300 extensions and secrets, 400
+//! devices and registration, 500 calls, 600 media, 700 the journal itself. What a newer version
+//! wrote is read as [`Fact::Unknown`], never refused.
+//!
+//! A personal field is a [`Pii`]: masked wherever it is printed, sealed in the journal under the key
+//! of its [`Holder`].
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::access::Actor;
+use crate::cause::Disposition;
+use crate::gate::{Algorithm, Origin, PolicyVersion, Rule};
+use crate::id::{CallId, DeviceId, ExtensionId, LegId, NodeId};
+use crate::number::EmergencyKind;
+use crate::pii::{Address, Instance, Name, Number, Pii};
+
+/// How loud a fact is. `Warn` may wake someone.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    Info,
+    Notice,
+    Warn,
+    Error,
+}
+
+/// Whose key seals a personal field.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Holder {
+    Extension(ExtensionId),
+    Device(DeviceId),
+    /// Somebody we have no record of: erased by the month.
+    Stranger,
+    Administrator,
+}
+
+/// A fact that a newer version wrote.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Unknown {
+    #[serde(default)]
+    pub number: u16,
+    #[serde(flatten)]
+    pub raw: Map<String, Value>,
+}
+
+/// Why a digest or certificate didn't prove its sender. A stale nonce is no failure and no fact.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuthenticationFailure {
+    /// The response doesn't fit; whether the account exists is sealed.
+    WrongResponse,
+    /// A nonce count was used twice: a replay, or a broken phone.
+    Replay,
+    /// The credentials are for another account than the one named in the request.
+    WrongAccount,
+    /// The algorithm isn't allowed for this device.
+    WeakAlgorithm,
+    Disabled,
+    Certificate,
+}
+
+/// How a peer broke the protocol. Kept coarse: the parser's own counters know the details.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ViolationKind {
+    Malformed,
+    TooLarge,
+    /// Two readings of one message are possible (framing, repeated headers): smuggling.
+    Ambiguous,
+    /// A request for a dialog or transaction that isn't its sender's.
+    Forged,
+    OutOfOrder,
+    Flood,
+    Tls,
+}
+
+/// What a device is allowed though it weakens safety.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exception {
+    /// Signalling without TLS.
+    PlainSignalling,
+    /// Media without SRTP.
+    PlainMedia,
+    /// Digest with MD5 only.
+    Md5,
+}
+
+/// What was changed of an extension.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExtensionChange {
+    Number,
+    Name,
+    Enabled,
+    Role,
+    Settings,
+}
+
+/// Builds the catalogue: `NUMBER Severity Variant "name" { public } personal { field: Type => holder }
+/// "sentence"`. One declaration a fact keeps number, name, sentence and what is personal together;
+/// personal fields become [`Pii`] of the type written.
+macro_rules! facts {
+    ($(
+        $(#[$doc:meta])*
+        $number:literal $severity:ident $variant:ident $name:literal
+        { $($field:ident: $type:ty),* $(,)? }
+        personal { $($secret:ident: $secret_type:ty => $holder:expr),* $(,)? }
+        $sentence:literal
+    )*) => {
+        /// Something that happened.
+        #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+        #[serde(tag = "fact")]
+        pub enum Fact {
+            $(
+                $(#[$doc])*
+                #[serde(rename = $name)]
+                $variant { $($field: $type,)* $($secret: Pii<$secret_type>,)* },
+            )*
+            /// Written by a newer version.
+            #[serde(untagged)]
+            Unknown(Unknown),
+        }
+
+        impl Fact {
+            /// Every number and name, in the order of numbers.
+            pub const CATALOGUE: &'static [(u16, &'static str)] = &[$(($number, $name),)*];
+
+            pub fn number(&self) -> u16 {
+                match self {
+                    $(Self::$variant { .. } => $number,)*
+                    Self::Unknown(unknown) => unknown.number,
+                }
+            }
+
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$variant { .. } => $name,)*
+                    Self::Unknown(_) => "unknown",
+                }
+            }
+
+            pub fn severity(&self) -> Severity {
+                match self {
+                    $(Self::$variant { .. } => Severity::$severity,)*
+                    Self::Unknown(_) => Severity::Info,
+                }
+            }
+
+            /// The personal fields and whose they are.
+            #[allow(unused_variables, reason = "not every holder is named by another field")]
+            pub fn personal(&self) -> Vec<(&'static str, Holder)> {
+                match self {
+                    $(Self::$variant { $($field,)* $($secret,)* } => {
+                        vec![$((stringify!($secret), $holder),)*]
+                    })*
+                    Self::Unknown(_) => Vec::new(),
+                }
+            }
+
+            /// The fact for people, personal fields masked.
+            #[allow(unused_variables, reason = "not every sentence names every field")]
+            fn write_masked(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$variant { $($field,)* $($secret,)* } => write!(f, $sentence),)*
+                    Self::Unknown(unknown) => {
+                        write!(f, "A newer version recorded fact {}.", unknown.number)
+                    }
+                }
+            }
+
+            /// The fact for people who may see personal data.
+            #[allow(unused_variables, reason = "not every sentence names every field")]
+            fn write_revealed(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$variant { $($field,)* $($secret,)* } => {
+                        $(let $secret = $secret.reveal();)*
+                        write!(f, $sentence)
+                    })*
+                    Self::Unknown(_) => self.write_masked(f),
+                }
+            }
+        }
+    };
+}
+
+facts! {
+    100 Notice NodeStarted "node-started"
+    { node: NodeId, version: String } personal {}
+    "Node {node} started with version {version}."
+
+    101 Notice NodeStopped "node-stopped"
+    { node: NodeId, calls_ended: u32 } personal {}
+    "Node {node} stopped and ended {calls_ended} calls."
+
+    102 Warn CrashRecovered "crash-recovered"
+    { node: NodeId, calls_interrupted: u32, legs_ended: u32 } personal {}
+    "Node {node} had crashed: {calls_interrupted} calls were interrupted, {legs_ended} legs ended."
+
+    103 Error PanicContained "panic-contained"
+    { node: NodeId, part: String, message: String } personal {}
+    "A fault in {part} was contained: {message}"
+
+    104 Notice DrainStarted "drain-started"
+    { node: NodeId, calls_up: u32 } personal {}
+    "Node {node} takes no new calls except emergency; {calls_up} calls are up."
+
+    105 Error PersistFailed "persist-failed"
+    { what: String, error: String } personal {}
+    "Writing {what} failed: {error}"
+
+    200 Notice ConfigurationAccepted "configuration-accepted"
+    { fingerprint: String } personal { actor: Actor => Holder::Administrator }
+    "{actor} put a configuration into effect ({fingerprint})."
+
+    201 Warn ConfigurationRefused "configuration-refused"
+    { reason: String } personal { actor: Actor => Holder::Administrator }
+    "A configuration from {actor} was refused, the running one stays: {reason}"
+
+    202 Warn PolicyChanged "policy-changed"
+    { version: PolicyVersion, change: String } personal { actor: Actor => Holder::Administrator }
+    "{actor} changed the policy to version {version}: {change}"
+
+    300 Notice ExtensionAdded "extension-added"
+    { extension: ExtensionId, number: String }
+    personal { name: Name => Holder::Extension(*extension), actor: Actor => Holder::Administrator }
+    "{actor} added extension {number}, {name}."
+
+    301 Notice ExtensionChanged "extension-changed"
+    { extension: ExtensionId, number: String, change: ExtensionChange }
+    personal { actor: Actor => Holder::Administrator }
+    "{actor} changed extension {number}: {change:?}."
+
+    302 Notice ExtensionDisabled "extension-disabled"
+    { extension: ExtensionId, number: String }
+    personal { actor: Actor => Holder::Administrator }
+    "{actor} disabled extension {number}."
+
+    303 Notice ExtensionRemoved "extension-removed"
+    { extension: ExtensionId, number: String }
+    personal { actor: Actor => Holder::Administrator }
+    "{actor} removed extension {number}."
+
+    310 Notice SecretGenerated "secret-generated"
+    { extension: ExtensionId, number: String }
+    personal { actor: Actor => Holder::Administrator }
+    "{actor} had a secret generated for extension {number}."
+
+    311 Notice SecretRotated "secret-rotated"
+    { extension: ExtensionId, number: String }
+    personal { actor: Actor => Holder::Administrator }
+    "{actor} replaced the secret of extension {number}."
+
+    312 Warn SecretRevealed "secret-revealed"
+    { extension: ExtensionId, number: String }
+    personal { actor: Actor => Holder::Administrator }
+    "{actor} looked at the secret of extension {number}."
+
+    400 Notice DeviceFirstSeen "device-first-seen"
+    { device: DeviceId, extension: ExtensionId, agent: String }
+    personal {
+        instance: Option<Instance> => Holder::Device(*device),
+        address: Address => Holder::Device(*device),
+    }
+    "A new device ({agent}) signed in from {address}."
+
+    401 Warn ExceptionGranted "exception-granted"
+    { device: DeviceId, exception: Exception } personal { actor: Actor => Holder::Administrator }
+    "{actor} allowed device {device} a weakness: {exception:?}."
+
+    402 Notice ExceptionWithdrawn "exception-withdrawn"
+    { device: DeviceId, exception: Exception } personal { actor: Actor => Holder::Administrator }
+    "{actor} withdrew a weakness of device {device}: {exception:?}."
+
+    410 Info Registered "registered"
+    { device: DeviceId, extension: ExtensionId, transport: String, algorithm: Option<Algorithm>, expires_seconds: u32 }
+    personal { address: Address => Holder::Device(*device) }
+    "A device of extension {extension} registered over {transport} from {address}."
+
+    411 Info RegistrationRefreshed "registration-refreshed"
+    { device: DeviceId, extension: ExtensionId, expires_seconds: u32 } personal {}
+    "A device of extension {extension} refreshed its registration."
+
+    412 Info RegistrationExpired "registration-expired"
+    { device: DeviceId, extension: ExtensionId } personal {}
+    "The registration of a device of extension {extension} expired."
+
+    413 Info RegistrationRemoved "registration-removed"
+    { device: DeviceId, extension: ExtensionId } personal {}
+    "A device of extension {extension} signed off."
+
+    414 Info FlowReplaced "flow-replaced"
+    { device: DeviceId, extension: ExtensionId }
+    personal { address: Address => Holder::Device(*device) }
+    "A device of extension {extension} came back over a new connection from {address}."
+
+    415 Info FlowLost "flow-lost"
+    { device: DeviceId, extension: ExtensionId } personal {}
+    "The connection of a device of extension {extension} was lost."
+
+    420 Notice AuthenticationFailed "authentication-failed"
+    { reason: AuthenticationFailure, failures: u32 }
+    personal {
+        account: Name => Holder::Stranger,
+        // Sealed and masked: nobody outside the journal learns which accounts exist.
+        account_exists: bool => Holder::Stranger,
+        address: Address => Holder::Stranger,
+    }
+    "Signing in as {account} from {address} failed ({reason:?}, {failures} times)."
+
+    430 Notice ViolationSeen "violation-seen"
+    { kind: ViolationKind, count: u32 } personal { address: Address => Holder::Stranger }
+    "{address} broke the protocol ({kind:?}, {count} times)."
+
+    500 Info GateDecided "gate-decided"
+    { call: CallId, leg: LegId, origin: Origin, extension: Option<ExtensionId>, permitted: bool, rule: Rule, policy: PolicyVersion }
+    personal { destination: Number => holder_of(extension) }
+    "The gate judged a leg to {destination} by rule {rule} of policy {policy}; permitted: {permitted}."
+
+    501 Info CallStarted "call-started"
+    { call: CallId, caller: Option<ExtensionId>, callee: Option<ExtensionId> }
+    personal { from: Number => holder_of(caller), to: Number => holder_of(callee) }
+    "{from} calls {to}."
+
+    502 Info CallAnswered "call-answered"
+    { call: CallId, ring_ms: u64 } personal {}
+    "Call {call} was answered after {ring_ms} ms."
+
+    503 Info CallEnded "call-ended"
+    { call: CallId, disposition: Disposition, q850: u8, duration_ms: u64 } personal {}
+    "Call {call} ended: {disposition}, {duration_ms} ms after its answer."
+
+    504 Warn CallInterrupted "call-interrupted"
+    { call: CallId, duration_ms_min: u64 } personal {}
+    "Call {call} was cut by a crash, at least {duration_ms_min} ms after its answer."
+
+    505 Notice LegNotEncrypted "leg-not-encrypted"
+    { call: CallId, leg: LegId, device: Option<DeviceId> } personal {}
+    "A leg of call {call} was refused because it offered no encryption."
+
+    506 Warn ExceptionUsed "exception-used"
+    { call: CallId, leg: LegId, device: DeviceId, exception: Exception } personal {}
+    "A leg of call {call} is weak by an exception of device {device}: {exception:?}."
+
+    510 Warn EmergencyCalled "emergency-called"
+    { call: CallId, extension: Option<ExtensionId>, device: Option<DeviceId>, number: String, kind: EmergencyKind }
+    personal { from: Number => holder_of(extension) }
+    "{from} called {number} for help."
+
+    600 Notice MediaSilent "media-silent"
+    { call: CallId, leg: LegId, silent_ms: u64 } personal {}
+    "No media came on a leg of call {call} for {silent_ms} ms."
+
+    601 Info MediaResumed "media-resumed"
+    { call: CallId, leg: LegId, silent_ms: u64 } personal {}
+    "Media came back on a leg of call {call} after {silent_ms} ms."
+
+    602 Notice MediaForged "media-forged"
+    { call: CallId, leg: LegId, packets: u64 } personal {}
+    "{packets} packets that were not the peer's were dropped on a leg of call {call}."
+
+    700 Notice JournalHeadExported "journal-head-exported"
+    { node: NodeId, sequence: u64, hash: String } personal {}
+    "The head of the journal of node {node} was exported at entry {sequence}."
+
+    701 Notice JournalVerified "journal-verified"
+    { node: NodeId, entries: u64 } personal {}
+    "The journal of node {node} was verified: {entries} entries."
+
+    702 Error JournalBroken "journal-broken"
+    { node: NodeId, sequence: u64, why: String } personal {}
+    "The journal of node {node} is broken at entry {sequence}: {why}"
+
+    703 Notice SubjectErased "subject-erased"
+    { subject: String } personal { actor: Actor => Holder::Administrator }
+    "{actor} erased the personal data of {subject}."
+}
+
+impl Fact {
+    /// Whether the journal keeps it. Refreshes come every minute from every phone and prove nothing
+    /// that the registration before didn't.
+    pub fn journalled(&self) -> bool {
+        !matches!(self, Self::RegistrationRefreshed { .. })
+    }
+
+    /// The fact as a sentence, personal data revealed: for people who may see it.
+    pub fn revealed(&self) -> impl fmt::Display + '_ {
+        Revealed(self)
+    }
+
+    /// All fields, personal ones in clear, and `fact` with the name.
+    pub fn to_json(&self) -> Map<String, Value> {
+        match serde_json::to_value(self) {
+            Ok(Value::Object(fields)) => fields,
+            _ => unreachable!("every fact is a struct of strings, numbers and enums"),
+        }
+    }
+
+    /// Reads what [`Fact::to_json`] gave. What can't be read, because a newer version wrote it or
+    /// because its personal part was erased, becomes [`Fact::Unknown`].
+    pub fn from_json(number: u16, fields: Map<String, Value>) -> Self {
+        match serde_json::from_value(Value::Object(fields.clone())) {
+            Ok(Self::Unknown(_)) | Err(_) => Self::Unknown(Unknown { number, raw: fields }),
+            Ok(fact) => fact,
+        }
+    }
+}
+
+/// The sentence with personal data masked: fit for a log.
+impl fmt::Display for Fact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_masked(f)
+    }
+}
+
+struct Revealed<'a>(&'a Fact);
+
+impl fmt::Display for Revealed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.write_revealed(f)
+    }
+}
+
+fn holder_of(extension: &Option<ExtensionId>) -> Holder {
+    extension.map_or(Holder::Stranger, Holder::Extension)
+}

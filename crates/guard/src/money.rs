@@ -1,0 +1,99 @@
+//! Money: an integer in millionths of the tenant's currency, with arithmetic that never wraps.
+//!
+//! Rates are quoted in ten-thousandths of a cent a minute, so cents are too coarse; floating point
+//! loses what a sum of a million small calls needs. A result that doesn't fit is `None`, and the
+//! caller, who guards a budget, refuses.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// An amount in millionths of a currency unit; the currency stands with the tenant.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Money(pub i64);
+
+/// An ISO 4217 code such as `USD`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Currency([u8; 3]);
+
+/// The text isn't three letters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NotACurrency;
+
+impl Money {
+    pub const ZERO: Self = Self(0);
+    /// Millionths in one unit.
+    pub const UNIT: i64 = 1_000_000;
+
+    /// Whole units; `None` where they don't fit.
+    pub fn units(units: i64) -> Option<Self> {
+        units.checked_mul(Self::UNIT).map(Self)
+    }
+
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        self.0.checked_add(other.0).map(Self)
+    }
+
+    pub fn checked_sub(self, other: Self) -> Option<Self> {
+        self.0.checked_sub(other.0).map(Self)
+    }
+
+    pub fn checked_mul(self, times: i64) -> Option<Self> {
+        self.0.checked_mul(times).map(Self)
+    }
+
+    /// The amount as people read it, `12.50 USD`: two places, more only where they are used.
+    pub fn display(self, currency: Currency) -> impl fmt::Display {
+        Shown { amount: self, currency }
+    }
+}
+
+impl Currency {
+    pub fn code(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("three ASCII letters, checked when it was made")
+    }
+}
+
+impl std::str::FromStr for Currency {
+    type Err = NotACurrency;
+
+    fn from_str(text: &str) -> Result<Self, NotACurrency> {
+        let code: [u8; 3] = text.as_bytes().try_into().map_err(|_| NotACurrency)?;
+        if code.iter().all(u8::is_ascii_uppercase) { Ok(Self(code)) } else { Err(NotACurrency) }
+    }
+}
+
+impl fmt::Display for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl fmt::Display for NotACurrency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a currency: three capital letters are expected, such as USD")
+    }
+}
+
+impl std::error::Error for NotACurrency {}
+
+struct Shown {
+    amount: Money,
+    currency: Currency,
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.amount.0 < 0 { "-" } else { "" };
+        let (unit, millionths) = (1_000_000, self.amount.0.unsigned_abs());
+        let fraction = format!("{:06}", millionths % unit);
+        let mut shown = fraction.trim_end_matches('0').len().max(2);
+        if shown > fraction.len() {
+            shown = fraction.len();
+        }
+        write!(f, "{sign}{}.{} {}", millionths / unit, &fraction[..shown], self.currency)
+    }
+}

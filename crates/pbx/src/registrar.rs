@@ -1,0 +1,428 @@
+//! Who may call and be called: the directory in memory, its devices, and where each can be reached.
+//!
+//! A binding over a connection belongs to its flow: calls to that phone use it, a new connection of
+//! the same device replaces it, and a dead flow makes the phone unreachable at once (RFC 5626's aim
+//! without asking phones for RFC 5626). A device is told from another by its `+sip.instance`, else by
+//! its Contact, else by its registration's Call-ID.
+//!
+//! Nothing here waits: what must be stored leaves as an [`Effect`]. A changed secret or extension is
+//! prepared, made durable by the caller, and then applied.
+
+mod change;
+mod register;
+mod views;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use guard::fact::Fact;
+use guard::id::{DeviceId, ExtensionId, NodeId, RealmId, TenantId};
+use guard::number::{Country, ExtensionNumber};
+use pure::{Chance, Instant, Now, TimerId, Timers, Utc};
+use sip::digest::{Algorithm, Nonces, NoncesConfig};
+use sip::{Request, Response, ResponseBuilder, Status};
+
+pub use change::Prepared;
+
+use crate::command::Credentials;
+use crate::directory::{Device, Exceptions, Extension, Tenant};
+use crate::flow::{FlowId, FlowOpened, Path, TlsFacts, Transport};
+use crate::record::{BindingRow, Loaded, Row};
+use crate::throttle::Throttle;
+
+/// The directory and its bindings. One for each exchange.
+#[derive(Debug)]
+pub struct Registrar {
+    pub(crate) settings: RegistrarSettings,
+    node: NodeId,
+    tenants: BTreeMap<TenantId, Tenant>,
+    accounts: BTreeMap<ExtensionId, Account>,
+    numbers: BTreeMap<(TenantId, ExtensionNumber), ExtensionId>,
+    /// Numbers of extensions that are being written: two additions of one number can't both win.
+    pending: BTreeSet<(TenantId, ExtensionNumber)>,
+    devices: BTreeMap<DeviceId, Known>,
+    /// Devices bound at a path; one connection can carry several.
+    at: BTreeMap<Path, BTreeSet<DeviceId>>,
+    flows: BTreeMap<FlowId, FlowOpened>,
+    expiries: Timers<DeviceId>,
+    pub(crate) nonces: Nonces,
+    pub(crate) decoy_key: [u8; 32],
+    pub(crate) failures: Throttle<(IpAddr, String)>,
+    chance: Chance,
+}
+
+/// What the operator chose, each with its reason.
+#[derive(Clone, Debug)]
+pub struct RegistrarSettings {
+    pub home: Country,
+    /// What an unknown device is offered, preferred first. Many phones read only the first challenge,
+    /// and some fail on one they don't know; a device that shows SHA-256 is held to it from then on.
+    pub first_contact: &'static [Algorithm],
+    /// Granted at the most on connections: short, since after a crash of ours the phone may notice
+    /// nothing until it refreshes.
+    pub expires_max_connection: Duration,
+    /// Granted at the most on UDP: within the lifetime of most address translations.
+    pub expires_max_datagram: Duration,
+    /// Asked for less (but not zero): 423 with Min-Expires. A refresh costs two messages.
+    pub expires_min: Duration,
+    /// Devices known per extension; at the bound the one unseen for longest is forgotten.
+    pub devices_max: usize,
+    /// Devices registered at once per extension: each rings, so each is a leg. At the bound 403.
+    pub bindings_max: usize,
+}
+
+/// What the registrar wants done. In order.
+#[derive(Debug)]
+pub enum Effect {
+    Persist(Vec<Row>),
+    Fact(Fact),
+    /// The connection's device has come back on another one.
+    CloseFlow(FlowId),
+    /// A device can be reached on this path (again): legs orphaned by a crash can be ended there.
+    Reachable { device: DeviceId, path: Path },
+}
+
+/// Where a call to an extension may ring.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub device: DeviceId,
+    pub extension: ExtensionId,
+    pub path: Path,
+    pub realm: RealmId,
+    /// The phone's own Contact: what goes into the Request-URI.
+    pub request_uri: String,
+    pub agent: String,
+    pub algorithm: guard::gate::Algorithm,
+    pub tls: Option<TlsFacts>,
+    pub exceptions: Exceptions,
+}
+
+/// An extension with its digests: password-equivalent, in memory only.
+#[derive(Debug)]
+pub(crate) struct Account {
+    pub(crate) extension: Extension,
+    pub(crate) credentials: Credentials,
+    former: Option<Credentials>,
+}
+
+#[derive(Debug)]
+struct Known {
+    device: Device,
+    /// Where it last registered from: an emergency call from there is believed.
+    last_remote: Option<SocketAddr>,
+    binding: Option<Binding>,
+}
+
+#[derive(Debug)]
+struct Binding {
+    path: Path,
+    contact: String,
+    call_id: String,
+    cseq: u32,
+    algorithm: guard::gate::Algorithm,
+    registered: Utc,
+    expires: Utc,
+    timer: TimerId,
+}
+
+impl Registrar {
+    pub fn new(
+        settings: RegistrarSettings,
+        node: NodeId,
+        loaded: Directory,
+        now: Now,
+        mut chance: Chance,
+    ) -> Self {
+        let nonces = NoncesConfig { lifetime: NONCE_LIFETIME, served_max: NONCES_SERVED_MAX };
+        let mut registrar = Self {
+            settings,
+            node,
+            tenants: loaded.tenants.into_iter().map(|tenant| (tenant.id, tenant)).collect(),
+            accounts: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            pending: BTreeSet::new(),
+            devices: BTreeMap::new(),
+            at: BTreeMap::new(),
+            flows: BTreeMap::new(),
+            expiries: Timers::new(),
+            nonces: Nonces::new(nonces, node.0, chance.fork(), now),
+            decoy_key: chance.bytes(),
+            failures: Throttle::new(FAILURE_INTERVAL, chance.hash_seed()),
+            chance,
+        };
+        for (extension, credentials, former) in loaded.extensions {
+            registrar.insert(Account { extension, credentials, former });
+        }
+        for device in loaded.devices {
+            let known = Known { device, last_remote: None, binding: None };
+            registrar.devices.insert(known.device.id, known);
+        }
+        // Connections died with the process: what was bound says where from, not where.
+        for row in loaded.bindings {
+            if let Some(known) = registrar.devices.get_mut(&row.device) {
+                known.last_remote = Some(row.remote);
+            }
+        }
+        registrar
+    }
+
+    pub fn extension(&self, id: ExtensionId) -> Option<&Extension> {
+        self.accounts.get(&id).map(|account| &account.extension)
+    }
+
+    pub fn device(&self, id: DeviceId) -> Option<&Device> {
+        self.devices.get(&id).map(|known| &known.device)
+    }
+
+    pub fn tenant(&self, id: TenantId) -> Option<&Tenant> {
+        self.tenants.get(&id)
+    }
+
+    /// The tenant that a request means: by the host of its Request-URI or of To. A name that nobody
+    /// claims means the first tenant: phones are configured by address as often as by name, and a
+    /// refusal would tell a stranger which names exist.
+    pub fn tenant_of(&self, request: &Request) -> TenantId {
+        let to = request.headers().to();
+        let hosts = [request.uri().host_str(), to.uri().host_str()];
+        let claimed = self.tenants.values().find(|tenant| {
+            let claims = |host: &&str| tenant.domains.iter().any(|d| d.eq_ignore_ascii_case(host));
+            hosts.iter().any(claims)
+        });
+        claimed.or_else(|| self.tenants.values().next()).map_or(TenantId::HOUSE, |tenant| tenant.id)
+    }
+
+    /// The extension that somebody of this tenant dialled. Disabled ones don't exist.
+    pub fn resolve(&self, tenant: TenantId, dialled: &str) -> Option<ExtensionId> {
+        let (id, account) = self.account_named(tenant, dialled)?;
+        account.enabled().then_some(id)
+    }
+
+    /// Every device of the extension that can be called now.
+    pub fn targets(&self, extension: ExtensionId) -> Vec<Target> {
+        let Some(account) = self.accounts.get(&extension).filter(|account| account.enabled())
+        else {
+            return Vec::new();
+        };
+        let of_extension = self.devices.values().filter(|known| known.device.extension == extension);
+        of_extension
+            .filter_map(|known| {
+                let binding = known.binding.as_ref()?;
+                let flow = self.flows.get(&binding.path.flow)?;
+                Some(Target {
+                    device: known.device.id,
+                    extension,
+                    path: binding.path,
+                    realm: flow.realm,
+                    request_uri: binding.contact.clone(),
+                    agent: known.device.agent.clone(),
+                    algorithm: binding.algorithm,
+                    tls: flow.tls.clone(),
+                    exceptions: account.extension.exceptions.or(known.device.exceptions),
+                })
+            })
+            .collect()
+    }
+
+    /// The device of this extension that is registered at this path.
+    pub fn device_at(&self, path: Path, extension: ExtensionId) -> Option<DeviceId> {
+        let devices = self.at.get(&path)?;
+        devices.iter().copied().find(|id| {
+            self.devices.get(id).is_some_and(|known| known.device.extension == extension)
+        })
+    }
+
+    /// Whether this device's registration lives on this path now.
+    pub fn is_at(&self, device: DeviceId, path: Path) -> bool {
+        self.at.get(&path).is_some_and(|devices| devices.contains(&device))
+    }
+
+    /// A device that an emergency call from this path is believed to come from, and when it last
+    /// registered: the one bound there, else one that registered from this address before.
+    pub fn known_device(&self, path: Path) -> Option<(DeviceId, Utc)> {
+        let here = self.at.get(&path).and_then(|devices| devices.first());
+        let from_here = |known: &&Known| {
+            known.last_remote.is_some_and(|remote| remote.ip() == path.remote.ip())
+        };
+        let known = match here {
+            Some(id) => self.devices.get(id),
+            None => self
+                .devices
+                .values()
+                .filter(from_here)
+                .max_by_key(|known| known.device.last_seen),
+        };
+        known.map(|known| (known.device.id, known.device.last_seen))
+    }
+
+    pub fn flow(&self, flow: FlowId) -> Option<&FlowOpened> {
+        self.flows.get(&flow)
+    }
+
+    pub fn flow_opened(&mut self, opened: FlowOpened) {
+        self.flows.insert(opened.flow, opened);
+    }
+
+    /// What was bound to the flow is unreachable from now on.
+    pub fn flow_closed(&mut self, flow: FlowId, out: &mut Vec<Effect>) {
+        self.flows.remove(&flow);
+        let first = Path { flow, remote: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0) };
+        let on_flow = self.at.range(first..).take_while(|(path, _)| path.flow == flow);
+        let lost: Vec<DeviceId> = on_flow.flat_map(|(_, devices)| devices).copied().collect();
+        for device in lost {
+            if let Some(extension) = self.unbind(device, out) {
+                out.push(Effect::Fact(Fact::FlowLost { device, extension }));
+            }
+        }
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.expiries.next()
+    }
+
+    /// Ends the bindings whose time has come.
+    pub fn expire(&mut self, now: Now, out: &mut Vec<Effect>) {
+        while let Some(device) = self.expiries.pop(now.instant) {
+            if let Some(extension) = self.unbind(device, out) {
+                out.push(Effect::Fact(Fact::RegistrationExpired { device, extension }));
+            }
+        }
+    }
+
+    pub(crate) fn account_named(
+        &self,
+        tenant: TenantId,
+        user: &str,
+    ) -> Option<(ExtensionId, &Account)> {
+        let number = ExtensionNumber::restore(user).ok()?;
+        let id = *self.numbers.get(&(tenant, number))?;
+        self.accounts.get(&id).map(|account| (id, account))
+    }
+
+    pub(crate) fn realm(&self, tenant: TenantId) -> &str {
+        self.tenants.get(&tenant).map_or("ringfence", |tenant| &tenant.realm)
+    }
+
+    /// The device that a request says it comes from: by its instance, else the one at its path.
+    pub(crate) fn claimed_device(
+        &self,
+        tenant: TenantId,
+        request: &Request,
+        path: Path,
+    ) -> Option<&Device> {
+        let to = request.headers().from();
+        let (extension, _) = self.account_named(tenant, &to.uri().user_unescaped()?)?;
+        let instance = request.headers().contacts().find_map(|contact| {
+            contact.param_unquoted("+sip.instance").map(|instance| instance.into_owned())
+        });
+        if let Some(instance) = instance {
+            return self.devices.values().map(|known| &known.device).find(|device| {
+                device.extension == extension && device.instance == instance
+            });
+        }
+        self.device_at(path, extension).and_then(|id| self.device(id))
+    }
+
+    /// An answer of ours to `request`. A header that could not be printed would be our own fault; the
+    /// answer then goes without it.
+    pub(crate) fn answer(
+        &mut self,
+        request: &Request,
+        status: Status,
+        with: impl FnOnce(ResponseBuilder) -> ResponseBuilder,
+    ) -> Response {
+        let tag = format!("{:016x}", self.chance.u64());
+        let plain = || Response::builder(request, status).to_tag(&tag);
+        with(plain()).build().or_else(|_| plain().build()).expect(
+            "a judged request's own Via, From, To, Call-ID and CSeq make a response that is shorter",
+        )
+    }
+
+    fn insert(&mut self, account: Account) {
+        let extension = &account.extension;
+        self.numbers.insert((extension.tenant, extension.number.clone()), extension.id);
+        self.accounts.insert(extension.id, account);
+    }
+
+    /// Takes the device's binding away; the extension it belonged to, where there was one.
+    fn unbind(&mut self, id: DeviceId, out: &mut Vec<Effect>) -> Option<ExtensionId> {
+        let known = self.devices.get_mut(&id)?;
+        let binding = known.binding.take()?;
+        self.expiries.cancel(binding.timer);
+        self.leave(id, binding.path);
+        out.push(Effect::Persist(vec![Row::RemoveBinding(id)]));
+        self.devices.get(&id).map(|known| known.device.extension)
+    }
+
+    fn leave(&mut self, device: DeviceId, path: Path) {
+        if let Some(devices) = self.at.get_mut(&path) {
+            devices.remove(&device);
+            if devices.is_empty() {
+                self.at.remove(&path);
+            }
+        }
+    }
+}
+
+/// The part of [`Loaded`] that is the registrar's.
+#[derive(Debug, Default)]
+pub struct Directory {
+    pub tenants: Vec<Tenant>,
+    pub extensions: Vec<(Extension, Credentials, Option<Credentials>)>,
+    pub devices: Vec<Device>,
+    pub bindings: Vec<BindingRow>,
+}
+
+impl From<&mut Loaded> for Directory {
+    fn from(loaded: &mut Loaded) -> Self {
+        Self {
+            tenants: std::mem::take(&mut loaded.tenants),
+            extensions: std::mem::take(&mut loaded.extensions),
+            devices: std::mem::take(&mut loaded.devices),
+            bindings: std::mem::take(&mut loaded.bindings),
+        }
+    }
+}
+
+impl Account {
+    pub(crate) fn enabled(&self) -> bool {
+        self.extension.enabled
+    }
+
+    /// The digests before the last rotation, while they are good for emergency.
+    pub(crate) fn former(&self, now: Now) -> Option<&Credentials> {
+        let (_, until) = self.extension.previous.as_ref()?;
+        self.former.as_ref().filter(|_| now.utc < *until)
+    }
+}
+
+impl Default for RegistrarSettings {
+    fn default() -> Self {
+        Self {
+            home: Country::US,
+            first_contact: &[Algorithm::Sha256, Algorithm::Md5],
+            expires_max_connection: Duration::from_secs(120),
+            expires_max_datagram: Duration::from_secs(300),
+            expires_min: Duration::from_secs(30),
+            devices_max: 32,
+            bindings_max: 8,
+        }
+    }
+}
+
+impl Transport {
+    fn expires_max(self, settings: &RegistrarSettings) -> Duration {
+        if self.is_reliable() {
+            settings.expires_max_connection
+        } else {
+            settings.expires_max_datagram
+        }
+    }
+}
+
+/// Longer than any granted expiry, so that a refresh needs no second round trip.
+const NONCE_LIFETIME: Duration = Duration::from_secs(600);
+/// Nonces that have served and are watched for replay: one a device, with room.
+const NONCES_SERVED_MAX: usize = 16_384;
+/// A guesser fills one line of the journal a minute and account, not one a guess.
+const FAILURE_INTERVAL: Duration = Duration::from_secs(60);
