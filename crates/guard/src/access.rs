@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::pii::Personal;
+use crate::pii::{Erasable, Personal};
 
 /// Who did something, as the journal names them.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -14,6 +14,8 @@ pub enum Actor {
     LocalAdmin { uid: u32, name: String },
     /// The system itself.
     System,
+    /// Was known once; the key to the name was destroyed.
+    Erased,
 }
 
 /// A set of permissions that administrators share.
@@ -55,6 +57,8 @@ impl Actor {
     pub fn role(&self) -> AdminRole {
         match self {
             Self::LocalAdmin { .. } | Self::System => AdminRole::Owner,
+            // Nobody acts under an erased name; the least is granted.
+            Self::Erased => AdminRole::Auditor,
         }
     }
 
@@ -108,7 +112,14 @@ impl Personal for Actor {
         match self {
             Self::LocalAdmin { uid, .. } => format!("a local administrator (user {uid})"),
             Self::System => "the system".to_owned(),
+            Self::Erased => "[erased]".to_owned(),
         }
+    }
+}
+
+impl Erasable for Actor {
+    fn erased() -> Self {
+        Self::Erased
     }
 }
 
@@ -117,6 +128,7 @@ impl fmt::Display for Actor {
         match self {
             Self::LocalAdmin { uid, name } => write!(f, "{name} (user {uid})"),
             Self::System => f.write_str("the system"),
+            Self::Erased => f.write_str("[erased]"),
         }
     }
 }

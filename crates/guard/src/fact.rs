@@ -309,7 +309,7 @@ facts! {
     personal {
         account: Name => Holder::Stranger,
         // Sealed and masked: nobody outside the journal learns which accounts exist.
-        account_exists: bool => Holder::Stranger,
+        account_exists: Option<bool> => Holder::Stranger,
         address: Address => Holder::Stranger,
     }
     "Signing in as {account} from {address} failed ({reason:?}, {failures} times)."

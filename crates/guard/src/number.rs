@@ -128,7 +128,7 @@ impl Country {
     fn for_service(self, service: EmergencyKind) -> Emergency {
         let of = |kind| self.emergency_numbers().find(move |known| known.kind == kind);
         of(service)
-            .or_else(|| of(EmergencyKind::General))
+            .or_else(|| of(General))
             .expect("112 is in EVERYWHERE, so every country has a general number")
     }
 }

@@ -18,6 +18,12 @@ pub trait Personal {
     fn mask(&self) -> String;
 }
 
+/// What can stand for a value whose key was destroyed. The journal writes a personal field as null in
+/// the public part; where nothing fills it in again, this does.
+pub trait Erasable {
+    fn erased() -> Self;
+}
+
 /// A telephone number, as dialled or as E.164.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -71,9 +77,9 @@ impl<T: Serialize> Serialize for Pii<T> {
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Pii<T> {
+impl<'de, T: Deserialize<'de> + Erasable> Deserialize<'de> for Pii<T> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        T::deserialize(deserializer).map(Self)
+        Ok(Self(Option::deserialize(deserializer)?.unwrap_or_else(T::erased)))
     }
 }
 
@@ -127,6 +133,12 @@ macro_rules! revealed {
                 f.write_str(&self.0)
             }
         }
+
+        impl Erasable for $name {
+            fn erased() -> Self {
+                Self("[erased]".to_owned())
+            }
+        }
     )*};
 }
 
@@ -166,6 +178,12 @@ impl Personal for Instance {
 impl<T: Personal> Personal for Option<T> {
     fn mask(&self) -> String {
         self.as_ref().map_or_else(|| "…".to_owned(), Personal::mask)
+    }
+}
+
+impl<T> Erasable for Option<T> {
+    fn erased() -> Self {
+        None
     }
 }
 

@@ -23,7 +23,10 @@ use crate::registrar::{Effect, Registrar};
 pub enum Verdict {
     Proved(Identity),
     /// Proved by the secret before the last rotation: emergency calls only.
-    Former { identity: Identity, challenge: Response },
+    Former {
+        identity: Identity,
+        challenge: Response,
+    },
     /// Not proved; the 401 to send. Says nothing about whether the account exists.
     Challenge(Response),
     /// The credentials can't be read: 400.
@@ -42,7 +45,7 @@ pub struct Identity {
 
 impl Identity {
     pub fn proof(&self) -> Proof {
-        Proof::Digest(self.algorithm.into())
+        Proof::Digest(journalled(self.algorithm))
     }
 
     pub fn standing(&self) -> Standing {
@@ -73,9 +76,10 @@ impl Registrar {
             self.failed(now, path, &credentials, tenant, AuthenticationFailure::WeakAlgorithm, out);
             return Verdict::Challenge(self.challenge(now, request, path, &realm, false));
         }
+        let method = request.method();
         let attempt = Attempt {
             credentials: &credentials,
-            method: request.method().as_str(),
+            method: method.as_str(),
             request_uri: request.uri().as_str(),
             realm: &realm,
             binding: &binding,
@@ -185,10 +189,18 @@ impl Registrar {
         out.push(Effect::Fact(Fact::AuthenticationFailed {
             reason,
             failures: u32::try_from(count).unwrap_or(u32::MAX),
-            account: Pii::new(account.into()),
+            account: account.as_str().into(),
             account_exists: Pii::new(exists),
-            address: Pii::new(path.remote.ip().into()),
+            address: path.remote.ip().into(),
         }));
+    }
+}
+
+/// The algorithm as the gate, the records and the journal name it.
+pub(crate) fn journalled(algorithm: Algorithm) -> guard::gate::Algorithm {
+    match algorithm {
+        Algorithm::Md5 => guard::gate::Algorithm::Md5,
+        Algorithm::Sha256 => guard::gate::Algorithm::Sha256,
     }
 }
 

@@ -5,7 +5,7 @@ use guard::cause::Disposition;
 use guard::gate::{Algorithm, Decision, Proof};
 use guard::id::{CallId, DeviceId, ExtensionId, LegId, NodeId, TenantId};
 use pure::Utc;
-use rtp::quality::Quality;
+use rtp::quality::Report as Quality;
 
 use crate::directory::{Device, Extension, Tenant};
 use crate::flow::Transport;

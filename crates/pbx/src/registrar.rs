@@ -80,7 +80,10 @@ pub enum Effect {
     /// The connection's device has come back on another one.
     CloseFlow(FlowId),
     /// A device can be reached on this path (again): legs orphaned by a crash can be ended there.
-    Reachable { device: DeviceId, path: Path },
+    Reachable {
+        device: DeviceId,
+        path: Path,
+    },
 }
 
 /// Where a call to an extension may ring.
@@ -204,7 +207,8 @@ impl Registrar {
         else {
             return Vec::new();
         };
-        let of_extension = self.devices.values().filter(|known| known.device.extension == extension);
+        let of_extension =
+            self.devices.values().filter(|known| known.device.extension == extension);
         of_extension
             .filter_map(|known| {
                 let binding = known.binding.as_ref()?;
@@ -246,11 +250,9 @@ impl Registrar {
         };
         let known = match here {
             Some(id) => self.devices.get(id),
-            None => self
-                .devices
-                .values()
-                .filter(from_here)
-                .max_by_key(|known| known.device.last_seen),
+            None => {
+                self.devices.values().filter(from_here).max_by_key(|known| known.device.last_seen)
+            }
         };
         known.map(|known| (known.device.id, known.device.last_seen))
     }
@@ -316,9 +318,11 @@ impl Registrar {
             contact.param_unquoted("+sip.instance").map(|instance| instance.into_owned())
         });
         if let Some(instance) = instance {
-            return self.devices.values().map(|known| &known.device).find(|device| {
-                device.extension == extension && device.instance == instance
-            });
+            return self
+                .devices
+                .values()
+                .map(|known| &known.device)
+                .find(|device| device.extension == extension && device.instance == instance);
         }
         self.device_at(path, extension).and_then(|id| self.device(id))
     }

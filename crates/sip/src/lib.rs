@@ -9,12 +9,16 @@
 mod ascii;
 mod build;
 mod date;
+pub mod digest;
 pub mod header;
 pub mod message;
 pub mod method;
 mod name;
 mod reject;
+pub mod sdp;
 pub mod status;
+pub mod stream;
+mod typed;
 pub mod uri;
 pub mod violation;
 
@@ -26,5 +30,6 @@ pub use message::{
 };
 pub use method::{METHOD_MAX, Method};
 pub use status::{Status, StatusClass};
+pub use typed::{Event, RAck, Reason, Refresher, Replaces, SessionExpires, SubscriptionState};
 pub use uri::{Host, Scheme, Uri, UriBuf};
 pub use violation::Violation;

@@ -101,10 +101,6 @@ impl<'a> Uri<'a> {
         Self { text, parts }
     }
 
-    pub(crate) fn parts(&self) -> UriParts {
-        self.parts
-    }
-
     pub fn as_str(&self) -> &'a str {
         self.text
     }

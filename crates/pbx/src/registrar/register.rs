@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use guard::fact::Fact;
 use guard::id::{DeviceId, ExtensionId, TenantId};
-use guard::pii::Pii;
+use guard::pii::{Instance, Pii};
 use pure::Now;
 use sip::{Name, NameAddr, Request, Response, Status};
 
 use super::{Binding, Effect, Known, Registrar};
-use crate::authenticate::{Identity, Verdict};
+use crate::authenticate::{Identity, Verdict, journalled};
 use crate::directory::{Device, Exceptions};
 use crate::flow::Path;
 use crate::record::{BindingRow, Row};
@@ -36,9 +36,7 @@ impl Registrar {
         match self.bind(now, request, path, &identity, out) {
             Ok(granted) => self.accepted(request, granted),
             Err(refusal) => self.answer(request, refusal.status(), |answer| match refusal {
-                Refused::TooBrief(seconds) => {
-                    answer.header(Name::MinExpires, &seconds.to_string())
-                }
+                Refused::TooBrief(seconds) => answer.header(Name::MinExpires, &seconds.to_string()),
                 Refused::Requires(options) => answer.header(Name::Unsupported, &options),
                 Refused::OtherAccount => answer.reason("Another Account Than The Credentials"),
                 Refused::TooManyContacts => answer.reason("One Live Contact Per REGISTER"),
@@ -152,7 +150,7 @@ impl Registrar {
             agent: agent_of(request),
             mac: None,
             firmware: None,
-            algorithm: Some(identity.algorithm.into()),
+            algorithm: Some(journalled(identity.algorithm)),
             exceptions: Exceptions::default(),
             first_seen: now.utc,
             last_seen: now.utc,
@@ -162,7 +160,7 @@ impl Registrar {
             device: id,
             extension: identity.extension,
             agent: device.agent.clone(),
-            instance: Pii::new(Some(device.instance.clone().into())),
+            instance: Pii::new(Some(Instance(device.instance.clone()))),
             address: path.remote.into(),
         }));
         self.devices.insert(id, Known { device, last_remote: None, binding: None });
@@ -193,7 +191,7 @@ impl Registrar {
         }
 
         let agent = agent_of(request);
-        let algorithm: guard::gate::Algorithm = identity.algorithm.into();
+        let algorithm = journalled(identity.algorithm);
         let shown = known.device.algorithm.max(Some(algorithm));
         let device_is_new_or_changed = known.last_remote.is_none()
             || known.device.agent != agent
