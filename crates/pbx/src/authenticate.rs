@@ -190,7 +190,7 @@ impl Registrar {
             reason,
             failures: u32::try_from(count).unwrap_or(u32::MAX),
             account: account.as_str().into(),
-            account_exists: Pii::new(exists),
+            account_exists: Pii::new(Some(exists)),
             address: path.remote.ip().into(),
         }));
     }

@@ -430,3 +430,6 @@ const NONCE_LIFETIME: Duration = Duration::from_secs(600);
 const NONCES_SERVED_MAX: usize = 16_384;
 /// A guesser fills one line of the journal a minute and account, not one a guess.
 const FAILURE_INTERVAL: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;

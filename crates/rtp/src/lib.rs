@@ -7,9 +7,15 @@
 
 mod buf;
 pub mod dtmf;
+pub mod g711;
+pub mod packet;
 pub mod quality;
 pub mod relay;
+pub mod rtcp;
 pub mod sdes;
 pub mod srtp;
+pub mod stun;
+pub mod tone;
+mod window;
 
 pub use buf::PacketBuf;

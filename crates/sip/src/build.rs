@@ -287,6 +287,7 @@ impl Builder<RequestStart> {
 impl Builder<ResponseStart> {
     /// Our tag, put on To when the request's has none (RFC 3261 §8.2.6.2).
     #[must_use]
+    #[allow(clippy::wrong_self_convention, reason = "it sets the To tag, it converts nothing")]
     pub fn to_tag(mut self, tag: &str) -> Self {
         if self.start.to.tag().is_some() {
             return self;

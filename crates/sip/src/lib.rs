@@ -9,6 +9,7 @@
 mod ascii;
 mod build;
 mod date;
+pub mod dialog;
 pub mod digest;
 pub mod header;
 pub mod message;
@@ -18,6 +19,7 @@ mod reject;
 pub mod sdp;
 pub mod status;
 pub mod stream;
+pub mod transaction;
 mod typed;
 pub mod uri;
 pub mod violation;

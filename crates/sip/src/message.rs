@@ -327,6 +327,11 @@ fn parse(bytes: Bytes, unfold: bool) -> Result<Message, Violation> {
     }
     let mut lines = Lines { bytes: &bytes, at: 0 };
     let start_line = lines.next()?;
+    if start_line.is_empty() {
+        // Only a stream may have line ends before a message, and its framer takes them off
+        // (RFC 3261 §7.5).
+        return Err(Violation::StartLine);
+    }
     let mut rows = Vec::with_capacity(ROWS_USUAL);
     loop {
         let line = lines.next()?;

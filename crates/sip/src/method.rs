@@ -3,7 +3,7 @@
 use crate::{Violation, ascii};
 use std::fmt;
 
-/// The longest extension method kept. The torture method of RFC 4475 §3.1.1.2 has 41 bytes; no
+/// The longest extension method kept. The torture method of RFC 4475 §3.1.1.2 has 43 bytes; no
 /// registered method has more than 9.
 pub const METHOD_MAX: usize = 46;
 

@@ -579,10 +579,13 @@ fn judge_word(text: &str) -> Result<(), Violation> {
 }
 
 impl Text {
+    /// Spaces around it are dropped: a reader would drop them too.
+    ///
     /// # Errors
     /// [`Violation::Sdp`] for an empty text or a control in it, [`Violation::SdpTooLong`] beyond
     /// [`TEXT_MAX`].
     pub fn new(text: &str) -> Result<Self, Violation> {
+        let text = text.trim_matches(' ');
         if text.is_empty() || text.chars().any(char::is_control) {
             return Err(Violation::Sdp);
         }

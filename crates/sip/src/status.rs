@@ -211,12 +211,14 @@ impl Status {
             606 => "Not Acceptable",
             607 => "Unwanted",
             608 => "Rejected",
-            101..=199 => "Session Progress",
-            201..=299 => "OK",
-            301..=399 => "Multiple Choices",
-            401..=499 => "Bad Request",
-            501..=599 => "Server Internal Error",
-            _ => "Busy Everywhere",
+            _ => match self.class() {
+                StatusClass::Provisional => "Session Progress",
+                StatusClass::Success => "OK",
+                StatusClass::Redirection => "Multiple Choices",
+                StatusClass::ClientError => "Bad Request",
+                StatusClass::ServerError => "Server Internal Error",
+                StatusClass::GlobalFailure => "Busy Everywhere",
+            },
         }
     }
 }

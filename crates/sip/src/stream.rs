@@ -171,3 +171,95 @@ fn content_length(head: &[u8]) -> Result<usize, Violation> {
     }
     found.ok_or(Violation::MissingContentLength)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Message;
+    use proptest::prelude::*;
+
+    const ONE: &str = "OPTIONS sip:a@b SIP/2.0\r\nVia: SIP/2.0/TCP h;branch=z9hG4bK1\r\nFrom: <sip:a@b>;tag=1\r\n\
+                       To: <sip:b@b>\r\nCall-ID: x\r\nCSeq: 1 OPTIONS\r\nl: 4\r\n\r\n\r\n\r\n";
+
+    fn frames(chunks: &[&[u8]]) -> Result<Vec<Frame>, Violation> {
+        let mut framer = Framer::new();
+        let mut frames = Vec::new();
+        for chunk in chunks {
+            framer.push(chunk);
+            while let Some(frame) = framer.next()? {
+                frames.push(frame);
+            }
+        }
+        frames.extend(framer.pong_if_pending());
+        Ok(frames)
+    }
+
+    #[test]
+    fn messages_and_keep_alives_are_told_apart() {
+        let whole = format!("\r\n\r\n{ONE}\r\n{ONE}\r\n\r\n\r\n");
+        let message = Frame::Message(Bytes::from_static(ONE.as_bytes()));
+        let expect = [Frame::Ping, message.clone(), Frame::Pong, message, Frame::Ping, Frame::Pong];
+        assert_eq!(frames(&[whole.as_bytes()]).unwrap(), expect);
+        let bytes: Vec<&[u8]> = whole.as_bytes().chunks(1).collect();
+        assert_eq!(frames(&bytes).unwrap(), expect);
+    }
+
+    #[test]
+    fn framing_faults_are_terminal() {
+        let with = |row: &str| ONE.replace("l: 4", row);
+        for (bytes, violation) in [
+            (with("X: 4"), Violation::MissingContentLength),
+            (with("l: 4\r\nl: 4"), Violation::Repeated),
+            (with("l: 4\r\nContent-Length : 4"), Violation::Repeated),
+            (with("l: +4"), Violation::ContentLength),
+            (with("l: 4\r\n 4"), Violation::ContentLength),
+            (with("l:\r\n 4"), Violation::ContentLength),
+            (with("l: 99999"), Violation::MessageTooLong),
+            (with("l: 65500"), Violation::MessageTooLong),
+            ("a".repeat(HEAD_MAX + 1), Violation::MessageTooLong),
+        ] {
+            let mut framer = Framer::new();
+            framer.push(bytes.as_bytes());
+            assert_eq!(framer.next(), Err(violation), "{}", &bytes[..60]);
+            framer.push(ONE.as_bytes());
+            assert_eq!(framer.next(), Err(violation));
+            assert_eq!((framer.pending(), framer.pong_if_pending()), (0, None));
+        }
+    }
+
+    #[test]
+    fn a_byte_at_a_time_is_linear() {
+        // A head of HEAD_MAX bytes looked at from its start for each byte would take 500 million steps;
+        // what is counted here is how far each step looks back.
+        let mut framer = Framer::new();
+        for i in 0..HEAD_MAX {
+            framer.push(b"a");
+            assert_eq!(framer.next(), Ok(None));
+            assert_eq!(framer.searched, i + 1);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn chunks_make_no_difference(cuts in prop::collection::vec(0usize..400, 0..8), n in 1usize..4) {
+            let whole = ONE.repeat(n);
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|c| c.min(whole.len())).collect();
+            cuts.extend([0, whole.len()]);
+            cuts.sort_unstable();
+            let chunks: Vec<&[u8]> = cuts.windows(2).map(|w| &whole.as_bytes()[w[0]..w[1]]).collect();
+            let frames = frames(&chunks).unwrap();
+            prop_assert_eq!(frames.len(), n);
+            for frame in frames {
+                let Frame::Message(bytes) = frame else { panic!("{frame:?}") };
+                prop_assert_eq!(Message::parse(bytes).unwrap().body().len(), 4);
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_framed_without_panic(bytes in "[\r\nl:a 0-9]{0,80}") {
+            let _ = frames(&[bytes.as_bytes()]);
+        }
+    }
+}

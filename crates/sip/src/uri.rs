@@ -83,6 +83,11 @@ impl Span {
         &text[usize::from(self.start)..usize::from(self.end)]
     }
 
+    /// The same range of a text that begins `offset` earlier.
+    pub(crate) fn behind(self, offset: usize) -> Self {
+        Self::new(offset + usize::from(self.start), offset + usize::from(self.end))
+    }
+
     pub(crate) fn is_empty(self) -> bool {
         self.start == self.end
     }
@@ -488,7 +493,8 @@ fn judge_uri_params(params: &str) -> Result<(), Violation> {
         // Something stood between the host and the first semicolon.
         return Err(Violation::Host);
     }
-    let mut names = [""; PARAMS_MAX];
+    let mut names = [Span::default(); PARAMS_MAX];
+    let mut at = 1;
     for (count, param) in split.enumerate() {
         let name = match param.split_once('=') {
             Some((name, value)) => {
@@ -505,10 +511,11 @@ fn judge_uri_params(params: &str) -> Result<(), Violation> {
         if count >= PARAMS_MAX {
             return Err(Violation::TooManyParams);
         }
-        if names[..count].iter().any(|n| n.eq_ignore_ascii_case(name)) {
+        if names[..count].iter().any(|n| n.of(params).eq_ignore_ascii_case(name)) {
             return Err(Violation::RepeatedParam);
         }
-        names[count] = name;
+        names[count] = Span::new(at, at + name.len());
+        at += param.len() + 1;
     }
     Ok(())
 }

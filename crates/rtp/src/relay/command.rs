@@ -1,11 +1,12 @@
 //! What the exchange asks of the relay, and what the relay answers.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use pure::Instant;
 
 use crate::dtmf::Digit;
+use crate::packet::collides_with_rtcp;
 use crate::quality::Report;
 use crate::srtp::{MasterKey, Suite};
 
@@ -55,7 +56,8 @@ pub struct EndpointConfig {
     pub payloads: Vec<Payload>,
     pub latch: Latch,
     /// Whose packets this leg hears, and who hears it. A bridge stands once both sides name each
-    /// other: a stale configuration can't listen in on a leg that moved on.
+    /// other: a stale configuration can't listen in on a leg that moved on. Both legs must be in the
+    /// same relay.
     pub peer: Option<EndpointId>,
     /// After this long without an authenticated packet [`Event::Silence`] is raised. `None` while
     /// on hold.
@@ -174,12 +176,12 @@ pub enum Reason {
     Duplicate,
     /// The remote address is our own, unspecified, multicast, or has port zero.
     Address,
-    /// A payload number above 127, twice, one that collides with RTCP, or too many of them.
+    /// A payload number above 127, twice, one that collides with RTCP, a clock of zero, or too many
+    /// of them.
     Payloads,
     /// The endpoint is its own peer.
     Loop,
-    /// The key of one direction was used for the other, or again after another key. Its packets
-    /// would repeat a keystream.
+    /// One key for both directions: the packets of the peer, sent back to it, would be authentic.
     KeyReused,
 }
 
@@ -235,7 +237,8 @@ pub struct Stats {
     pub moves: u32,
     /// Dropped packets, in the order of [`Violation::ALL`].
     pub violations: [u64; Violation::ALL.len()],
-    /// Packets that the peer's leg had no payload number for, or that came while this leg was held.
+    /// Authentic packets that nobody heard: this leg or the other was held, or the other had no
+    /// payload number for them.
     pub not_forwarded: u64,
 }
 
@@ -270,7 +273,38 @@ pub struct Reported {
 impl EndpointConfig {
     /// A phone offers a dozen; more would only slow down the look-up.
     pub const PAYLOADS_MAX: usize = 24;
+
+    /// Why an endpoint can't be armed with this. `own`: addresses that the remote must not be.
+    pub(super) fn refusal(&self, endpoint: EndpointId, own: &[SocketAddr]) -> Option<Reason> {
+        if self.peer == Some(endpoint) {
+            return Some(Reason::Loop);
+        }
+        if self.payloads.len() > Self::PAYLOADS_MAX {
+            return Some(Reason::Payloads);
+        }
+        for (at, payload) in self.payloads.iter().enumerate() {
+            let number = payload.number;
+            let twice = self.payloads[..at].iter().any(|before| before.number == number);
+            let shadowed = self.rtcp_mux && collides_with_rtcp(number);
+            if number > 127 || payload.clock == 0 || twice || shadowed {
+                return Some(Reason::Payloads);
+            }
+        }
+        for remote in [self.remote, self.remote_rtcp].into_iter().flatten() {
+            let ip = remote.ip().to_canonical();
+            let nobody = ip.is_unspecified() || ip.is_multicast() || ip == BROADCAST;
+            if nobody || remote.port() == 0 || own.contains(&remote) {
+                return Some(Reason::Address);
+            }
+        }
+        match &self.protection {
+            Protection::Srtp { send, receive } if send == receive => Some(Reason::KeyReused),
+            Protection::Srtp { .. } | Protection::DangerousPlain => None,
+        }
+    }
 }
+
+const BROADCAST: IpAddr = IpAddr::V4(Ipv4Addr::BROADCAST);
 
 impl Payload {
     pub const PCMU: Self = Self { number: 0, codec: Codec::Pcmu, clock: 8_000 };

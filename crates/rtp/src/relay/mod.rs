@@ -19,6 +19,9 @@
 //! is there.
 
 mod command;
+mod leg;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -27,10 +30,13 @@ use std::time::Duration;
 use pure::{Chance, Instant, Map, Now, TimerId, Timers};
 
 use crate::PacketBuf;
+use crate::packet::is_rtcp;
+use crate::srtp::Rollover;
 pub use command::{
     Closed, Codec, Command, EndpointConfig, EndpointId, Event, Latch, Payload, Protection, RealmId,
     Reason, Reported, Sent, Stats, Violation,
 };
+use leg::{Leg, Verdict};
 
 /// See the module on how to drive it.
 #[derive(Debug)]
@@ -42,8 +48,8 @@ pub struct Relay {
     open: BTreeSet<EndpointId>,
     timers: Timers<Timer>,
     lease: Option<TimerId>,
-    /// Endpoints that owe an RTCP report. Each stands here once.
-    owing: VecDeque<EndpointId>,
+    /// Endpoints that owe an RTCP report.
+    owing: BTreeSet<EndpointId>,
     outputs: VecDeque<Output>,
 }
 
@@ -98,7 +104,7 @@ impl Relay {
             open: BTreeSet::new(),
             timers: Timers::new(),
             lease: None,
-            owing: VecDeque::new(),
+            owing: BTreeSet::new(),
             outputs: VecDeque::new(),
         }
     }
@@ -111,7 +117,7 @@ impl Relay {
             }
             Command::Arm { endpoint, epoch, config } => self.arm(now, endpoint, epoch, *config),
             Command::Close { endpoint } => {
-                if !self.close(now, endpoint, Closed::Asked) {
+                if !self.close(endpoint, Closed::Asked) {
                     self.fail(endpoint, 0, Reason::Unknown);
                 }
             }
@@ -146,7 +152,8 @@ impl Relay {
     }
 
     /// One datagram that arrived at an endpoint's socket. Where a [`Forward`] comes back, `packet`
-    /// holds what to send; otherwise its contents are spent. Neither allocates nor locks.
+    /// holds what to send; otherwise its contents are spent. An empty buffer stands for a datagram
+    /// that was too long. Neither allocates nor locks, but for an event.
     pub fn packet(
         &mut self,
         now: Now,
@@ -155,10 +162,69 @@ impl Relay {
         from: SocketAddr,
         packet: &mut PacketBuf,
     ) -> Option<Forward> {
-        let _ = (now, channel, from);
-        self.endpoints.get_mut(&endpoint)?;
-        packet.clear();
-        None
+        let known = self.endpoints.get_mut(&endpoint)?;
+        let leg = known.leg.as_mut()?;
+        let report = match channel {
+            Channel::Rtp => leg.config.rtcp_mux && is_rtcp(packet.as_slice()),
+            Channel::Rtcp => true,
+        };
+        let verdict = match channel {
+            // RFC 5761: nobody was told of the second port.
+            Channel::Rtcp if leg.config.rtcp_mux => Verdict::Violation(Violation::Stranger),
+            _ if report => match leg.hear_report(now, from, packet) {
+                Ok(()) => Verdict::Kept { heard: true },
+                Err(violation) => Verdict::Violation(violation),
+            },
+            _ => leg.hear(now, endpoint, from, packet),
+        };
+        let (said, digit) = match verdict {
+            Verdict::Said(said, digit) => (Some(said), digit),
+            Verdict::Kept { heard: true } => {
+                known.not_forwarded += u64::from(!report);
+                (None, None)
+            }
+            Verdict::Kept { heard: false } => return None,
+            Verdict::Violation(violation) => {
+                let count = &mut known.violations[violation as usize];
+                *count += 1;
+                if count.is_power_of_two() {
+                    let event = Event::Violated { endpoint, violation, count: *count };
+                    self.outputs.push_back(Output::Event(event));
+                }
+                // Authentic, if not understood: the phone is there.
+                if violation != Violation::UnknownPayload {
+                    return None;
+                }
+                (None, None)
+            }
+        };
+        leg.last_heard = now.instant;
+        if leg.silent {
+            leg.silent = false;
+            self.outputs.push_back(Output::Event(Event::Resumed { endpoint }));
+            if let Some(limit) = leg.config.silence_limit {
+                let timer = Timer::Silence(endpoint);
+                known.silence = Some(self.timers.set(now.instant + limit, timer));
+            }
+        }
+        if let Some(digit) = digit {
+            self.outputs.push_back(Output::Event(Event::Dtmf { endpoint, digit }));
+        }
+        let (said, peer) = (said?, leg.config.peer);
+        let forward = peer.and_then(|peer| {
+            let hearing = self.endpoints.get_mut(&peer)?.leg.as_mut()?;
+            if hearing.config.peer != Some(endpoint) {
+                return None;
+            }
+            let to = hearing.say(now, &said, packet)?;
+            Some(Forward { endpoint: peer, channel: Channel::Rtp, to })
+        });
+        if forward.is_none()
+            && let Some(known) = self.endpoints.get_mut(&endpoint)
+        {
+            known.not_forwarded += 1;
+        }
+        forward
     }
 
     pub fn handle_timeout(&mut self, now: Now) {
@@ -167,7 +233,15 @@ impl Relay {
                 Timer::Lease => {
                     self.lease = None;
                     for endpoint in std::mem::take(&mut self.open) {
-                        self.close(now, endpoint, Closed::LeaseExpired);
+                        self.close(endpoint, Closed::LeaseExpired);
+                    }
+                }
+                Timer::Silence(endpoint) => self.check_silence(now, endpoint),
+                Timer::Report(endpoint) => {
+                    self.owing.insert(endpoint);
+                    let next = now.instant + report_interval(&mut self.chance);
+                    if let Some(known) = self.endpoints.get_mut(&endpoint) {
+                        known.report = Some(self.timers.set(next, timer));
                     }
                 }
             }
@@ -175,10 +249,31 @@ impl Relay {
     }
 
     /// A packet that is due without one having arrived (an RTCP report).
-    pub fn poll_transmit(&mut self, _now: Now, packet: &mut PacketBuf) -> Option<Forward> {
+    pub fn poll_transmit(&mut self, now: Now, packet: &mut PacketBuf) -> Option<Forward> {
+        while let Some(endpoint) = self.owing.pop_first() {
+            let Some(leg) = self.endpoints.get_mut(&endpoint).and_then(|known| known.leg.as_mut())
+            else {
+                continue;
+            };
+            if let Some(to) = leg.report(now, packet) {
+                let mux = leg.config.rtcp_mux;
+                let channel = if mux { Channel::Rtp } else { Channel::Rtcp };
+                return Some(Forward { endpoint, channel, to });
+            }
+        }
         packet.clear();
-        self.owing.pop_front();
         None
+    }
+
+    /// How a leg is so far; `None` where it isn't open. [`Stats::closed`] says `Asked`.
+    pub fn stats(&self, endpoint: EndpointId) -> Option<Stats> {
+        self.endpoints.get(&endpoint).map(|known| known.stats(Closed::Asked))
+    }
+
+    /// Where the streams of a leg stand, for its snapshot. Empty in plain RTP.
+    pub fn rollovers(&self, endpoint: EndpointId) -> Vec<Rollover> {
+        let leg = self.endpoints.get(&endpoint).and_then(|known| known.leg.as_ref());
+        leg.map_or_else(Vec::new, |leg| leg.rollovers())
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {
@@ -204,7 +299,11 @@ struct Endpoint {
     tag: u64,
     epoch: u32,
     local: Option<Local>,
-    armed: Option<u32>,
+    leg: Option<Box<Leg>>,
+    silence: Option<TimerId>,
+    report: Option<TimerId>,
+    violations: [u64; Violation::ALL.len()],
+    not_forwarded: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -213,9 +312,34 @@ struct Local {
     rtcp: SocketAddr,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Timer {
     Lease,
+    Silence(EndpointId),
+    Report(EndpointId),
+}
+
+impl Endpoint {
+    fn stats(&self, closed: Closed) -> Stats {
+        let leg = self.leg.as_ref();
+        Stats {
+            tag: self.tag,
+            closed,
+            suite: leg.and_then(|leg| leg.config.protection.suite()),
+            received: leg.map(|leg| leg.received()).unwrap_or_default(),
+            sent: leg.map(|leg| leg.sent()).unwrap_or_default(),
+            reported: leg.and_then(|leg| leg.reported()),
+            moves: leg.map_or(0, |leg| leg.moves),
+            violations: self.violations,
+            not_forwarded: self.not_forwarded,
+        }
+    }
+}
+
+/// RFC 3550 §6.2: five seconds, and half as much more or less by chance, so that reports of many
+/// calls don't bunch.
+fn report_interval(chance: &mut Chance) -> Duration {
+    Duration::from_millis(2_500 + chance.below(5_000))
 }
 
 impl Relay {
@@ -240,7 +364,16 @@ impl Relay {
                 self.fail(endpoint, epoch, Reason::Full);
             }
             None => {
-                let fresh = Endpoint { tag, epoch, local: None, armed: None };
+                let fresh = Endpoint {
+                    tag,
+                    epoch,
+                    local: None,
+                    leg: None,
+                    silence: None,
+                    report: None,
+                    violations: [0; Violation::ALL.len()],
+                    not_forwarded: 0,
+                };
                 self.endpoints.insert(endpoint, fresh);
                 self.open.insert(endpoint);
                 self.outputs.push_back(Output::Bind { endpoint, epoch, realm });
@@ -248,34 +381,67 @@ impl Relay {
         }
     }
 
-    fn arm(&mut self, _now: Now, endpoint: EndpointId, epoch: u32, _config: EndpointConfig) {
-        let _ = &self.chance;
-        match self.endpoints.get_mut(&endpoint) {
-            None => self.fail(endpoint, epoch, Reason::Unknown),
-            Some(Endpoint { local: None, .. }) => self.fail(endpoint, epoch, Reason::NotAllocated),
-            Some(known) => {
-                let epoch = known.armed.map_or(epoch, |armed| armed.max(epoch));
-                known.armed = Some(epoch);
-                self.outputs.push_back(Output::Event(Event::Armed { endpoint, epoch }));
-            }
+    fn arm(&mut self, now: Now, endpoint: EndpointId, epoch: u32, config: EndpointConfig) {
+        let peer = config.peer.and_then(|peer| self.endpoints.get(&peer)?.local);
+        let Some(known) = self.endpoints.get_mut(&endpoint) else {
+            return self.fail(endpoint, epoch, Reason::Unknown);
+        };
+        let Some(local) = known.local else {
+            return self.fail(endpoint, epoch, Reason::NotAllocated);
+        };
+        if let Some(leg) = known.leg.as_ref().filter(|leg| leg.epoch >= epoch) {
+            let event = Event::Armed { endpoint, epoch: leg.epoch };
+            return self.outputs.push_back(Output::Event(event));
+        }
+        let peer = peer.unwrap_or(local);
+        let own = [local.rtp, local.rtcp, peer.rtp, peer.rtcp];
+        if let Some(reason) = config.refusal(endpoint, &own) {
+            return self.fail(endpoint, epoch, reason);
+        }
+        if let Some(silence) = known.silence.take() {
+            self.timers.cancel(silence);
+        }
+        if let Some(limit) = config.silence_limit {
+            let timer = Timer::Silence(endpoint);
+            known.silence = Some(self.timers.set(now.instant + limit, timer));
+        }
+        if known.report.is_none() {
+            let at = now.instant + report_interval(&mut self.chance);
+            known.report = Some(self.timers.set(at, Timer::Report(endpoint)));
+        }
+        match &mut known.leg {
+            Some(leg) => leg.rearm(now, epoch, config, &mut self.chance),
+            none => *none = Some(Box::new(Leg::new(now, epoch, config, &mut self.chance))),
+        }
+        self.outputs.push_back(Output::Event(Event::Armed { endpoint, epoch }));
+    }
+
+    /// The timer of a leg whose packets come is late on purpose: it is set again from here, not by
+    /// each packet.
+    fn check_silence(&mut self, now: Now, endpoint: EndpointId) {
+        let Some(known) = self.endpoints.get_mut(&endpoint) else { return };
+        known.silence = None;
+        let Some(leg) = &mut known.leg else { return };
+        let Some(limit) = leg.config.silence_limit else { return };
+        let due = leg.last_heard + limit;
+        if due > now.instant {
+            known.silence = Some(self.timers.set(due, Timer::Silence(endpoint)));
+        } else {
+            leg.silent = true;
+            let event = Event::Silence { endpoint, since: leg.last_heard };
+            self.outputs.push_back(Output::Event(event));
         }
     }
 
-    fn close(&mut self, _now: Now, endpoint: EndpointId, closed: Closed) -> bool {
+    fn close(&mut self, endpoint: EndpointId, closed: Closed) -> bool {
         let Some(known) = self.endpoints.remove(&endpoint) else { return false };
         self.open.remove(&endpoint);
+        self.owing.remove(&endpoint);
+        for timer in [known.silence, known.report].into_iter().flatten() {
+            self.timers.cancel(timer);
+        }
+        let stats = Box::new(known.stats(closed));
         self.outputs.push_back(Output::Release { endpoint });
-        let stats = Box::new(Stats {
-            tag: known.tag,
-            closed,
-            suite: None,
-            received: crate::quality::Report::default(),
-            sent: Sent::default(),
-            reported: None,
-            moves: 0,
-            violations: [0; Violation::ALL.len()],
-            not_forwarded: 0,
-        });
         self.outputs.push_back(Output::Event(Event::Stats { endpoint, stats }));
         true
     }

@@ -239,7 +239,7 @@ fn media_attribute(media: &mut Media, value: &str) -> Result<(), Violation> {
         "fmtp" => {
             let (id, value) = value.split_once(' ').ok_or(Violation::Sdp)?;
             match find(media, id) {
-                Some(format) => once(&mut format.fmtp, Text::new(ascii::trim(value))?),
+                Some(format) => once(&mut format.fmtp, Text::new(value)?),
                 None => Ok(()),
             }
         }

@@ -1,0 +1,398 @@
+//! A phone and a stranger at the registrar's door.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use guard::access::Actor;
+use guard::secret::{MasterKey, Sealed};
+use sip::digest::{Client, Ha1};
+use sip::{Message, Method, Name, NameAddrBuf};
+
+use super::*;
+use crate::authenticate::Verdict;
+use crate::command::{Change, Refusal};
+use crate::directory::Secret;
+
+const REALM: &str = "pbx.test";
+const PASSWORD: &str = "correct horse";
+
+#[test]
+fn a_phone_registers_is_reached_on_its_flow_and_expires() {
+    let mut world = World::new();
+    let path = world.connect(1);
+    let (status, effects) = world.register(&mut Phone::new("101", PASSWORD), path, 3_600);
+    assert_eq!(status, Status::OK);
+    assert!(effects.iter().any(|e| matches!(e, Effect::Fact(Fact::DeviceFirstSeen { .. }))));
+    assert!(effects.iter().any(|e| matches!(e, Effect::Reachable { .. })));
+    let targets = world.registrar.targets(world.extension);
+    assert_eq!(targets.len(), 1);
+    assert_eq!(targets[0].path, path);
+
+    world.pass(Duration::from_secs(121));
+    let mut out = Vec::new();
+    world.registrar.expire(world.now, &mut out);
+    assert!(out.iter().any(|e| matches!(e, Effect::Fact(Fact::RegistrationExpired { .. }))));
+    assert!(world.registrar.targets(world.extension).is_empty());
+}
+
+#[test]
+fn a_dead_flow_is_unreachable_at_once() {
+    let mut world = World::new();
+    let path = world.connect(1);
+    world.register(&mut Phone::new("101", PASSWORD), path, 60);
+    let mut out = Vec::new();
+    world.registrar.flow_closed(path.flow, &mut out);
+    assert!(world.registrar.targets(world.extension).is_empty());
+    assert!(out.iter().any(|e| matches!(e, Effect::Fact(Fact::FlowLost { .. }))));
+}
+
+#[test]
+fn a_new_connection_of_the_same_phone_replaces_the_old() {
+    let mut world = World::new();
+    let mut phone = Phone::new("101", PASSWORD);
+    let first = world.connect(1);
+    world.register(&mut phone, first, 60);
+    let second = world.connect(2);
+    let (status, effects) = world.register(&mut phone, second, 60);
+    assert_eq!(status, Status::OK);
+    assert!(effects.iter().any(|e| matches!(e, Effect::CloseFlow(flow) if *flow == first.flow)));
+    let targets = world.registrar.targets(world.extension);
+    assert_eq!(targets.iter().map(|t| t.path).collect::<Vec<_>>(), [second]);
+    // The late news of the old connection's end doesn't touch the new binding.
+    world.registrar.flow_closed(first.flow, &mut Vec::new());
+    assert_eq!(world.registrar.targets(world.extension).len(), 1);
+}
+
+#[test]
+fn two_phones_of_one_extension_both_ring() {
+    let mut world = World::new();
+    let (desk, cell) = (world.connect(1), world.connect(2));
+    world.register(&mut Phone::new("101", PASSWORD), desk, 60);
+    world.register(
+        &mut Phone { instance: Some("cell".into()), ..Phone::new("101", PASSWORD) },
+        cell,
+        60,
+    );
+    assert_eq!(world.registrar.targets(world.extension).len(), 2);
+}
+
+#[test]
+fn strangers_learn_nothing_about_which_accounts_exist() {
+    let mut world = World::new();
+    let mut answers = Vec::new();
+    for (number, password) in [("101", "wrong"), ("999", "wrong")] {
+        let path = world.connect(answers.len() as u64 + 1);
+        let phone = &mut Phone::new(number, password);
+        let challenge = world.send(phone, path, 60).0;
+        phone.answer(&challenge);
+        let answer = world.send(phone, path, 60).0;
+        answers.push((challenge, answer));
+    }
+    let [(first_a, then_a), (first_b, then_b)] = &answers[..] else { panic!("two strangers") };
+    for (a, b) in [(first_a, first_b), (then_a, then_b)] {
+        assert_eq!(a.status(), Status::UNAUTHORIZED);
+        assert_eq!(shape(a), shape(b));
+    }
+}
+
+#[test]
+fn a_device_that_managed_sha_256_is_held_to_it() {
+    let mut world = World::new();
+    let path = world.connect(1);
+    let mut phone = Phone::new("101", PASSWORD);
+    let offered = |answer: &Response| answer.headers().get_all(Name::WwwAuthenticate).count();
+    let challenge = world.send(&mut phone, path, 60).0;
+    assert_eq!(offered(&challenge), 2);
+    world.register(&mut phone, path, 60);
+    let later = world.connect(2);
+    let fresh = &mut Phone { credentials: None, cseq: 90, ..Phone::new("101", PASSWORD) };
+    let challenge = world.send(fresh, later, 60).0;
+    assert_eq!(offered(&challenge), 1);
+}
+
+#[test]
+fn a_captured_register_is_worth_nothing_elsewhere() {
+    let mut world = World::new();
+    let path = world.connect(1);
+    let mut phone = Phone::new("101", PASSWORD);
+    let challenge = world.send(&mut phone, path, 60).0;
+    phone.answer(&challenge);
+    let captured = phone.request(60);
+    let thief = world.connect(666);
+    let stolen = world.registrar.register(world.now, &captured, thief, &mut Vec::new());
+    assert_eq!(stolen.status(), Status::UNAUTHORIZED);
+    let honest = world.registrar.register(world.now, &captured, path, &mut Vec::new());
+    assert_eq!(honest.status(), Status::OK);
+    let replayed = world.registrar.register(world.now, &captured, path, &mut Vec::new());
+    assert_eq!(replayed.status(), Status::UNAUTHORIZED);
+}
+
+#[test]
+fn another_accounts_name_is_refused() {
+    let mut world = World::new();
+    let path = world.connect(1);
+    let mut phone = Phone { named: "102", ..Phone::new("101", PASSWORD) };
+    let (status, _) = world.register(&mut phone, path, 60);
+    assert_eq!(status, Status::FORBIDDEN);
+}
+
+#[test]
+fn too_brief_an_expiry_is_told_the_least() {
+    let mut world = World::new();
+    let path = world.connect(1);
+    let mut phone = Phone::new("101", PASSWORD);
+    let challenge = world.send(&mut phone, path, 5).0;
+    phone.answer(&challenge);
+    let answer = world.send(&mut phone, path, 5).0;
+    assert_eq!(answer.status(), Status::INTERVAL_TOO_BRIEF);
+    assert_eq!(answer.headers().get(Name::MinExpires), Some("30"));
+}
+
+#[test]
+fn signing_off_removes_the_binding_and_an_old_request_does_not() {
+    let mut world = World::new();
+    let path = world.connect(1);
+    let mut phone = Phone::new("101", PASSWORD);
+    world.register(&mut phone, path, 60);
+    // As if delayed on the way: both of its requests count below the registration's.
+    phone.cseq -= 3;
+    let (status, _) = world.register(&mut phone, path, 0);
+    assert_eq!(status, Status::SERVER_INTERNAL_ERROR);
+    assert_eq!(world.registrar.targets(world.extension).len(), 1);
+    let (status, _) = world.register(&mut phone, path, 0);
+    assert_eq!(status, Status::OK);
+    assert!(world.registrar.targets(world.extension).is_empty());
+}
+
+#[test]
+fn devices_of_an_extension_are_bounded() {
+    let mut world = World::new();
+    let names: Vec<String> = (0..40).map(|n| format!("phone-{n}")).collect();
+    for (n, name) in names.iter().enumerate() {
+        let path = world.connect(n as u64 + 1);
+        let mut phone = Phone { instance: Some(name.clone()), ..Phone::new("101", PASSWORD) };
+        let (status, _) = world.register(&mut phone, path, 60);
+        let room = n < world.registrar.settings.bindings_max;
+        assert_eq!(status, if room { Status::OK } else { Status::FORBIDDEN });
+    }
+    for generation in 1..=names.len() as u64 {
+        let flow = FlowId { node: NodeId(1), transport: Transport::Tls, generation };
+        world.registrar.flow_closed(flow, &mut Vec::new());
+    }
+    // Phones that went away are forgotten, oldest first, before new ones are turned away.
+    for (n, name) in names.iter().enumerate() {
+        let path = world.connect(n as u64 + 100);
+        let mut phone = Phone { instance: Some(name.clone()), ..Phone::new("101", PASSWORD) };
+        assert_eq!(world.register(&mut phone, path, 60).0, Status::OK);
+        world.registrar.flow_closed(path.flow, &mut Vec::new());
+        world.pass(Duration::from_secs(1));
+    }
+    assert!(world.registrar.device_views().len() <= world.registrar.settings.devices_max);
+}
+
+#[test]
+fn a_rotated_secret_still_calls_for_help() {
+    let mut world = World::new();
+    let path = world.connect(1);
+    let mut phone = Phone::new("101", PASSWORD);
+    world.register(&mut phone, path, 60);
+    let until = world.now.utc + Duration::from_secs(86_400);
+    let change = Change::RotateSecret {
+        extension: world.extension,
+        secret: secret(),
+        credentials: credentials("101", "brand new"),
+        previous_until: until,
+    };
+    let prepared = world.registrar.prepare(&Actor::System, change).expect("it exists");
+    assert!(prepared.facts.iter().any(|fact| matches!(fact, Fact::SecretRotated { .. })));
+    world.registrar.apply(prepared.change, &mut Vec::new());
+    assert!(world.registrar.targets(world.extension).is_empty(), "it must sign in anew");
+
+    let challenge = world.send(&mut phone, path, 60).0;
+    phone.answer(&challenge);
+    let request = phone.request(60);
+    let verdict = world.registrar.authenticate(world.now, &request, path, &mut Vec::new());
+    assert!(matches!(verdict, Verdict::Former { .. }), "{verdict:?}");
+    assert_eq!(world.register(&mut phone, path, 60).0, Status::UNAUTHORIZED);
+    world.pass(Duration::from_secs(86_401));
+    let challenge = world.send(&mut phone, path, 60).0;
+    phone.answer(&challenge);
+    let request = phone.request(60);
+    let verdict = world.registrar.authenticate(world.now, &request, path, &mut Vec::new());
+    assert!(matches!(verdict, Verdict::Challenge(_)), "{verdict:?}");
+}
+
+#[test]
+fn one_number_cannot_be_given_twice() {
+    let mut world = World::new();
+    let add = |number: &str| {
+        let mut extension = extension(number);
+        extension.id = ExtensionId(77);
+        let credentials = credentials(number, "x");
+        Change::AddExtension { extension: Box::new(extension), credentials }
+    };
+    let taken = world.registrar.prepare(&Actor::System, add("101"));
+    assert_eq!(taken.map(|_| ()), Err(Refusal::NumberTaken));
+    let first = world.registrar.prepare(&Actor::System, add("102")).expect("free");
+    let second = world.registrar.prepare(&Actor::System, add("102"));
+    assert_eq!(second.map(|_| ()), Err(Refusal::NumberTaken), "while the first is being written");
+    world.registrar.abandon(&first.change);
+    world.registrar.prepare(&Actor::System, add("102")).expect("free again");
+}
+
+/// What a stranger can compare of an answer: everything but what is random by design.
+fn shape(answer: &Response) -> Vec<String> {
+    let rows = answer.headers().rows().map(|(name, raw, value)| {
+        let mut line = format!("{name} {} {}", raw.len(), value.len());
+        if name == Name::WwwAuthenticate {
+            line.push_str(value.split("nonce=").next().expect("split gives one"));
+        }
+        line
+    });
+    rows.chain([answer.reason().to_owned(), answer.as_bytes().len().to_string()]).collect()
+}
+
+struct World {
+    registrar: Registrar,
+    extension: ExtensionId,
+    now: Now,
+}
+
+impl World {
+    fn new() -> Self {
+        let now = Now { instant: Instant(1_000_000_000), utc: Utc(1_700_000_000_000_000) };
+        let extension = extension("101");
+        let id = extension.id;
+        let tenant = Tenant {
+            id: TenantId::HOUSE,
+            name: "House".into(),
+            realm: REALM.into(),
+            domains: vec![REALM.into()],
+        };
+        let directory = Directory {
+            tenants: vec![tenant],
+            extensions: vec![(extension, credentials("101", PASSWORD), None)],
+            ..Directory::default()
+        };
+        let settings = RegistrarSettings::default();
+        let chance = Chance::from_number(1);
+        let registrar = Registrar::new(settings, NodeId(1), directory, now, chance);
+        Self { registrar, extension: id, now }
+    }
+
+    fn connect(&mut self, generation: u64) -> Path {
+        let flow = FlowId { node: NodeId(1), transport: Transport::Tls, generation };
+        let remote: SocketAddr = format!("192.0.2.7:{}", 10_000 + generation).parse().expect("one");
+        let local: SocketAddr = "192.0.2.1:5061".parse().expect("one");
+        self.registrar.flow_opened(FlowOpened {
+            flow,
+            realm: RealmId(1),
+            local,
+            remote: Some(remote),
+            tls: None,
+            origin: None,
+        });
+        Path { flow, remote }
+    }
+
+    fn pass(&mut self, span: Duration) {
+        self.now.instant += span;
+        self.now.utc = self.now.utc + span;
+    }
+
+    fn send(&mut self, phone: &mut Phone, path: Path, expires: u32) -> (Response, Vec<Effect>) {
+        let mut out = Vec::new();
+        let request = phone.request(expires);
+        let answer = self.registrar.register(self.now, &request, path, &mut out);
+        Message::parse(answer.as_bytes().clone()).expect("what we print, we accept");
+        (answer, out)
+    }
+
+    /// As a phone does it: once plain, and again with credentials when asked.
+    fn register(&mut self, phone: &mut Phone, path: Path, expires: u32) -> (Status, Vec<Effect>) {
+        let (mut answer, mut effects) = self.send(phone, path, expires);
+        if answer.status() == Status::UNAUTHORIZED {
+            phone.answer(&answer);
+            (answer, effects) = self.send(phone, path, expires);
+        }
+        (answer.status(), effects)
+    }
+}
+
+struct Phone {
+    account: &'static str,
+    named: &'static str,
+    instance: Option<String>,
+    password: &'static str,
+    credentials: Option<String>,
+    cseq: u32,
+}
+
+impl Phone {
+    fn new(account: &'static str, password: &'static str) -> Self {
+        let instance = Some("desk".into());
+        Self { account, named: account, instance, password, credentials: None, cseq: 1 }
+    }
+
+    fn answer(&mut self, challenge: &Response) {
+        let chance = Chance::from_number(9);
+        let mut client = Client::new(self.account, self.password, Algorithm::Md5, chance);
+        let values = challenge.headers().get_all(Name::WwwAuthenticate).map(str::as_bytes);
+        self.credentials = Some(client.answer(values, "REGISTER", "sip:pbx.test").expect("usable"));
+    }
+
+    fn request(&mut self, expires: u32) -> Request {
+        self.cseq += 1;
+        let aor = NameAddrBuf::new(None, &format!("sip:{}@pbx.test", self.named)).expect("sound");
+        let contact = NameAddrBuf::new(None, "sip:me@10.0.0.9:4444;transport=tls").expect("sound");
+        let mut contact = contact.as_str().to_owned();
+        if let Some(instance) = &self.instance {
+            contact = format!("<sip:{instance}@10.0.0.9:4444>;+sip.instance=\"<{instance}>\"");
+        }
+        let mut builder = Request::builder(Method::Register, "sip:pbx.test")
+            .via(sip::Transport::Tls, "10.0.0.9:4444", &format!("z9hG4bK{}", self.cseq))
+            .from(&aor.with_tag("me").expect("sound"))
+            .to(&aor)
+            .call_id(self.instance.as_deref().unwrap_or("call"))
+            .cseq(self.cseq)
+            .header(Name::Contact, &contact)
+            .header(Name::UserAgent, "Test Phone 1.0")
+            .expires(expires);
+        if let Some(credentials) = &self.credentials {
+            builder = builder.header(Name::Authorization, credentials);
+        }
+        let request = builder.build().expect("sound");
+        let bytes = Bytes::copy_from_slice(request.as_bytes());
+        match Message::parse(bytes).expect("sound") {
+            Message::Request(request) => request,
+            Message::Response(_) => unreachable!("it was built as a request"),
+        }
+    }
+}
+
+fn extension(number: &str) -> Extension {
+    Extension {
+        id: ExtensionId(1),
+        tenant: TenantId::HOUSE,
+        number: ExtensionNumber::new(number, Country::US).expect("a number"),
+        name: "Front desk".into(),
+        enabled: true,
+        secret: secret(),
+        previous: None,
+        exceptions: Exceptions::default(),
+        created: Utc(0),
+    }
+}
+
+fn secret() -> Secret {
+    let mut chance = Chance::from_number(3);
+    let key = MasterKey::draw(&mut chance);
+    Secret { sealed: Sealed::seal(&key, &mut chance, b"extension", b"x"), since: Utc(0) }
+}
+
+fn credentials(user: &str, password: &str) -> Credentials {
+    Credentials {
+        md5: Ha1::derive(Algorithm::Md5, user, REALM, password),
+        sha256: Ha1::derive(Algorithm::Sha256, user, REALM, password),
+    }
+}

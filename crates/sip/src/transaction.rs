@@ -1,0 +1,649 @@
+//! Transactions (RFC 3261 §17, RFC 6026, RFC 4320): what makes one request and its answers out of
+//! datagrams that are lost, doubled and late.
+//!
+//! One engine holds all of them. Drive it so: give each input to [`Transactions::handle`], drain
+//! [`Transactions::poll_output`], and give [`Input::Timeout`] when [`Transactions::poll_timeout`] has
+//! come. It acts as a user agent's core where the RFC splits the work between layers: it repeats a 2xx
+//! until the ACK (§13.3.1.4), repeats a ringing every minute (§13.3.1.1) and builds ACKs for failures.
+//!
+//! *Matching.* A message belongs to a transaction only if branch, sent-by, method **and path** agree: a
+//! CANCEL, ACK or response with a guessed or overheard branch does nothing from elsewhere. The price: a
+//! peer that answers from another address than the one we sent to isn't heard. Branches without the magic
+//! cookie (RFC 2543) are matched by the fields of §17.2.3. Texts are compared byte by byte: what is sent
+//! again is the same bytes.
+//!
+//! *100 Trying* goes out at once for an INVITE: our answer waits for look-ups and the disk, so the
+//! 200 ms of §17.2.1 can't be promised, and each repetition avoided is work saved on both sides.
+
+mod client_invite;
+mod client_other;
+mod server_invite;
+mod server_other;
+#[cfg(test)]
+mod tests;
+mod turn;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::{self, Write as _};
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use pure::{Chance, Instant, Map, Now, Timers};
+
+use self::client_invite::ClientInvite;
+use self::client_other::ClientOther;
+use self::server_invite::ServerInvite;
+use self::server_other::ServerOther;
+use self::turn::{Armed, Event, Turn};
+use crate::{Message, Method, Name, Request, Response};
+
+/// All transactions of one node. See the module for how to drive it.
+pub struct Transactions<P> {
+    config: Config,
+    chance: Chance,
+    live: BTreeMap<Key, Slot<P>>,
+    by_match: Map<Match<P>, Key>,
+    /// INVITE server transactions whose 2xx waits for its ACK, by dialog and CSeq: that ACK is a
+    /// transaction of its own and shares no branch (§17.1.1.3).
+    by_ack: Map<Arc<str>, Key>,
+    by_path: Map<P, BTreeSet<Key>>,
+    timers: Timers<(Key, Timer)>,
+    out: VecDeque<Output<P>>,
+    next_key: u64,
+}
+
+/// Where a message came from or goes to: the caller's flow and remote address.
+pub trait Path: Copy + Eq + Hash + fmt::Debug {
+    /// True for TCP, TLS and WebSocket: nothing is repeated there, and nothing lingers.
+    fn is_reliable(&self) -> bool;
+}
+
+/// Names one transaction; never used twice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Key(u64);
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Input<P> {
+    /// A message arrived.
+    Received { path: P, message: Message },
+    /// A request that came back as [`Output::Overloaded`] and must be served all the same (an emergency
+    /// call): it may use the reserve.
+    Admit { path: P, request: Request },
+    /// Send a request as a client. The key comes from [`Transactions::reserve`]. An ACK is no transaction:
+    /// transmit that for a 2xx directly.
+    Send { key: Key, path: P, request: Request },
+    /// Answer a request. Ignored where the transaction is over or was answered finally before.
+    Respond { key: Key, response: Response },
+    /// Give up an INVITE sent with this key. The CANCEL leaves when §9.1 allows: after a provisional. It
+    /// is a transaction of the engine's own: outputs with its key need no attention.
+    Cancel { key: Key },
+    /// The path is broken: each transaction on it ends.
+    Failed { path: P },
+    /// The instant of `poll_timeout` has come.
+    Timeout,
+}
+
+/// What to do, or what to know.
+#[derive(Clone, Debug)]
+pub enum Output<P> {
+    Transmit {
+        path: P,
+        bytes: Bytes,
+    },
+    /// A new request, to be answered with [`Input::Respond`].
+    NewRequest {
+        key: Key,
+        path: P,
+        request: Request,
+    },
+    /// A CANCEL. Answer `key`: 200 where `invite` names the transaction it means (and that one 487, if it
+    /// has no final answer yet), 481 where there is none (§9.2).
+    Cancel {
+        key: Key,
+        path: P,
+        request: Request,
+        invite: Option<Key>,
+    },
+    /// The ACK of a 2xx. `invite` is the transaction that it ends; `None` where we know of none, such as
+    /// after a restart.
+    Ack {
+        path: P,
+        request: Request,
+        invite: Option<Key>,
+    },
+    /// An answer to a request of ours. Each 2xx of an INVITE comes up, repeated ones and those of other
+    /// forks too: the caller sends (again) the ACK of that dialog.
+    Response {
+        key: Key,
+        response: Response,
+    },
+    /// A 2xx to an INVITE that is over. Someone believes in a call: ACK it and send BYE.
+    Stray {
+        path: P,
+        response: Response,
+    },
+    /// The table is full (or this INVITE can't be built upon); answer 503 without a transaction.
+    Overloaded {
+        path: P,
+        request: Request,
+    },
+    /// A request of ours was not sent: the table is full, or the key, branch or method can't be used.
+    Refused {
+        key: Key,
+    },
+    /// A timer ran out: B and F: nobody answered. C: ringing for too long, send [`Input::Cancel`].
+    /// H: a failure was never acknowledged. `Retransmit2xx`: a 2xx wasn't, so send BYE (§13.3.1.4).
+    /// `Unanswered`: we never answered.
+    Timeout {
+        key: Key,
+        timer: Timer,
+    },
+    TransportFailed {
+        key: Key,
+    },
+    /// The key is free. Each transaction that was begun comes to this, once.
+    Terminated {
+        key: Key,
+    },
+}
+
+/// Why the engine wakes. Letters are those of RFC 3261 §17 and RFC 6026 §7.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Timer {
+    /// INVITE sent again.
+    A,
+    /// INVITE without any answer.
+    B,
+    /// INVITE with provisional answers only (§16.6: more than three minutes).
+    C,
+    /// Client INVITE: absorb repeated failures.
+    D,
+    /// Other request sent again.
+    E,
+    /// Other request without a final answer.
+    F,
+    /// Failure of an INVITE sent again.
+    G,
+    /// Failure of an INVITE without an ACK.
+    H,
+    /// Server INVITE: absorb repeated ACKs.
+    I,
+    /// Server: absorb repeated requests.
+    J,
+    /// Client: absorb repeated answers.
+    K,
+    /// Server INVITE: absorb repetitions after a 2xx.
+    L,
+    /// Client INVITE: collect the 2xx of other forks.
+    M,
+    /// Server: the 100 to a request other than INVITE (RFC 4320 §4.1).
+    Trying,
+    /// A provisional is sent again so that no proxy gives up (§13.3.1.1).
+    Provisional,
+    /// A 2xx is sent again until its ACK (§13.3.1.4).
+    Retransmit2xx,
+    /// A cancelled INVITE whose 487 never came (§9.1).
+    Cancelled,
+    /// We ourselves never gave a final answer.
+    Unanswered,
+}
+
+/// Times and bounds; the default is the RFC's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// Estimate of a round trip.
+    pub t1: Duration,
+    /// Longest gap between repetitions of anything but an INVITE.
+    pub t2: Duration,
+    /// How long a message stays in the network.
+    pub t4: Duration,
+    /// Timer C.
+    pub ringing_max: Duration,
+    /// How long our own core may leave an INVITE without a final answer.
+    pub unanswered_max: Duration,
+    /// Transactions at once. At the bound a new request comes back as [`Output::Overloaded`].
+    pub live_max: usize,
+    /// Kept beyond `live_max` for work in progress (CANCEL, requests within dialogs) and for
+    /// [`Input::Admit`].
+    pub reserve: usize,
+}
+
+impl<P: Path> Transactions<P> {
+    /// `chance` makes branches and hash seeds.
+    pub fn new(config: Config, mut chance: Chance) -> Self {
+        Self {
+            config,
+            live: BTreeMap::new(),
+            by_match: Map::new(chance.hash_seed()),
+            by_ack: Map::new(chance.hash_seed()),
+            by_path: Map::new(chance.hash_seed()),
+            timers: Timers::new(),
+            out: VecDeque::new(),
+            next_key: 0,
+            chance,
+        }
+    }
+
+    /// A key for [`Input::Send`].
+    pub fn reserve(&mut self) -> Key {
+        self.next_key += 1;
+        Key(self.next_key)
+    }
+
+    /// A branch that nobody guesses: the cookie and 128 random bits.
+    pub fn branch(&mut self) -> String {
+        format!("{}{:032x}", crate::header::BRANCH_COOKIE, self.chance.u128())
+    }
+
+    pub fn handle(&mut self, now: Now, input: Input<P>) {
+        let now = now.instant;
+        match input {
+            Input::Received { path, message: Message::Request(request) } => {
+                self.receive(now, path, request, false);
+            }
+            Input::Received { path, message: Message::Response(response) } => {
+                self.receive_response(now, path, response);
+            }
+            Input::Admit { path, request } => self.receive(now, path, request, true),
+            Input::Send { key, path, request } => self.send(now, key, path, request),
+            Input::Respond { key, response } => {
+                if self.live.get(&key).is_some_and(|slot| slot.machine.is_server()) {
+                    self.step(now, key, Event::Respond(response));
+                }
+            }
+            Input::Cancel { key } => self.cancel(now, key),
+            Input::Failed { path } => {
+                let broken: Vec<Key> =
+                    self.by_path.get(&path).into_iter().flatten().copied().collect();
+                for key in broken {
+                    self.step(now, key, Event::Failed);
+                }
+            }
+            Input::Timeout => {
+                while let Some((key, timer)) = self.timers.pop(now) {
+                    self.step(now, key, Event::Fired(timer));
+                }
+            }
+        }
+    }
+
+    /// The next thing to do. Drain it after each input.
+    pub fn poll_output(&mut self) -> Option<Output<P>> {
+        self.out.pop_front()
+    }
+
+    /// When to give [`Input::Timeout`].
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// Transactions at this moment.
+    pub fn live(&self) -> usize {
+        self.live.len()
+    }
+
+    fn receive(&mut self, now: Instant, path: P, request: Request, admitted: bool) {
+        let matched = Match::of_request(&request, path);
+        let method = request.method();
+        let known = self.by_match.get(&matched).copied();
+        match (method, known) {
+            // A refusal awaits this ACK. Where a 2xx does, the branch was used again by mistake.
+            (Method::Ack, Some(key)) if self.live.get(&key).is_some_and(|s| s.ack.is_none()) => {
+                return self.step(now, key, Event::Ack);
+            }
+            (Method::Ack, _) => return self.receive_ack(now, path, request),
+            (_, Some(key)) => return self.step(now, key, Event::Repeated),
+            (_, None) => {}
+        }
+        let urgent = admitted || method == Method::Cancel || request.headers().to().tag().is_some();
+        if !self.has_room(urgent) {
+            return self.out.push_back(Output::Overloaded { path, request });
+        }
+        let key = self.reserve();
+        let machine = match method {
+            Method::Invite => Machine::ServerInvite(ServerInvite::new()),
+            _ => Machine::ServerOther(ServerOther::new(&request)),
+        };
+        self.begin(key, path, matched, machine);
+        self.step(now, key, Event::Begin(request.clone()));
+        self.out.push_back(match method {
+            Method::Cancel => {
+                let invite = Match::of(&request, Method::Invite, path, Role::Server);
+                let invite = self.by_match.get(&invite).copied();
+                Output::Cancel { key, path, request, invite }
+            }
+            _ => Output::NewRequest { key, path, request },
+        });
+    }
+
+    /// An ACK that shares no branch with an INVITE: that of a 2xx. It may arrive by another path (it goes
+    /// to our Contact); that the sender knows our tag is its proof.
+    fn receive_ack(&mut self, now: Instant, path: P, request: Request) {
+        let invite = self.by_ack.get(&*ack_text(request.headers())).copied();
+        if let Some(key) = invite {
+            let awaited = self.live.get(&key).is_some_and(|slot| slot.machine.awaits_ack());
+            if !awaited {
+                return; // said again
+            }
+            self.step(now, key, Event::Ack);
+        }
+        self.out.push_back(Output::Ack { path, request, invite });
+    }
+
+    fn receive_response(&mut self, now: Instant, path: P, response: Response) {
+        let matched = Match::of_response(&response, path);
+        if let Some(key) = self.by_match.get(&matched).copied() {
+            return self.step(now, key, Event::Response(response));
+        }
+        let cseq = response.headers().cseq();
+        if response.status().is_success() && cseq.method == Method::Invite {
+            self.out.push_back(Output::Stray { path, response });
+        }
+    }
+
+    fn send(&mut self, now: Instant, key: Key, path: P, request: Request) {
+        let method = request.method();
+        let matched = Match::of(&request, method, path, Role::Client);
+        // What ends a call must leave, whatever the load.
+        let urgent = request.headers().to().tag().is_some() || method == Method::Cancel;
+        // The answer carries our branch alone, so it must be one of RFC 3261.
+        let usable = request.headers().top_via().rfc3261_branch().is_some()
+            && method != Method::Ack
+            && key.0 <= self.next_key
+            && !self.live.contains_key(&key)
+            && !self.by_match.contains_key(&matched);
+        if !usable || !self.has_room(urgent) {
+            return self.out.push_back(Output::Refused { key });
+        }
+        let machine = match method {
+            Method::Invite => Machine::ClientInvite(ClientInvite::new(&request)),
+            _ => Machine::ClientOther(ClientOther::new(&request)),
+        };
+        self.begin(key, path, matched, machine);
+        self.step(now, key, Event::Begin(request));
+    }
+
+    fn cancel(&mut self, now: Instant, key: Key) {
+        if let Some(Slot { machine: Machine::ClientInvite(_), .. }) = self.live.get(&key) {
+            self.step(now, key, Event::Cancel);
+        }
+    }
+
+    fn has_room(&self, urgent: bool) -> bool {
+        let reserve = if urgent { self.config.reserve } else { 0 };
+        self.live.len() < self.config.live_max.saturating_add(reserve)
+    }
+
+    fn begin(&mut self, key: Key, path: P, matched: Match<P>, machine: Machine) {
+        self.by_match.insert(matched.clone(), key);
+        self.by_path.get_or_insert_with(path, BTreeSet::new).insert(key);
+        self.live.insert(key, Slot { path, matched, ack: None, armed: Armed::default(), machine });
+    }
+
+    /// Gives one event to one machine, and buries it where it is over.
+    fn step(&mut self, now: Instant, key: Key, event: Event) {
+        let Some(slot) = self.live.get_mut(&key) else {
+            return;
+        };
+        // A 2xx names the dialog whose ACK it waits for.
+        if let (Machine::ServerInvite(ServerInvite::Proceeding(_)), Event::Respond(response)) =
+            (&slot.machine, &event)
+            && response.status().is_success()
+        {
+            let text: Arc<str> = ack_text(response.headers()).into();
+            slot.ack = Some(text.clone());
+            self.by_ack.insert(text, key);
+        }
+        let mut turn = Turn {
+            now,
+            key,
+            path: slot.path,
+            config: &self.config,
+            armed: &mut slot.armed,
+            timers: &mut self.timers,
+            out: &mut self.out,
+            cancel: None,
+        };
+        let machine = std::mem::replace(&mut slot.machine, Machine::Over);
+        slot.machine = match machine {
+            Machine::ClientInvite(machine) => match machine.handle(&mut turn, event) {
+                ClientInvite::Terminated => Machine::Over,
+                machine => Machine::ClientInvite(machine),
+            },
+            Machine::ClientOther(machine) => match machine.handle(&mut turn, event) {
+                ClientOther::Terminated => Machine::Over,
+                machine => Machine::ClientOther(machine),
+            },
+            Machine::ServerInvite(machine) => match machine.handle(&mut turn, event) {
+                ServerInvite::Terminated => Machine::Over,
+                machine => Machine::ServerInvite(machine),
+            },
+            Machine::ServerOther(machine) => match machine.handle(&mut turn, event) {
+                ServerOther::Terminated => Machine::Over,
+                machine => Machine::ServerOther(machine),
+            },
+            Machine::Over => Machine::Over,
+        };
+        let (path, cancel) = (slot.path, turn.cancel.take());
+        if let Machine::Over = slot.machine {
+            turn.disarm();
+            self.bury(key);
+        }
+        // The CANCEL is a transaction of its own beside the INVITE it shares the branch with (§9.1).
+        if let Some(request) = cancel {
+            let key = self.reserve();
+            self.send(now, key, path, request);
+        }
+    }
+
+    fn bury(&mut self, key: Key) {
+        let Some(slot) = self.live.remove(&key) else {
+            return;
+        };
+        self.by_match.remove(&slot.matched);
+        // Two transactions may claim one dialog and CSeq (a request merged on its way): the later has it.
+        if let Some(ack) = slot.ack
+            && self.by_ack.get(&ack) == Some(&key)
+        {
+            self.by_ack.remove(&ack);
+        }
+        if let Some(keys) = self.by_path.get_mut(&slot.path) {
+            keys.remove(&key);
+            if keys.is_empty() {
+                self.by_path.remove(&slot.path);
+            }
+        }
+        self.out.push_back(Output::Terminated { key });
+    }
+}
+
+impl<P> fmt::Debug for Transactions<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Transactions({} live, {} timers)", self.live.len(), self.timers.len())
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            t1: T1,
+            t2: T2,
+            t4: T4,
+            ringing_max: RINGING_MAX,
+            unanswered_max: UNANSWERED_MAX,
+            live_max: LIVE_MAX,
+            reserve: RESERVE,
+        }
+    }
+}
+
+impl Config {
+    /// Timers B, F, H, J, L and M.
+    fn t1_64(&self) -> Duration {
+        self.t1.saturating_mul(64)
+    }
+
+    /// How long a client's Timer E takes to reach T2 (RFC 4320 §4.1): 3.5 s by default.
+    fn until_t2(&self) -> Duration {
+        let (mut gap, mut sum) = (self.t1, Duration::ZERO);
+        while gap < self.t2 && !gap.is_zero() {
+            sum += gap;
+            gap *= 2;
+        }
+        sum
+    }
+}
+
+struct Slot<P> {
+    path: P,
+    matched: Match<P>,
+    ack: Option<Arc<str>>,
+    armed: Armed,
+    machine: Machine,
+}
+
+enum Machine {
+    ClientInvite(ClientInvite),
+    ClientOther(ClientOther),
+    ServerInvite(ServerInvite),
+    ServerOther(ServerOther),
+    Over,
+}
+
+impl Machine {
+    fn awaits_ack(&self) -> bool {
+        matches!(self, Self::ServerInvite(ServerInvite::Accepted(_)))
+    }
+
+    fn is_server(&self) -> bool {
+        match self {
+            Self::ServerInvite(_) | Self::ServerOther(_) => true,
+            Self::ClientInvite(_) | Self::ClientOther(_) | Self::Over => false,
+        }
+    }
+}
+
+/// What tells one transaction from another (§17.1.3, §17.2.3).
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Match<P> {
+    role: Role,
+    method: Method,
+    path: P,
+    text: Arc<str>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Role {
+    Client,
+    Server,
+}
+
+impl<P> Match<P> {
+    fn of_request(request: &Request, path: P) -> Self {
+        let method = match request.method() {
+            // The ACK of a failure belongs to its INVITE (§17.2.3).
+            Method::Ack => Method::Invite,
+            method => method,
+        };
+        Self::of(request, method, path, Role::Server)
+    }
+
+    fn of(request: &Request, method: Method, path: P, role: Role) -> Self {
+        let headers = request.headers();
+        let via = headers.top_via();
+        let mut text = String::new();
+        match via.rfc3261_branch() {
+            Some(branch) => push_branch(&mut text, branch, &via),
+            // RFC 2543, as §17.2.3 has it. The To tag is left out: an INVITE has none, its ACK ours.
+            None => {
+                text.push_str("2543");
+                let cseq = headers.cseq().number.to_string();
+                let from = headers.from();
+                let uri = request.uri();
+                for part in [
+                    uri.as_str(),
+                    from.tag().unwrap_or_default(),
+                    headers.call_id(),
+                    &cseq,
+                    via.as_str(),
+                ] {
+                    text.push('\n');
+                    text.push_str(part);
+                }
+            }
+        }
+        Self { role, method, path, text: text.into() }
+    }
+
+    fn of_response(response: &Response, path: P) -> Self {
+        let via = response.headers().top_via();
+        let mut text = String::new();
+        if let Some(branch) = via.rfc3261_branch() {
+            push_branch(&mut text, branch, &via);
+        }
+        let method = response.headers().cseq().method;
+        Self { role: Role::Client, method, path, text: text.into() }
+    }
+}
+
+/// A line end can't stand within a header, so the parts can't run into one another.
+fn push_branch(text: &mut String, branch: &str, via: &crate::Via<'_>) {
+    let _ = write!(text, "{branch}\n{}", via.host_str());
+    if let Some(port) = via.port() {
+        let _ = write!(text, ":{port}");
+    }
+}
+
+/// Which 2xx an ACK means: dialog and CSeq number (§13.2.2.4).
+fn ack_text(headers: &crate::Headers) -> String {
+    let (from, to) = (headers.from(), headers.to());
+    format!(
+        "{}\n{}\n{}\n{}",
+        headers.call_id(),
+        from.tag().unwrap_or_default(),
+        to.tag().unwrap_or_default(),
+        headers.cseq().number
+    )
+}
+
+/// The ACK of a failure (§17.1.1.3) or the CANCEL (§9.1): both repeat the INVITE's target, Via, Route,
+/// From, Call-ID and CSeq number; only the ACK's To is the answer's. `None` where it doesn't fit into a
+/// message, which an INVITE that was itself sent leaves no room for but a response's long To may.
+fn companion(invite: &Request, method: Method, to: &str) -> Option<Request> {
+    let headers = invite.headers();
+    let mut builder = Request::builder(method, invite.uri().as_str())
+        .header(Name::Via, headers.top_via().as_str())
+        .max_forwards(crate::dialog::MAX_FORWARDS);
+    for route in headers.get_all(Name::Route) {
+        builder = builder.header(Name::Route, route);
+    }
+    builder
+        .header(Name::From, headers.get(Name::From).unwrap_or_default())
+        .header(Name::To, to)
+        .call_id(headers.call_id())
+        .cseq(headers.cseq().number)
+        .build()
+        .ok()
+}
+
+/// RFC 3261 §17.1.1.1.
+const T1: Duration = Duration::from_millis(500);
+/// RFC 3261 §17.1.2.2.
+const T2: Duration = Duration::from_secs(4);
+/// RFC 3261 §17.1.2.2.
+const T4: Duration = Duration::from_secs(5);
+/// Timer D on an unreliable path: at least 32 seconds (§17.1.1.2).
+const D_MIN: Duration = Duration::from_secs(32);
+/// Timer C: more than three minutes (§16.6).
+const RINGING_MAX: Duration = Duration::from_secs(185);
+/// Longer than any Timer C, so that the far end gives up first; short enough to free a leak.
+const UNANSWERED_MAX: Duration = Duration::from_secs(600);
+/// A provisional is repeated each minute (§13.3.1.1).
+const PROVISIONAL_GAP: Duration = Duration::from_secs(60);
+/// About 1 to 3 KiB each: some hundred MiB at the worst.
+const LIVE_MAX: usize = 50_000;
+/// A fifth more for what ends calls and for emergencies.
+const RESERVE: usize = 10_000;
