@@ -145,7 +145,8 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![usage];
         params.use_authority_key_identifier_extension = true;
-        let issuer = Issuer::from_params(authority_params(&self.common_name), &self.key);
+        let issuing = authority_params(&self.common_name);
+        let issuer = Issuer::from_params(&issuing, &self.key);
         params.signed_by(key, &issuer).expect(OUR_OWN)
     }
 }

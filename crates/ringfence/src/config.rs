@@ -94,8 +94,6 @@ pub(crate) enum ClientCertificates {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct DatabaseConfig {
-    /// Relative paths are taken from the data folder.
-    pub(crate) path: PathBuf,
     pub(crate) durability: Durability,
 }
 
@@ -266,12 +264,6 @@ pub(crate) const KEYS: &[Key] = &[
         meaning: "PEM certificates of whoever signs the phones' certificates.",
     },
     Key {
-        path: "database.path",
-        values: "file",
-        default: "\"ringfence.db\"",
-        meaning: "The SQLite database; a relative path starts in the data folder.",
-    },
-    Key {
         path: "database.durability",
         values: "\"process\", \"power\"",
         default: "\"process\"",
@@ -416,7 +408,6 @@ struct TlsTable {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 struct DatabaseTable {
-    path: Option<Spanned<PathBuf>>,
     durability: Option<Durability>,
 }
 
@@ -523,7 +514,9 @@ impl Judge<'_> {
                 .number(file.media.threads, 1..65, "threads")?
                 .map(|n| usize::try_from(n).expect("below 65")),
             tls: self.tls(file.tls)?,
-            database: self.database(file.database)?,
+            database: DatabaseConfig {
+                durability: file.database.durability.unwrap_or(Durability::Process),
+            },
             status_page: self.status_page(file.status_page)?,
             limits: self.limits(file.limits)?,
         })
@@ -751,22 +744,6 @@ impl Judge<'_> {
             .map(|_| full)
     }
 
-    fn database(&self, table: DatabaseTable) -> Result<DatabaseConfig, Mistake> {
-        if let Some(path) = &table.path
-            && path.get_ref().file_name().is_none()
-        {
-            return Err(self.at(
-                Some(path.span()),
-                format!("{:?} names no file", path.get_ref().display().to_string()),
-                "write a file name, for example \"ringfence.db\"",
-            ));
-        }
-        Ok(DatabaseConfig {
-            path: table.path.map_or_else(|| "ringfence.db".into(), Spanned::into_inner),
-            durability: table.durability.unwrap_or(Durability::Process),
-        })
-    }
-
     fn status_page(&self, table: StatusPageTable) -> Result<Option<SocketAddr>, Mistake> {
         let text = match table.bind {
             None => return Ok(Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8480)))),
@@ -910,7 +887,7 @@ mod tests {
             node.id = 3
             tls.min_version = "1.3"
             tls.client_certificates = "required"
-            database = { path = "/srv/r.db", durability = "power" }
+            database = { durability = "power" }
             status_page.bind = false
             media.threads = 2
             limits.connections = 10

@@ -108,7 +108,8 @@ pub(crate) fn master_key(
         ));
     }
     let key = MasterKey::draw(chance);
-    let text = Zeroizing::new(format!("{MASTER_KEY_HEAD} {} {}\n", key.id(), hex(key.reveal())));
+    let key_hex = hex(key.reveal());
+    let text = Zeroizing::new(format!("{MASTER_KEY_HEAD} {} {}\n", key.id(), *key_hex));
     replace(&path, text.as_bytes())?;
     Ok(key)
 }

@@ -459,8 +459,19 @@ const KEEPALIVE_RETRIES: u32 = 3;
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// A writer and the far end of its queue.
+    pub(crate) fn writer() -> (Writer, mpsc::Receiver<Bytes>) {
+        let (queue, writes) = mpsc::channel(WRITES_MAX);
+        (Writer { queue, waiting: Arc::default(), abort: Arc::default() }, writes)
+    }
+
+    pub(crate) fn credit() -> Credit {
+        let permit = || Arc::new(Semaphore::new(1)).try_acquire_owned().expect("one is free");
+        Credit { _flow: permit(), _all: permit() }
+    }
 
     #[derive(Debug)]
     enum Event {
