@@ -1,5 +1,7 @@
 //! The binary.
+mod admin;
 mod authority;
+mod cli;
 mod clock;
 mod config;
 mod data_dir;

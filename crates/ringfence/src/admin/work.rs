@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use guard::access::{Actor, Permission};
-use guard::fact::Fact;
 use guard::gate::{Algorithm, Proof};
 use guard::id::{CallId, DeviceId, ExtensionId, NodeId, TenantId};
 use guard::number::{Country, ExtensionNumber};
@@ -218,13 +217,18 @@ impl Office {
             return Ok(Answer::Calls(Calls { up, records: Vec::new() }));
         }
         let now = self.clock.now().utc;
+        let concerned = match &extension {
+            Some(number) => Some(self.extension_id(number).await?),
+            None => None,
+        };
         let query = store::CallQuery {
+            tenant: Some(self.tenant),
             since: since.map(|seconds| Utc(now.0 - seconds.saturating_mul(1_000_000))),
-            extension,
-            limit,
+            extension: concerned,
+            limit: Some(limit),
             ..store::CallQuery::default()
         };
-        let records = self.store.calls(query).await.map_err(unreadable)?;
+        let records = self.store.calls(&query).await.map_err(unreadable)?;
         let numbers = self.numbers().await?;
         let records = records.iter().map(|cdr| record(cdr, &numbers, None)).collect();
         Ok(Answer::Calls(Calls { up, records }))
@@ -232,11 +236,12 @@ impl Office {
 
     async fn call(&self, prefix: &str, with_ladder: bool) -> Result<Answer> {
         let query = store::CallQuery {
+            tenant: Some(self.tenant),
             id_prefix: Some(checked_prefix(prefix)?),
-            limit: 2,
+            limit: Some(2),
             ..store::CallQuery::default()
         };
-        let found = self.store.calls(query).await.map_err(unreadable)?;
+        let found = self.store.calls(&query).await.map_err(unreadable)?;
         let cdr = match &found[..] {
             [one] => one,
             [] => {
@@ -267,25 +272,37 @@ impl Office {
     }
 
     async fn journal(&self, limit: u32) -> Result<Answer> {
-        let entries = self.store.journal_latest(limit).await.map_err(unreadable)?;
-        let entries = entries.into_iter().map(|(entry, fact): (_, Fact)| JournalEntry {
-            sequence: entry.sequence,
-            time: entry.utc.to_string(),
-            number: fact.number(),
-            name: fact.name().to_owned(),
-            severity: format!("{:?}", fact.severity()).to_lowercase(),
-            text: fact.revealed().to_string(),
-        });
-        Ok(Answer::Journal(entries.collect()))
+        let head = self.store.journal_head(self.node).await.map_err(unreadable)?;
+        let after = head.sequence.saturating_sub(u64::from(limit));
+        let mut pages = self.store.journal(self.node, after, head.sequence);
+        let mut entries = Vec::new();
+        loop {
+            let page = pages.next_page().await.map_err(unreadable)?;
+            if page.is_empty() {
+                return Ok(Answer::Journal(entries));
+            }
+            for entry in &page {
+                let readable = self.store.read_entry(entry).await.map_err(unreadable)?;
+                let fact = readable.fact;
+                entries.push(JournalEntry {
+                    sequence: entry.sequence,
+                    time: entry.utc.to_string(),
+                    number: fact.number(),
+                    name: fact.name().to_owned(),
+                    severity: format!("{:?}", fact.severity()).to_lowercase(),
+                    text: fact.revealed().to_string(),
+                });
+            }
+        }
     }
 
     async fn verify(&self) -> Result<Answer> {
-        let verified = match self.store.verify_journal().await.map_err(unreadable)? {
+        let verified = match self.store.verify_journal(self.node, None).await.map_err(unreadable)? {
             Ok(verified) => Verified {
                 intact: true,
                 entries: verified.entries,
                 broken: None,
-                head: verified.head.to_string(),
+                head: verified.head.hash.to_string(),
             },
             Err(broken) => Verified {
                 intact: false,
