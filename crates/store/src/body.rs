@@ -5,14 +5,15 @@
 //! nothing that is stored. Fields may be added (an older row then lacks them); what changes meaning
 //! takes a new version of the snapshot, or a migration.
 
+use std::time::Duration;
+
 use guard::gate::{Decision, PolicyVersion, Proof, Rule};
 use guard::journal::Part;
 use pbx::flow::{FlowId, Path};
-use pbx::record::{Cdr, CdrLeg};
-use pbx::snapshot::{CallSnapshot, LegSnapshot, LegStage};
+use pbx::record::{Cdr, CdrLeg, Quality};
+use pbx::snapshot::{CallSnapshot, DialogState, LegSnapshot, LegStage, Role, Stage};
 use pure::Utc;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::word;
 
@@ -41,7 +42,7 @@ struct SnapshotLeg {
     generation: u64,
     remote: String,
     transport: String,
-    stage: Stage,
+    stage: StageBody,
     suite: Option<String>,
     rollover_sending: u32,
     rollover_receiving: u32,
@@ -49,10 +50,24 @@ struct SnapshotLeg {
 
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "kebab-case")]
-enum Stage {
+enum StageBody {
     Incoming { refusal: String },
     Outgoing { cancel: String, invite: String },
-    Up { dialog: Value },
+    Up { dialog: Dialog },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Dialog {
+    confirmed: bool,
+    caller: bool,
+    call_id: String,
+    local: String,
+    remote: String,
+    local_cseq: Option<u32>,
+    remote_cseq: Option<u32>,
+    remote_target: String,
+    route_set: Vec<String>,
+    secure: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -74,8 +89,23 @@ struct CdrLegBody {
     suite: Option<String>,
     agent: String,
     status: u16,
-    quality: Option<Value>,
+    quality: Option<QualityBody>,
     weaknesses: Vec<String>,
+}
+
+/// Times in microseconds. When the first and the last packet came is left out: instants of a process
+/// mean nothing after it.
+#[derive(Serialize, Deserialize)]
+struct QualityBody {
+    packets: u64,
+    bytes: u64,
+    lost: u64,
+    duplicates: u64,
+    reordered: u64,
+    jitter: u64,
+    jitter_max: u64,
+    longest_gap: u64,
+    mos: Option<f32>,
 }
 
 /// The columns of a snapshot that its body leaves out.
@@ -135,11 +165,11 @@ fn snapshot_leg(leg: &LegSnapshot) -> SnapshotLeg {
         remote: leg.path.remote.to_string(),
         transport: word::transport(leg.transport).to_owned(),
         stage: match &leg.stage {
-            LegStage::Incoming { refusal } => Stage::Incoming { refusal: latin(refusal) },
+            LegStage::Incoming { refusal } => StageBody::Incoming { refusal: latin(refusal) },
             LegStage::Outgoing { cancel, invite } => {
-                Stage::Outgoing { cancel: latin(cancel), invite: latin(invite) }
+                StageBody::Outgoing { cancel: latin(cancel), invite: latin(invite) }
             }
-            LegStage::Up { dialog } => Stage::Up { dialog: value(dialog) },
+            LegStage::Up { dialog } => StageBody::Up { dialog: dialog_body(dialog) },
         },
         suite: leg.suite.clone(),
         rollover_sending: leg.rollover.0,
@@ -163,15 +193,82 @@ fn to_snapshot_leg(leg: SnapshotLeg) -> Option<LegSnapshot> {
         },
         transport: word::to_transport(&leg.transport)?,
         stage: match leg.stage {
-            Stage::Incoming { refusal } => LegStage::Incoming { refusal: to_bytes(&refusal)? },
-            Stage::Outgoing { cancel, invite } => {
+            StageBody::Incoming { refusal } => LegStage::Incoming { refusal: to_bytes(&refusal)? },
+            StageBody::Outgoing { cancel, invite } => {
                 LegStage::Outgoing { cancel: to_bytes(&cancel)?, invite: to_bytes(&invite)? }
             }
-            Stage::Up { dialog } => LegStage::Up { dialog: serde_json::from_value(dialog).ok()? },
+            StageBody::Up { dialog } => LegStage::Up { dialog: to_dialog(dialog) },
         },
         suite: leg.suite,
         rollover: (leg.rollover_sending, leg.rollover_receiving),
     })
+}
+
+fn dialog_body(dialog: &DialogState) -> Dialog {
+    Dialog {
+        confirmed: match dialog.stage {
+            Stage::Early => false,
+            Stage::Confirmed => true,
+        },
+        caller: match dialog.role {
+            Role::Uac => true,
+            Role::Uas => false,
+        },
+        call_id: dialog.call_id.clone(),
+        local: dialog.local.clone(),
+        remote: dialog.remote.clone(),
+        local_cseq: dialog.local_cseq,
+        remote_cseq: dialog.remote_cseq,
+        remote_target: dialog.remote_target.clone(),
+        route_set: dialog.route_set.clone(),
+        secure: dialog.secure,
+    }
+}
+
+fn to_dialog(dialog: Dialog) -> DialogState {
+    DialogState {
+        stage: if dialog.confirmed { Stage::Confirmed } else { Stage::Early },
+        call_id: dialog.call_id,
+        local: dialog.local,
+        remote: dialog.remote,
+        local_cseq: dialog.local_cseq,
+        remote_cseq: dialog.remote_cseq,
+        remote_target: dialog.remote_target,
+        route_set: dialog.route_set,
+        secure: dialog.secure,
+        role: if dialog.caller { Role::Uac } else { Role::Uas },
+    }
+}
+
+fn quality(quality: &Quality) -> QualityBody {
+    let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+    QualityBody {
+        packets: quality.packets,
+        bytes: quality.bytes,
+        lost: quality.lost,
+        duplicates: quality.duplicates,
+        reordered: quality.reordered,
+        jitter: micros(quality.jitter),
+        jitter_max: micros(quality.jitter_max),
+        longest_gap: micros(quality.longest_gap),
+        mos: quality.mos,
+    }
+}
+
+fn to_quality(quality: QualityBody) -> Quality {
+    Quality {
+        packets: quality.packets,
+        bytes: quality.bytes,
+        lost: quality.lost,
+        duplicates: quality.duplicates,
+        reordered: quality.reordered,
+        jitter: Duration::from_micros(quality.jitter),
+        jitter_max: Duration::from_micros(quality.jitter_max),
+        longest_gap: Duration::from_micros(quality.longest_gap),
+        first: None,
+        last: None,
+        mos: quality.mos,
+    }
 }
 
 pub(crate) fn cdr(cdr: &Cdr) -> String {
@@ -206,7 +303,7 @@ fn cdr_leg(leg: &CdrLeg) -> CdrLegBody {
         suite: leg.suite.map(str::to_owned),
         agent: leg.agent.clone(),
         status: leg.status,
-        quality: leg.quality.as_ref().map(value),
+        quality: leg.quality.as_ref().map(quality),
         weaknesses: leg.weaknesses.clone(),
     }
 }
@@ -223,8 +320,7 @@ fn to_cdr_leg(leg: CdrLegBody) -> Option<CdrLeg> {
         suite: leg.suite.map(|suite| word::to_suite(&suite)),
         agent: leg.agent,
         status: leg.status,
-        // Figures of an older or newer shape are left out rather than losing the whole record.
-        quality: leg.quality.and_then(|quality| serde_json::from_value(quality).ok()),
+        quality: leg.quality.map(to_quality),
         weaknesses: leg.weaknesses,
     })
 }
@@ -257,8 +353,4 @@ fn to_bytes(text: &str) -> Option<Vec<u8>> {
 
 fn text(body: &impl Serialize) -> String {
     serde_json::to_string(body).expect("structs of texts and numbers always print")
-}
-
-fn value(part: &impl Serialize) -> Value {
-    serde_json::to_value(part).expect("structs of texts and numbers always print")
 }

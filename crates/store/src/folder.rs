@@ -171,7 +171,9 @@ mod tests {
         let scratch = scratch("lock");
         let first = Folder::open(scratch.path()).unwrap();
         let refused = Folder::open(scratch.path()).unwrap_err();
-        assert!(matches!(refused, Error::InUse { pid: Some(pid), .. } if pid == std::process::id()));
+        assert!(
+            matches!(refused, Error::InUse { pid: Some(pid), .. } if pid == std::process::id())
+        );
         assert!(refused.to_string().contains(&std::process::id().to_string()));
         drop(first);
         Folder::open(scratch.path()).unwrap();

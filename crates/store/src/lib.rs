@@ -20,6 +20,8 @@ mod sqlite;
 mod table;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod word;
 mod writer;
 

@@ -166,8 +166,12 @@ async fn meta(
     let starts = found.get("starts").and_then(|n| n.parse::<u64>().ok()).unwrap_or(0) + 1;
     let node = u16::try_from(number("node")?)
         .map_err(|_| Error::damaged("meta", "node is out of range"))?;
-    let meta =
-        Meta { node: NodeId(node), realm: text("realm")?, created: Utc(number("created")?), starts };
+    let meta = Meta {
+        node: NodeId(node),
+        realm: text("realm")?,
+        created: Utc(number("created")?),
+        starts,
+    };
     found.insert("starts".to_owned(), starts.to_string());
     let rows: Vec<_> = found.into_iter().map(|(k, v)| vec![k.into(), v.into()]).collect();
     let mut statements = Vec::new();
@@ -227,8 +231,7 @@ async fn subject_keys(
     master: &MasterKey,
 ) -> Result<Vec<SubjectKey>, Error> {
     // The newest, so that an old subject's key is drawn anew rather than a current one's.
-    let sql =
-        format!("{} ORDER BY created DESC LIMIT {KEYS_MAX}", table::SUBJECT_KEY.select());
+    let sql = format!("{} ORDER BY created DESC LIMIT {KEYS_MAX}", table::SUBJECT_KEY.select());
     let rows = database.query("subject_key", &sql, Vec::new()).await?;
     // A key that doesn't open seals nothing any more; its subject gets another.
     let opened = rows.into_iter().rev().filter_map(|row| table::to_subject_key(row, master).ok());

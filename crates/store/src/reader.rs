@@ -37,7 +37,7 @@ pub struct CallQuery {
     pub extension: Option<ExtensionId>,
     /// The beginning of a call's id, 1 to 32 hex digits. Anything else matches no call.
     pub id_prefix: Option<String>,
-    /// At most [`CALLS_MAX`]; `None` means that many.
+    /// At most 10,000; `None` means that many.
     pub limit: Option<u32>,
 }
 
@@ -241,6 +241,6 @@ pub(crate) const HEAD: &str = "journal.head";
 pub(crate) const LAST: &str =
     "SELECT sequence, hash FROM journal WHERE node = $1 ORDER BY sequence DESC LIMIT 1";
 /// Calls in one answer, and so the memory of a question: about 20 MB. A report asks by time.
-pub const CALLS_MAX: u32 = 10_000;
+pub(crate) const CALLS_MAX: u32 = 10_000;
 /// Entries in memory at once.
 const PAGE: u32 = 1_000;

@@ -81,9 +81,13 @@ impl Sqlite {
 
     pub(crate) async fn commit(&mut self, statements: &[Statement]) -> Result<(), Failure> {
         let done = self.transact(statements).await.map_err(|e| failure(&e));
-        if done.as_ref().is_err_and(|failure| failure.kind == PersistError::Unavailable) {
-            // A disk that went away and came back: files opened before may be of no use.
-            self.connection = None;
+        if done.is_err()
+            && let Some(connection) = self.connection.take()
+        {
+            // A full disk makes SQLite roll back by itself, which the driver's count of transactions
+            // doesn't see; and after a disk went away, open files may be of no use. A new connection
+            // starts clean. Whether the old one closes well changes nothing.
+            let _ = connection.close().await;
         }
         done
     }

@@ -250,7 +250,8 @@ pub(crate) fn to_extension(mut row: Record) -> Result<Extension, Error> {
             let (since, until) = (row.opt_int()?, row.opt_int()?);
             match (bytes, since, until) {
                 (Some(bytes), Some(since), Some(until)) => {
-                    let sealed = Sealed::from_bytes(&bytes).map_err(|e| row.wrong(&e.to_string()))?;
+                    let sealed =
+                        Sealed::from_bytes(&bytes).map_err(|e| row.wrong(&e.to_string()))?;
                     Some((Secret { sealed, since: Utc(since) }, Utc(until)))
                 }
                 _ => None,

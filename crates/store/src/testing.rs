@@ -10,8 +10,8 @@ pub(crate) struct Scratch(PathBuf);
 pub(crate) fn scratch(name: &str) -> Scratch {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let path = std::env::temp_dir()
-        .join(format!("ringfence-store-{}-{name}-{count}", std::process::id()));
+    let path =
+        std::env::temp_dir().join(format!("ringfence-store-{}-{name}-{count}", std::process::id()));
     std::fs::create_dir_all(&path).unwrap();
     Scratch(path)
 }

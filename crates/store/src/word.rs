@@ -160,7 +160,10 @@ mod tests {
         for value in all {
             assert_eq!(to_responsible(&responsible(value)), Some(value));
         }
-        assert_eq!(to_mac(&mac([0, 0x15, 0x65, 0xaa, 0xbb, 0xcc])), Some([0, 0x15, 0x65, 0xaa, 0xbb, 0xcc]));
+        assert_eq!(
+            to_mac(&mac([0, 0x15, 0x65, 0xaa, 0xbb, 0xcc])),
+            Some([0, 0x15, 0x65, 0xaa, 0xbb, 0xcc])
+        );
         assert_eq!(to_mac("00:15:65:aa:bb:cc:dd"), None);
     }
 

@@ -625,6 +625,7 @@ impl Task {
 
 type Closing = oneshot::Sender<Result<(), Error>>;
 
+#[expect(clippy::large_enum_variant, reason = "it lives on the stack for one step")]
 enum Next {
     Order(Order),
     Deadline,
@@ -666,7 +667,8 @@ async fn bite(database: &mut Database, age: &Age, before: Utc) -> Result<(u64, b
     };
     let mut counted = database.query(age.table, age.count, vec![until.into()]).await?;
     let count = counted.first_mut().map_or(Ok(0), |row| row.small())?;
-    let delete = |sql: &&'static str| Statement { sql: Arc::from(*sql), values: vec![until.into()] };
+    let delete =
+        |sql: &&'static str| Statement { sql: Arc::from(*sql), values: vec![until.into()] };
     database.commit(&age.deletes.iter().map(delete).collect::<Vec<_>>()).await?;
     Ok((count, until >= before.0))
 }
