@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::pii::{Erasable, Personal};
 
 /// Who did something, as the journal names them.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Actor {
     /// Came over the local admin socket; the kernel vouched for the user id.
@@ -123,6 +123,13 @@ impl Erasable for Actor {
     }
 }
 
+/// Masked: a derived Debug of whatever holds it ends in a log.
+impl fmt::Debug for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.mask())
+    }
+}
+
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -130,5 +137,49 @@ impl fmt::Display for Actor {
             Self::System => f.write_str("the system"),
             Self::Erased => f.write_str("[erased]"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_matrix_reads_so() {
+        let mut table = format!("{:<18}", "");
+        for role in AdminRole::ALL {
+            table += &format!("{:<10}", format!("{role:?}"));
+        }
+        for permission in Permission::ALL {
+            table = format!("{}\n{:<18}", table.trim_end(), format!("{permission:?}"));
+            for role in AdminRole::ALL {
+                table += &format!("{:<10}", if role.may(permission) { "yes" } else { "-" });
+            }
+        }
+        let expected = "                  Owner     Operator  Auditor
+SeeStatus         yes       yes       yes
+SeeExtensions     yes       yes       yes
+ChangeExtensions  yes       yes       -
+RevealSecret      yes       -         -
+RotateSecret      yes       yes       -
+SeeDevices        yes       yes       yes
+GrantException    yes       -         -
+SeeCalls          yes       yes       yes
+RevealPersonal    yes       -         yes
+SeeJournal        yes       yes       yes
+VerifyJournal     yes       yes       yes
+ErasePersonal     yes       -         -
+ChangeLockdown    yes       yes       -
+StopNode          yes       yes       -";
+        assert_eq!(table.trim_end(), expected, "\n{table}");
+    }
+
+    #[test]
+    fn the_local_door_is_the_owners() {
+        let admin = Actor::LocalAdmin { uid: 1_000, name: "grace".to_owned() };
+        assert!(Permission::ALL.into_iter().all(|permission| admin.may(permission)));
+        assert!(!Actor::Erased.may(Permission::RevealSecret));
+        assert_eq!(format!("{admin:?}"), "a local administrator (user 1000)");
+        assert_eq!(admin.to_string(), "grace (user 1000)");
     }
 }

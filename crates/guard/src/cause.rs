@@ -2,7 +2,7 @@
 //! a sentence for people.
 //!
 //! The pairs of status and Q.850 cause follow RFC 3398 §7.2.4.1 and §8.2.6.1 where those speak of the
-//! case; a `Reason` header (RFC 3326) carries the Q.850 value in answers too (RFC 6432).
+//! case, and the nearest they have elsewhere; a `Reason` header (RFC 3326) carries the Q.850 value in answers too (RFC 6432).
 
 use std::fmt;
 use std::str::FromStr;
@@ -41,6 +41,8 @@ pub enum Cause {
     TimedOut,
     /// Both sides' media, or their keep-alive, fell silent.
     MediaLost,
+    /// The far side said that something broke in it.
+    PeerFailed,
     /// A peer broke the protocol beyond repair.
     ProtocolError,
     /// Something broke in us.
@@ -52,7 +54,8 @@ pub enum Cause {
 /// What the table says of a [`Cause`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Outcome {
-    /// The final status for an INVITE that wasn't answered, 300 to 699.
+    /// The final status for an INVITE that wasn't answered, 400 to 699. After an answer a BYE carries
+    /// the Q.850 cause alone.
     pub status: u16,
     /// ITU-T Q.850 cause value, 1 to 127.
     pub q850: u8,
@@ -112,10 +115,10 @@ impl Cause {
             Self::Congestion => (503, 42, D::Failed, "The system is too busy for another call."),
             Self::Draining => (503, 41, D::Failed, "The system is restarting; please call again."),
             Self::TimedOut => (408, 102, D::Failed, "The other side did not respond."),
-            Self::MediaLost => (480, 27, D::Failed, "The connection to a phone was lost."),
-            Self::ProtocolError => {
-                (502, 111, D::Failed, "The other side sent something that makes no sense.")
-            }
+            Self::MediaLost => (502, 27, D::Failed, "The connection to a phone was lost."),
+            Self::PeerFailed => (502, 38, D::Failed, "Something failed on the other side."),
+            Self::ProtocolError => (500, 111, D::Failed, "The other side broke the protocol."),
+
             Self::Internal => (500, 41, D::Failed, "Something failed in the phone system."),
             Self::Interrupted => {
                 (503, 41, D::Interrupted, "The phone system restarted during the call.")
@@ -130,17 +133,17 @@ impl Cause {
         Some(match status {
             ..=399 => return None,
             404 | 410 | 484 | 485 | 604 => Self::NotFound,
-            408 => Self::TimedOut,
+            408 | 504 => Self::TimedOut,
             480 | 430 | 482 | 483 => Self::Unavailable,
             486 | 600 => Self::Busy,
             487 => Self::Cancelled,
             488 | 415 | 606 => Self::IncompatibleMedia,
-            403 | 401 | 407 | 433 | 603 | 607 | 608 => Self::Declined,
+            401 | 403 | 407 | 433 => Self::Declined,
             503 => Self::Congestion,
-            504 => Self::TimedOut,
-            500 | 502 | 505 | 513 | 580 => Self::ProtocolError,
             400..=499 => Self::ProtocolError,
-            _ => Self::Congestion,
+            500..=599 => Self::PeerFailed,
+            // 603, 607, 608, and what a later RFC adds to the global failures.
+            600.. => Self::Declined,
         })
     }
 
@@ -154,7 +157,7 @@ impl Cause {
             20 | 27 => Self::Unavailable,
             21 | 55 | 57 => Self::Declined,
             34 | 38 | 41 | 42 | 44 | 47 => Self::Congestion,
-            58 | 65 | 79 | 88 => Self::IncompatibleMedia,
+            58 | 65 | 70 | 79 | 88 => Self::IncompatibleMedia,
             102 => Self::TimedOut,
             _ => Self::ProtocolError,
         }
@@ -171,8 +174,8 @@ impl Outcome {
 impl fmt::Display for Disposition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused(rule) => write!(f, "refused:{}", rule.name()),
-            _ => f.write_str(self.plain()),
+            Self::Refused(rule) => f.pad(&format!("refused:{}", rule.name())),
+            _ => f.pad(self.plain()),
         }
     }
 }
@@ -256,5 +259,110 @@ fn refused(rule: Rule) -> (u16, u8, &'static str) {
         }
         // Permits; a denial never carries them.
         Rule::Emergency | Rule::Internal | Rule::Service => (403, 21, "The call was refused."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> Vec<Cause> {
+        let mut all = vec![
+            Cause::Cleared,
+            Cause::Busy,
+            Cause::NoAnswer,
+            Cause::Unavailable,
+            Cause::NotFound,
+            Cause::Declined,
+            Cause::Cancelled,
+        ];
+        all.extend(Rule::ALL.into_iter().filter(|rule| !rule.permits()).map(Cause::Refused));
+        all.extend([
+            Cause::NotEncrypted,
+            Cause::IncompatibleMedia,
+            Cause::Congestion,
+            Cause::Draining,
+            Cause::TimedOut,
+            Cause::MediaLost,
+            Cause::PeerFailed,
+            Cause::ProtocolError,
+            Cause::Internal,
+            Cause::Interrupted,
+        ]);
+        all
+    }
+
+    #[test]
+    fn the_table_reads_so() {
+        let line = |cause: Cause| {
+            let Outcome { status, q850, disposition, sentence } = cause.outcome();
+            format!("{status} {q850:>3} {disposition:<27} {sentence}\n")
+        };
+        let table: String = all().into_iter().map(line).collect();
+        let expected = "\
+487  16 answered                    The call was ended normally.
+486  17 busy                        The line is busy.
+480  19 no-answer                   Nobody answered.
+480  20 unavailable                 No phone of this extension can be reached.
+404   1 not-found                   Nobody has this number.
+603  21 declined                    The call was declined.
+487  16 cancelled                   The caller hung up before an answer.
+403  21 refused:emergency-stranger  Emergency calls are open to known phones only.
+403  21 refused:lockdown            Calls are locked; emergency calls still work.
+403  21 refused:not-proved          This phone is not signed in.
+403  21 refused:nobody-responsible  Nobody answers for this call.
+403  21 refused:voicemail-outward   Voicemail never dials out.
+403  57 refused:not-allowed-class   There is no trunk and no outside calling configured yet.
+404   1 refused:unknown-destination Nobody has this number.
+488  65 not-encrypted               The phone offered an unencrypted call; only encrypted calls are taken.
+488  88 failed                      The two phones have no way of speaking in common.
+503  42 failed                      The system is too busy for another call.
+503  41 failed                      The system is restarting; please call again.
+408 102 failed                      The other side did not respond.
+502  27 failed                      The connection to a phone was lost.
+502  38 failed                      Something failed on the other side.
+500 111 failed                      The other side broke the protocol.
+500  41 failed                      Something failed in the phone system.
+503  41 interrupted                 The phone system restarted during the call.
+";
+        assert_eq!(table, expected, "\n{table}");
+    }
+
+    #[test]
+    fn dispositions_are_read_back() {
+        for cause in all() {
+            let disposition = cause.outcome().disposition;
+            assert_eq!(disposition.to_string().parse(), Ok(disposition));
+            let json = serde_json::to_string(&disposition).expect("a string");
+            assert_eq!(
+                serde_json::from_str::<Disposition>(&json).expect("as written"),
+                disposition
+            );
+        }
+        assert_eq!("refused:magic".parse::<Disposition>(), Err(NotADisposition));
+        assert_eq!("refused".parse::<Disposition>(), Err(NotADisposition));
+    }
+
+    #[test]
+    fn every_final_failure_has_a_cause() {
+        assert!((100..400).all(|status| Cause::from_status(status).is_none()));
+        assert!((400..700).all(|status| Cause::from_status(status).is_some()));
+        assert_eq!(Cause::from_status(486), Some(Cause::Busy));
+        assert_eq!(Cause::from_status(600), Some(Cause::Busy));
+        assert_eq!(Cause::from_status(603), Some(Cause::Declined));
+        assert_eq!(Cause::from_status(500), Some(Cause::PeerFailed));
+    }
+
+    #[test]
+    fn a_reason_is_a_quoted_string() {
+        let reason = Cause::Busy.outcome().reason();
+        assert_eq!(reason, "Q.850;cause=17;text=\"The line is busy.\"");
+        for cause in all() {
+            let sentence = cause.outcome().sentence;
+            assert!(
+                sentence.is_ascii() && !sentence.contains(['"', '\\', '\r', '\n']),
+                "{sentence}"
+            );
+        }
     }
 }

@@ -166,7 +166,7 @@ macro_rules! facts {
 
             /// The fact for people, personal fields masked.
             #[allow(unused_variables, reason = "not every sentence names every field")]
-            fn write_masked(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            fn write_masked(&self, f: &mut dyn fmt::Write) -> fmt::Result {
                 match self {
                     $(Self::$variant { $($field,)* $($secret,)* } => write!(f, $sentence),)*
                     Self::Unknown(unknown) => {
@@ -177,7 +177,7 @@ macro_rules! facts {
 
             /// The fact for people who may see personal data.
             #[allow(unused_variables, reason = "not every sentence names every field")]
-            fn write_revealed(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            fn write_revealed(&self, f: &mut dyn fmt::Write) -> fmt::Result {
                 match self {
                     $(Self::$variant { $($field,)* $($secret,)* } => {
                         $(let $secret = $secret.reveal();)*
@@ -415,7 +415,7 @@ impl Fact {
 /// The sentence with personal data masked: fit for a log.
 impl fmt::Display for Fact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.write_masked(f)
+        self.write_masked(&mut OneLine(f))
     }
 }
 
@@ -423,10 +423,296 @@ struct Revealed<'a>(&'a Fact);
 
 impl fmt::Display for Revealed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.write_revealed(f)
+        self.0.write_revealed(&mut OneLine(f))
+    }
+}
+
+/// Texts in facts may come from a peer (an agent's name, an account): nothing in a sentence may begin a
+/// new line of a log, move a terminal's cursor or turn the reading direction.
+struct OneLine<'a, 'f>(&'a mut fmt::Formatter<'f>);
+
+impl fmt::Write for OneLine<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let hostile = |c: char| {
+            c.is_control()
+                || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        };
+        let mut first = true;
+        for clean in text.split(hostile) {
+            if !first {
+                self.0.write_char('\u{fffd}')?;
+            }
+            first = false;
+            self.0.write_str(clean)?;
+        }
+        Ok(())
     }
 }
 
 fn holder_of(extension: &Option<ExtensionId>) -> Holder {
     extension.map_or(Holder::Stranger, Holder::Extension)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    const ALICE: ExtensionId = ExtensionId(0xa11ce);
+    const PHONE: DeviceId = DeviceId(0xd);
+    const CALL: CallId = CallId(0xca11);
+    const LEG: LegId = LegId(0x1e9);
+
+    /// One of each, in the order of numbers.
+    pub(crate) fn samples() -> Vec<Fact> {
+        let node = NodeId(1);
+        let (device, extension, call, leg) = (PHONE, ALICE, CALL, LEG);
+        let admin = Actor::LocalAdmin { uid: 1_000, name: "grace".to_owned() };
+        let actor = Pii::new(admin);
+        let number = "101".to_owned();
+        let address = Pii::new(Address("192.0.2.7:5061".to_owned()));
+        let outside: Pii<Number> = "+15550100190".into();
+        vec![
+            Fact::NodeStarted { node, version: "0.1.0".to_owned() },
+            Fact::NodeStopped { node, calls_ended: 2 },
+            Fact::CrashRecovered { node, calls_interrupted: 3, legs_ended: 6 },
+            Fact::PanicContained { node, part: "exchange".into(), message: "index".into() },
+            Fact::DrainStarted { node, calls_up: 4 },
+            Fact::PersistFailed { what: "a CDR".to_owned(), error: "disk full".to_owned() },
+            Fact::ConfigurationAccepted { fingerprint: "ab12".into(), actor: actor.clone() },
+            Fact::ConfigurationRefused { reason: "port 0".into(), actor: actor.clone() },
+            Fact::PolicyChanged {
+                version: PolicyVersion(2),
+                change: "lockdown".to_owned(),
+                actor: actor.clone(),
+            },
+            Fact::ExtensionAdded {
+                extension,
+                number: number.clone(),
+                name: "Front desk".into(),
+                actor: actor.clone(),
+            },
+            Fact::ExtensionChanged {
+                extension,
+                number: number.clone(),
+                change: ExtensionChange::Name,
+                actor: actor.clone(),
+            },
+            Fact::ExtensionDisabled { extension, number: number.clone(), actor: actor.clone() },
+            Fact::ExtensionRemoved { extension, number: number.clone(), actor: actor.clone() },
+            Fact::SecretGenerated { extension, number: number.clone(), actor: actor.clone() },
+            Fact::SecretRotated { extension, number: number.clone(), actor: actor.clone() },
+            Fact::SecretRevealed { extension, number: number.clone(), actor: actor.clone() },
+            Fact::DeviceFirstSeen {
+                device,
+                extension,
+                agent: "baresip 1.1".to_owned(),
+                instance: Pii::new(Some(Instance("<urn:uuid:beef>".to_owned()))),
+                address: address.clone(),
+            },
+            Fact::ExceptionGranted {
+                device,
+                exception: Exception::PlainMedia,
+                actor: actor.clone(),
+            },
+            Fact::ExceptionWithdrawn {
+                device,
+                exception: Exception::PlainMedia,
+                actor: actor.clone(),
+            },
+            Fact::Registered {
+                device,
+                extension,
+                transport: "TLS".to_owned(),
+                algorithm: Some(Algorithm::Sha256),
+                expires_seconds: 120,
+                address: address.clone(),
+            },
+            Fact::RegistrationRefreshed { device, extension, expires_seconds: 120 },
+            Fact::RegistrationExpired { device, extension },
+            Fact::RegistrationRemoved { device, extension },
+            Fact::FlowReplaced { device, extension, address: address.clone() },
+            Fact::FlowLost { device, extension },
+            Fact::AuthenticationFailed {
+                reason: AuthenticationFailure::WrongResponse,
+                failures: 3,
+                account: "admin".into(),
+                account_exists: Pii::new(Some(false)),
+                address: address.clone(),
+            },
+            Fact::ViolationSeen { kind: ViolationKind::Malformed, count: 9, address },
+            Fact::GateDecided {
+                call,
+                leg,
+                origin: Origin::Phone,
+                extension: Some(extension),
+                permitted: false,
+                rule: Rule::NotAllowedClass,
+                policy: PolicyVersion(2),
+                destination: outside.clone(),
+            },
+            Fact::CallStarted {
+                call,
+                caller: Some(extension),
+                callee: None,
+                from: "101".into(),
+                to: outside,
+            },
+            Fact::CallAnswered { call, ring_ms: 1_200 },
+            Fact::CallEnded {
+                call,
+                disposition: Disposition::Refused(Rule::Lockdown),
+                q850: 21,
+                duration_ms: 0,
+            },
+            Fact::CallInterrupted { call, duration_ms_min: 9_000 },
+            Fact::LegNotEncrypted { call, leg, device: Some(device) },
+            Fact::ExceptionUsed { call, leg, device, exception: Exception::Md5 },
+            Fact::EmergencyCalled {
+                call,
+                extension: Some(extension),
+                device: Some(device),
+                number: "911".to_owned(),
+                kind: EmergencyKind::General,
+                from: "101".into(),
+            },
+            Fact::MediaSilent { call, leg, silent_ms: 5_000 },
+            Fact::MediaResumed { call, leg, silent_ms: 7_000 },
+            Fact::MediaForged { call, leg, packets: 12 },
+            Fact::JournalHeadExported { node, sequence: 7, hash: "00".to_owned() },
+            Fact::JournalVerified { node, entries: 7 },
+            Fact::JournalBroken { node, sequence: 3, why: "it is missing".to_owned() },
+            Fact::SubjectErased { subject: "strangers:2026-11".to_owned(), actor },
+        ]
+    }
+
+    #[test]
+    fn numbers_and_names_never_change() {
+        let table: String =
+            Fact::CATALOGUE.iter().map(|(number, name)| format!("{number} {name}\n")).collect();
+        let expected = "\
+100 node-started
+101 node-stopped
+102 crash-recovered
+103 panic-contained
+104 drain-started
+105 persist-failed
+200 configuration-accepted
+201 configuration-refused
+202 policy-changed
+300 extension-added
+301 extension-changed
+302 extension-disabled
+303 extension-removed
+310 secret-generated
+311 secret-rotated
+312 secret-revealed
+400 device-first-seen
+401 exception-granted
+402 exception-withdrawn
+410 registered
+411 registration-refreshed
+412 registration-expired
+413 registration-removed
+414 flow-replaced
+415 flow-lost
+420 authentication-failed
+430 violation-seen
+500 gate-decided
+501 call-started
+502 call-answered
+503 call-ended
+504 call-interrupted
+505 leg-not-encrypted
+506 exception-used
+510 emergency-called
+600 media-silent
+601 media-resumed
+602 media-forged
+700 journal-head-exported
+701 journal-verified
+702 journal-broken
+703 subject-erased
+";
+        assert_eq!(table, expected);
+        let sampled: Vec<_> = samples().iter().map(|fact| (fact.number(), fact.name())).collect();
+        assert_eq!(sampled, Fact::CATALOGUE, "a fact has no sample");
+    }
+
+    #[test]
+    fn every_fact_survives_json() {
+        for fact in samples() {
+            let fields = fact.to_json();
+            assert_eq!(fields["fact"], fact.name());
+            let read = Fact::from_json(fact.number(), fields.clone());
+            assert_eq!(read, fact);
+            let text = serde_json::to_string(&fact).expect("a struct");
+            assert_eq!(serde_json::from_str::<Fact>(&text).expect("as written"), fact);
+            for (field, _) in fact.personal() {
+                assert!(fields.contains_key(field), "{field} of {}", fact.name());
+            }
+        }
+    }
+
+    #[test]
+    fn a_newer_fact_is_kept() {
+        let text = r#"{"fact":"moon-rang","number":999,"crater":"Tycho"}"#;
+        let Ok(Fact::Unknown(unknown)) = serde_json::from_str(text) else { panic!("refused") };
+        assert_eq!((unknown.number, &unknown.raw["crater"]), (999, &"Tycho".into()));
+        let fields = serde_json::from_str(r#"{"fact":"call-ended","disposition":"eaten"}"#);
+        let fact = Fact::from_json(503, fields.expect("an object"));
+        assert!(matches!(&fact, Fact::Unknown(unknown) if unknown.number == 503));
+        assert_eq!(fact.to_string(), "A newer version recorded fact 503.");
+    }
+
+    #[test]
+    fn sentences_mask_what_is_personal() {
+        let personal = ["grace", "Front desk", "192.0.2.7", "+15550100190", "admin ", "urn:uuid"];
+        for fact in samples() {
+            let (log, debug) = (fact.to_string(), format!("{fact:?}"));
+            for secret in personal {
+                assert!(!log.contains(secret), "{log}");
+                assert!(!debug.contains(secret), "{debug}");
+            }
+            assert!(log.ends_with('.') || log.contains(": "), "not a sentence: {log}");
+        }
+        let started = &samples()[28];
+        assert_eq!(started.to_string(), "… calls +1…90.");
+        assert_eq!(started.revealed().to_string(), "101 calls +15550100190.");
+    }
+
+    #[test]
+    fn an_unknown_account_reads_like_a_known_one() {
+        let failed = |exists| Fact::AuthenticationFailed {
+            reason: AuthenticationFailure::WrongResponse,
+            failures: 1,
+            account: "101".into(),
+            account_exists: Pii::new(Some(exists)),
+            address: Pii::new(Address("192.0.2.7".to_owned())),
+        };
+        let (known, unknown) = (failed(true), failed(false));
+        assert_eq!(known.to_string(), unknown.to_string());
+        assert_eq!(format!("{known:?}"), format!("{unknown:?}"));
+        assert_eq!(known.personal(), unknown.personal());
+    }
+
+    #[test]
+    fn a_peer_writes_no_second_line() {
+        let agent = "x\r\n2026 all is well \u{202e}\u{1b}[2J".to_owned();
+        let Some(Fact::DeviceFirstSeen { device, extension, instance, address, .. }) =
+            samples().into_iter().find(|fact| fact.number() == 400)
+        else {
+            panic!("400 is a device's first sight");
+        };
+        let fact = Fact::DeviceFirstSeen { device, extension, agent, instance, address };
+        for text in [fact.to_string(), fact.revealed().to_string()] {
+            assert!(!text.contains(['\r', '\n', '\u{1b}', '\u{202e}']), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn refreshes_alone_stay_out_of_the_journal() {
+        let quiet: Vec<u16> =
+            samples().iter().filter(|f| !f.journalled()).map(Fact::number).collect();
+        assert_eq!(quiet, [411]);
+    }
 }

@@ -134,6 +134,41 @@ pub enum Verdict {
 
 /// The right to open one leg, once. Made by [`Gate::judge`] and [`Permit::restore`] alone, not
 /// `Clone`, and remembers the rule and the version of the policy that granted it.
+///
+/// It can be read and moved:
+///
+/// ```
+/// fn open(permit: guard::gate::Permit) -> guard::id::LegId {
+///     permit.leg()
+/// }
+/// ```
+///
+/// but not copied,
+///
+/// ```compile_fail,E0382
+/// fn open_twice(permit: guard::gate::Permit) -> [guard::gate::Permit; 2] {
+///     [permit, permit]
+/// }
+/// ```
+///
+/// nor cloned,
+///
+/// ```compile_fail,E0599
+/// fn keep_one(permit: &guard::gate::Permit) -> guard::gate::Permit {
+///     guard::gate::Permit::clone(permit)
+/// }
+/// ```
+///
+/// nor made elsewhere:
+///
+/// ```compile_fail,E0451
+/// use guard::gate::{Decision, Permit};
+/// use guard::id::{CallId, LegId};
+///
+/// fn forge(decision: Decision) -> Permit {
+///     Permit { call: CallId(1), leg: LegId(1), decision }
+/// }
+/// ```
 #[derive(PartialEq, Eq, Debug)]
 pub struct Permit {
     call: CallId,
@@ -224,6 +259,7 @@ impl Gate {
             return deny(Rule::NobodyResponsible);
         }
         match (&attempt.destination, attempt.origin) {
+            // Answered above; said again so that a new destination makes the compiler ask here.
             (Destination::Emergency(_), _) => permit(Rule::Emergency),
             (Destination::Extension(_), _) => permit(Rule::Internal),
             (Destination::Service, _) => permit(Rule::Service),
@@ -298,6 +334,20 @@ impl Rule {
         }
     }
 
+    /// Whether a permit may carry it; the others deny.
+    pub fn permits(self) -> bool {
+        match self {
+            Self::Emergency | Self::Internal | Self::Service => true,
+            Self::EmergencyStranger
+            | Self::NotProved
+            | Self::Lockdown
+            | Self::NobodyResponsible
+            | Self::UnknownDestination
+            | Self::VoicemailOutward
+            | Self::NotAllowedClass => false,
+        }
+    }
+
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|rule| rule.name() == name)
     }
@@ -305,7 +355,7 @@ impl Rule {
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.pad(self.name())
     }
 }
 
@@ -339,5 +389,266 @@ impl Permit {
     /// be ended or taken over.
     pub fn restore(call: CallId, leg: LegId, decision: Decision) -> Self {
         Self { call, leg, decision }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::number::{Country, Digits, Outside};
+    use crate::policy::Lockdown;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    const ALICE: ExtensionId = ExtensionId(0xa11ce);
+    const BOB: ExtensionId = ExtensionId(0xb0b);
+    const ROLE: crate::id::RoleId = crate::id::RoleId(7);
+    const TRUNK: TrunkId = TrunkId(3);
+    const DAY: Duration = Duration::from_secs(86_400);
+    const START: Utc = Utc(1_795_366_224_250_000);
+
+    fn at(utc: Utc) -> Now {
+        Now { utc, ..Now::default() }
+    }
+
+    fn emergency() -> Destination {
+        Destination::Emergency(Country::US.emergency("911").expect("in the table"))
+    }
+
+    fn outside() -> Destination {
+        Destination::Outside(Outside::unclassified(Digits::parse("+15550100").expect("digits")))
+    }
+
+    fn internal() -> Attempt {
+        Attempt {
+            tenant: TenantId::HOUSE,
+            call: CallId(1),
+            leg: LegId(2),
+            origin: Origin::Phone,
+            responsible: Some(Responsible::Extension(ALICE)),
+            destination: Destination::Extension(BOB),
+            standing: Standing::Proved(Proof::Digest(Algorithm::Sha256)),
+        }
+    }
+
+    fn policy(lockdown: &[Scope]) -> Arc<Policy> {
+        Policy::first(Country::US).next(|policy| {
+            policy.lockdown = Lockdown::new(lockdown.iter().copied());
+            policy.roles.insert(ALICE, ROLE);
+        })
+    }
+
+    fn rule(lockdown: &[Scope], attempt: &Attempt) -> Rule {
+        let verdict = Gate::new(policy(lockdown)).judge(at(START), attempt);
+        let (permitted, decision) = match verdict {
+            Verdict::Permit(permit) => (true, permit.decision()),
+            Verdict::Denial(denial) => (false, denial.decision),
+            Verdict::NeedPin(_) | Verdict::NeedReserve(_) => panic!("nothing asks for these yet"),
+        };
+        assert_eq!(permitted, decision.rule.permits());
+        assert_eq!(decision.policy, PolicyVersion(2));
+        decision.rule
+    }
+
+    #[test]
+    fn a_permit_names_its_leg_and_its_rule() {
+        let Verdict::Permit(permit) = Gate::new(policy(&[])).judge(at(START), &internal()) else {
+            panic!("extensions may call each other");
+        };
+        assert_eq!((permit.call(), permit.leg()), (CallId(1), LegId(2)));
+        assert_eq!(permit.decision(), Decision { rule: Rule::Internal, policy: PolicyVersion(2) });
+        let restored = Permit::restore(permit.call(), permit.leg(), permit.decision());
+        assert_eq!(restored, permit);
+    }
+
+    #[test]
+    fn what_is_not_known_is_denied() {
+        let judged = |change: fn(&mut Attempt)| {
+            let mut attempt = internal();
+            change(&mut attempt);
+            rule(&[], &attempt)
+        };
+        assert_eq!(judged(|_| {}), Rule::Internal);
+        assert_eq!(judged(|a| a.destination = Destination::Service), Rule::Service);
+        assert_eq!(judged(|a| a.destination = Destination::Unknown), Rule::UnknownDestination);
+        assert_eq!(judged(|a| a.destination = outside()), Rule::NotAllowedClass);
+        assert_eq!(judged(|a| a.responsible = None), Rule::NobodyResponsible);
+        assert_eq!(judged(|a| a.standing = Standing::Stranger), Rule::NotProved);
+        let known = |a: &mut Attempt| {
+            a.standing = Standing::KnownDevice { device: DeviceId(1), registered: START };
+        };
+        assert_eq!(judged(known), Rule::NotProved);
+        let voicemail = |a: &mut Attempt| {
+            a.origin = Origin::Voicemail;
+            a.destination = outside();
+        };
+        assert_eq!(judged(voicemail), Rule::VoicemailOutward);
+    }
+
+    #[test]
+    fn a_lockdown_reaches_its_scope_and_no_further() {
+        let attempt = internal();
+        let of_trunk = Attempt { responsible: Some(Responsible::Trunk(TRUNK)), ..internal() };
+        let of_bob = Attempt { responsible: Some(Responsible::Extension(BOB)), ..internal() };
+        for scope in [Scope::Operator, Scope::Tenant(TenantId::HOUSE)] {
+            for attempt in [&attempt, &of_trunk, &of_bob] {
+                assert_eq!(rule(&[scope], attempt), Rule::Lockdown, "{scope:?}");
+            }
+        }
+        for scope in [Scope::Role(ROLE), Scope::Extension(ALICE)] {
+            assert_eq!(rule(&[scope], &attempt), Rule::Lockdown, "{scope:?}");
+            assert_eq!(rule(&[scope], &of_bob), Rule::Internal, "{scope:?}");
+            assert_eq!(rule(&[scope], &of_trunk), Rule::Internal, "{scope:?}");
+        }
+        assert_eq!(rule(&[Scope::Trunk(TRUNK)], &of_trunk), Rule::Lockdown);
+        assert_eq!(rule(&[Scope::Trunk(TRUNK)], &attempt), Rule::Internal);
+        assert_eq!(rule(&[Scope::Tenant(TenantId(9))], &attempt), Rule::Internal);
+    }
+
+    #[test]
+    fn help_is_guaranteed_to_known_devices_for_thirty_days() {
+        let judged = |registered_days_ago: u32, open: bool| {
+            let standing = Standing::KnownDevice { device: DeviceId(1), registered: START };
+            let attempt = Attempt { standing, destination: emergency(), ..internal() };
+            let policy = policy(&[Scope::Operator]).next(|p| p.emergency_for_strangers = open);
+            let verdict = Gate::new(policy).judge(at(START + DAY * registered_days_ago), &attempt);
+            matches!(verdict, Verdict::Permit(_))
+        };
+        assert!(judged(0, false));
+        assert!(judged(30, false));
+        assert!(!judged(31, false));
+        assert!(judged(31, true));
+        // The clock stepped back behind the registration: emergency fails open.
+        let standing = Standing::KnownDevice { device: DeviceId(1), registered: START };
+        let attempt = Attempt { standing, destination: emergency(), ..internal() };
+        let verdict = Gate::new(policy(&[])).judge(at(Utc(0)), &attempt);
+        assert!(matches!(verdict, Verdict::Permit(_)));
+    }
+
+    #[test]
+    fn strangers_get_help_only_where_the_owner_opened_it() {
+        let stranger =
+            Attempt { standing: Standing::Stranger, destination: emergency(), ..internal() };
+        assert_eq!(rule(&[], &stranger), Rule::EmergencyStranger);
+        let open = policy(&[Scope::Operator]).next(|policy| policy.emergency_for_strangers = true);
+        let verdict = Gate::new(open).judge(at(START), &stranger);
+        assert!(matches!(verdict, Verdict::Permit(_)));
+    }
+
+    #[test]
+    fn names_of_rules_are_those_of_serde() {
+        for rule in Rule::ALL {
+            let json = serde_json::to_value(rule).expect("a string");
+            assert_eq!(json, rule.name());
+            assert_eq!(Rule::from_name(rule.name()), Some(rule));
+        }
+        let mut names: Vec<&str> = Rule::ALL.iter().map(|rule| rule.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Rule::ALL.len());
+    }
+
+    fn scopes() -> impl Strategy<Value = Scope> {
+        prop_oneof![
+            Just(Scope::Operator),
+            Just(Scope::Tenant(TenantId::HOUSE)),
+            Just(Scope::Role(ROLE)),
+            Just(Scope::Extension(ALICE)),
+            Just(Scope::Trunk(TRUNK)),
+        ]
+    }
+
+    fn origins() -> impl Strategy<Value = Origin> {
+        prop_oneof![
+            Just(Origin::Phone),
+            Just(Origin::Forward),
+            Just(Origin::RingGroup),
+            Just(Origin::Transfer),
+            Just(Origin::Refer),
+            Just(Origin::Redirect),
+            Just(Origin::TrunkToTrunk),
+            Just(Origin::Voicemail),
+            Just(Origin::Alert),
+        ]
+    }
+
+    fn responsibles() -> impl Strategy<Value = Option<Responsible>> {
+        prop_oneof![
+            Just(None),
+            Just(Some(Responsible::Extension(ALICE))),
+            Just(Some(Responsible::Trunk(TRUNK))),
+            Just(Some(Responsible::System)),
+        ]
+    }
+
+    fn known_standings() -> impl Strategy<Value = Standing> {
+        prop_oneof![
+            Just(Standing::Proved(Proof::Digest(Algorithm::Md5))),
+            Just(Standing::Proved(Proof::ClientCertificate)),
+            Just(Standing::Ourselves),
+            (0..=30u32).prop_map(|days| Standing::KnownDevice {
+                device: DeviceId(1),
+                registered: Utc(START.0 - i64::from(days) * 86_400_000_000),
+            }),
+        ]
+    }
+
+    fn standings() -> impl Strategy<Value = Standing> {
+        prop_oneof![known_standings(), Just(Standing::Stranger)]
+    }
+
+    fn destinations() -> impl Strategy<Value = Destination> {
+        prop_oneof![
+            Just(Destination::Extension(BOB)),
+            Just(Destination::Service),
+            Just(outside()),
+            Just(Destination::Unknown),
+        ]
+    }
+
+    proptest! {
+        // Invariant 2: no lockdown, origin or missing payer stands before a call for help.
+        #[test]
+        fn emergency_passes_every_lockdown(
+            lockdown in proptest::collection::vec(scopes(), 0..6),
+            origin in origins(),
+            responsible in responsibles(),
+            standing in known_standings(),
+        ) {
+            let destination = emergency();
+            let attempt = Attempt { origin, responsible, standing, destination, ..internal() };
+            prop_assert_eq!(rule(&lockdown, &attempt), Rule::Emergency);
+        }
+
+        // Nothing outside is permitted by anything that exists yet, and nothing at all to strangers.
+        #[test]
+        fn nothing_costs_money(
+            lockdown in proptest::collection::vec(scopes(), 0..3),
+            origin in origins(),
+            responsible in responsibles(),
+            standing in standings(),
+            destination in destinations(),
+        ) {
+            let attempt = Attempt { origin, responsible, standing, destination, ..internal() };
+            let rule = rule(&lockdown, &attempt);
+            if rule.permits() {
+                prop_assert!(matches!(attempt.destination, Destination::Extension(_) | Destination::Service));
+                prop_assert!(matches!(attempt.standing, Standing::Proved(_) | Standing::Ourselves));
+                prop_assert!(attempt.responsible.is_some());
+                prop_assert!(!lockdown.contains(&Scope::Operator));
+            }
+        }
+
+        // The fixed order: a rule decides only where none before it applies.
+        #[test]
+        fn lockdown_is_asked_before_all_but_emergency(
+            origin in origins(),
+            responsible in responsibles(),
+            standing in standings(),
+            destination in destinations(),
+        ) {
+            let attempt = Attempt { origin, responsible, standing, destination, ..internal() };
+            prop_assert_eq!(rule(&[Scope::Operator], &attempt), Rule::Lockdown);
+        }
     }
 }

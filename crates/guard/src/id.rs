@@ -133,3 +133,21 @@ impl fmt::Display for NotAnId {
 }
 
 impl std::error::Error for NotAnId {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_32_hex_digits() {
+        let id = CallId::draw(&mut Chance::from_number(1));
+        assert_eq!(id.to_string().len(), 32);
+        assert_eq!(id.to_string().parse(), Ok(id));
+        let json = serde_json::to_string(&id).expect("a string");
+        assert_eq!(serde_json::from_str::<CallId>(&json).expect("as written"), id);
+        for text in ["", "1", "+0000000000000000000000000000001", &"g".repeat(32), &"0".repeat(33)]
+        {
+            assert_eq!(text.parse::<CallId>(), Err(NotAnId), "{text}");
+        }
+    }
+}

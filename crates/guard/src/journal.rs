@@ -184,6 +184,8 @@ pub enum Why {
     Truncated,
     /// The chain fits in itself but isn't the one of the known head.
     Rewritten,
+    /// The known head lies before the start of the walk.
+    NotCovered,
 }
 
 /// The signature doesn't fit the head, or the key isn't the expected one.
@@ -194,6 +196,7 @@ pub struct Forged;
 #[derive(Clone, Debug)]
 pub struct Verifier {
     node: NodeId,
+    from: u64,
     position: Position,
     entries: u64,
     known: Option<Position>,
@@ -457,7 +460,7 @@ pub fn verify(
 
 impl Verifier {
     pub fn new(node: NodeId, from: Position, known: Option<Position>) -> Self {
-        Self { node, position: from, entries: 0, known }
+        Self { node, from: from.sequence, position: from, entries: 0, known }
     }
 
     /// Takes the next entry.
@@ -490,6 +493,10 @@ impl Verifier {
                 sequence: self.position.sequence.saturating_add(1),
                 why: Why::Truncated,
             }),
+            // The walk began after it, so nothing was said about it: no silent success.
+            Some(known) if known.sequence < self.from => {
+                Err(Break { sequence: known.sequence, why: Why::NotCovered })
+            }
             _ => Ok(Verified { entries: self.entries, head: self.position }),
         }
     }
@@ -629,6 +636,7 @@ impl fmt::Display for Why {
             Self::OtherNode => "it is another node's",
             Self::Truncated => "the journal ends before the known head",
             Self::Rewritten => "the known head isn't on this chain",
+            Self::NotCovered => "the known head lies before the first entry that was read",
         })
     }
 }
@@ -689,5 +697,308 @@ mod micros {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Utc, D::Error> {
         i64::deserialize(deserializer).map(Utc)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::Actor;
+    use crate::pii::{Address, Pii};
+    use proptest::prelude::*;
+
+    const NODE: NodeId = NodeId(1);
+    const START: Utc = Utc(1_795_366_224_250_000);
+
+    fn now(second: u64) -> Now {
+        Now { utc: START + std::time::Duration::from_secs(second), ..Now::default() }
+    }
+
+    fn journal(seed: u64) -> Journal {
+        Journal::new(NODE, Position::genesis(NODE), Chance::from_number(seed), [])
+    }
+
+    /// A chain of one entry for each fact of the catalogue that is journalled, and its keys.
+    fn chain(seed: u64) -> (Vec<Entry>, Vec<SubjectKey>, Position) {
+        let mut journal = journal(seed);
+        let (mut entries, mut keys) = (Vec::new(), Vec::new());
+        for (second, fact) in (0..).zip(crate::fact::tests::samples()) {
+            let tenant = (fact.number() >= 300).then_some(TenantId::HOUSE);
+            if let Some(appended) = journal.append(now(second), tenant, &fact) {
+                entries.push(appended.entry);
+                keys.extend(appended.new_keys);
+            }
+        }
+        (entries, keys, journal.position())
+    }
+
+    fn finder(keys: &[SubjectKey]) -> impl FnMut(KeyId) -> Option<SubjectKey> {
+        move |id| keys.iter().find(|key| key.id() == id).cloned()
+    }
+
+    fn check(entries: Vec<Entry>, known: Option<Position>) -> Result<Verified, Break> {
+        verify(NODE, Position::genesis(NODE), entries, known)
+    }
+
+    fn broken(entries: Vec<Entry>, known: Option<Position>) -> (u64, Why) {
+        let found = check(entries, known).expect_err("the chain doesn't hold");
+        (found.sequence, found.why)
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let (entries, keys, head) = chain(1);
+        let journalled: Vec<Fact> =
+            crate::fact::tests::samples().into_iter().filter(Fact::journalled).collect();
+        assert_eq!(entries.len(), journalled.len());
+        for (entry, fact) in entries.iter().zip(journalled) {
+            let readable = entry.open(finder(&keys)).expect("our keys");
+            assert_eq!(readable, Readable { fact, erased: Vec::new() });
+        }
+        let entries_count = entries.len() as u64;
+        let verified = check(entries, Some(head)).expect("untouched");
+        assert_eq!(verified, Verified { entries: entries_count, head });
+    }
+
+    #[test]
+    fn nothing_personal_stands_in_clear() {
+        let (entries, ..) = chain(2);
+        for entry in entries {
+            let text = serde_json::to_string(&entry).expect("a struct");
+            for personal in ["grace", "Front desk", "192.0.2.7", "5550100190", "\"admin\"", "beef>"]
+            {
+                assert!(!text.contains(personal), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn erasing_a_subject_leaves_the_chain_whole() {
+        let (entries, mut keys, head) = chain(3);
+        keys.retain(|key| !matches!(key.subject(), Subject::Strangers { .. }));
+        let failed = entries.iter().find(|entry| entry.number == 420).expect("in the catalogue");
+        let readable = failed.open(finder(&keys)).expect("erased is no fault");
+        assert_eq!(readable.erased, [Subject::Strangers { year: 2026, month: 11 }]);
+        let Fact::AuthenticationFailed { account, account_exists, failures, .. } = readable.fact
+        else {
+            panic!("it stays the fact it was");
+        };
+        assert_eq!(account.reveal().to_string(), "[erased]");
+        assert_eq!((account_exists.reveal(), failures), (&None, 3));
+        assert!(check(entries, Some(head)).is_ok());
+    }
+
+    #[test]
+    fn a_key_is_drawn_once_and_again_after_erasure() {
+        let mut journal = journal(4);
+        let strangers = Subject::Strangers { year: 2026, month: 11 };
+        let fact = Fact::ViolationSeen {
+            kind: crate::fact::ViolationKind::Flood,
+            count: 1,
+            address: Pii::new(Address("192.0.2.7".to_owned())),
+        };
+        let new_keys =
+            |journal: &mut Journal| journal.append(now(0), None, &fact).expect("kept").new_keys;
+        let first = new_keys(&mut journal);
+        assert_eq!(first.iter().map(SubjectKey::subject).collect::<Vec<_>>(), [strangers]);
+        assert!(new_keys(&mut journal).is_empty());
+        journal.forget(strangers);
+        let second = new_keys(&mut journal);
+        assert_ne!(second[0].id(), first[0].id());
+        assert_ne!(second[0].reveal(), first[0].reveal());
+    }
+
+    #[test]
+    fn keys_in_memory_are_bounded() {
+        let mut journal = journal(13);
+        for n in 0..=KEYS_MAX as u128 {
+            let caller = Some(ExtensionId(n));
+            let (call, from) = (crate::id::CallId(n), "101".into());
+            let fact = Fact::CallStarted { call, caller, callee: caller, from, to: "102".into() };
+            let appended = journal.append(now(0), None, &fact).expect("journalled");
+            assert_eq!(appended.new_keys.len(), 1);
+        }
+        assert_eq!(journal.keys.len(), KEYS_MAX);
+    }
+
+    #[test]
+    fn a_restart_goes_on_with_the_chain() {
+        let (mut entries, keys, head) = chain(5);
+        let mut journal = Journal::new(NODE, head, Chance::from_number(99), keys);
+        let fact = Fact::SubjectErased { subject: "x".to_owned(), actor: Pii::new(Actor::System) };
+        let appended = journal.append(now(99), None, &fact).expect("journalled");
+        assert!(appended.new_keys.is_empty(), "the administrators' key was handed in");
+        entries.push(appended.entry);
+        assert!(check(entries, Some(head)).is_ok(), "an older head lies on the longer chain");
+    }
+
+    #[test]
+    fn removal_insertion_exchange_and_cutting_are_noticed() {
+        let (entries, _, head) = chain(6);
+        let with = |change: fn(&mut Vec<Entry>)| {
+            let mut entries = entries.clone();
+            change(&mut entries);
+            broken(entries, Some(head))
+        };
+        assert_eq!(with(|e| drop(e.remove(3))), (4, Why::Missing));
+        assert_eq!(with(|e| drop(e.remove(0))), (1, Why::Missing));
+        assert_eq!(with(|e| e.insert(3, e[2].clone())), (3, Why::OutOfOrder));
+        assert_eq!(with(|e| e.swap(3, 4)), (4, Why::Missing));
+        assert_eq!(with(|e| drop(e.pop())), (entries.len() as u64, Why::Truncated));
+        assert_eq!(with(Vec::clear), (1, Why::Truncated));
+        assert_eq!(with(|e| e[3].number += 1), (4, Why::Edited));
+        assert_eq!(with(|e| e[3].node = NodeId(2)), (4, Why::OtherNode));
+        assert_eq!(with(|e| e[3].public.push(' ')), (4, Why::Edited));
+        // A forger who renumbers what follows a removed entry, and hashes it anew.
+        let renumbered = with(|e| {
+            e.remove(3);
+            e[3].sequence = 4;
+            e[3].hash = e[3].computed_hash();
+        });
+        assert_eq!(renumbered, (4, Why::NotChained));
+    }
+
+    #[test]
+    fn a_chain_forged_as_a_whole_fails_against_a_known_head_alone() {
+        let (mut entries, _, head) = chain(7);
+        let mut previous = Position::genesis(NODE).hash;
+        for entry in &mut entries {
+            entry.utc = START;
+            entry.previous = previous;
+            entry.hash = entry.computed_hash();
+            previous = entry.hash;
+        }
+        assert!(check(entries.clone(), None).is_ok());
+        assert_eq!(broken(entries, Some(head)), (head.sequence, Why::Rewritten));
+    }
+
+    #[test]
+    fn a_head_before_the_start_is_not_passed_over() {
+        let (entries, _, head) = chain(8);
+        let (archived, rest) = entries.split_at(5);
+        let from = archived[4].position();
+        let after = |known| verify(NODE, from, rest.to_vec(), Some(known));
+        assert_eq!(after(head).map(|verified| verified.entries), Ok(rest.len() as u64));
+        assert_eq!(after(from).map(|verified| verified.head), Ok(head));
+        let early = after(archived[1].position());
+        assert_eq!(early, Err(Break { sequence: 2, why: Why::NotCovered }));
+    }
+
+    #[test]
+    fn a_part_opens_only_where_it_was_written() {
+        let (entries, keys, _) = chain(9);
+        let mut of_administrators = entries.iter().filter(|entry| {
+            entry.personal.len() == 1 && entry.personal[0].subject == Subject::Administrators
+        });
+        let (first, second) = (of_administrators.next(), of_administrators.next());
+        let (first, mut second) = (first.expect("some"), second.expect("some more").clone());
+        second.personal = first.personal.clone();
+        assert_eq!(second.open(finder(&keys)), Err(CannotOpen::Tampered));
+    }
+
+    #[test]
+    fn a_signed_head_proves_itself() {
+        let key = HeadKey::from_seed(&[7; 32]);
+        let (.., position) = chain(10);
+        let head = Head { node: NODE, position, utc: START };
+        let signed = key.sign(head);
+        assert_eq!(signed.verify(&key.public()), Ok(head));
+
+        let text = serde_json::to_string(&signed).expect("a struct");
+        assert!(!text.contains('\n'));
+        let read: SignedHead = serde_json::from_str(&text).expect("as written");
+        assert_eq!(read, signed);
+
+        let mut moved = signed.clone();
+        moved.head.position.sequence -= 1;
+        assert_eq!(moved.verify(&key.public()), Err(Forged));
+        let mut later = signed.clone();
+        later.head.utc = Utc(0);
+        assert_eq!(later.verify(&key.public()), Err(Forged));
+        let other = HeadKey::from_seed(&[8; 32]);
+        assert_eq!(other.sign(head).verify(&key.public()), Err(Forged));
+        let mut posing = other.sign(head);
+        posing.public_key = key.public();
+        assert_eq!(posing.verify(&key.public()), Err(Forged));
+    }
+
+    #[test]
+    fn long_texts_are_cut_with_a_mark() {
+        let long = "ü".repeat(100_000);
+        let actor = Actor::LocalAdmin { uid: 0, name: long.clone() };
+        let fact = Fact::ConfigurationRefused { reason: long, actor: Pii::new(actor) };
+        let mut journal = journal(11);
+        let Appended { entry, new_keys } = journal.append(now(0), None, &fact).expect("kept");
+        assert!(entry.public.len() < 2 * TEXT_MAX);
+        let readable = entry.open(finder(&new_keys)).expect("our key");
+        let Fact::ConfigurationRefused { reason, actor } = readable.fact else { panic!("changed") };
+        assert!(reason.ends_with(CUT) && reason.len() <= TEXT_MAX);
+        assert!(actor.reveal().to_string().contains(CUT));
+    }
+
+    #[test]
+    fn an_overlong_fact_of_the_future_is_replaced() {
+        let raw = (0..5_000).map(|n| (format!("field{n}"), Value::from(n))).collect();
+        let fact = Fact::Unknown(crate::fact::Unknown { number: 999, raw });
+        let appended = journal(12).append(now(0), None, &fact).expect("kept");
+        assert!(appended.entry.public.contains("\"cut\":"), "{}", appended.entry.public);
+        assert_eq!(appended.entry.number, 999);
+    }
+
+    #[test]
+    fn subjects_are_read_back() {
+        let subjects = [
+            Subject::Extension(ExtensionId(1)),
+            Subject::Device(DeviceId(2)),
+            Subject::Strangers { year: 2026, month: 1 },
+            Subject::Administrators,
+        ];
+        for subject in subjects {
+            assert_eq!(subject.to_string().parse(), Ok(subject));
+        }
+        for text in ["", "extension:1", "strangers:2026", "administrators:x", "moon:1"] {
+            assert_eq!(text.parse::<Subject>(), Err(NotASubject), "{text}");
+        }
+    }
+
+    proptest! {
+        // Whatever single byte of a stored chain changes, in any entry: it can't be read any more, or it
+        // reads as before, or the chain is broken at that entry or the next.
+        #[test]
+        fn any_changed_byte_is_noticed(seed in 0..4u64, entry in any::<prop::sample::Index>(),
+                                       byte in any::<prop::sample::Index>(), flip in 1..=255u8) {
+            let (mut entries, _, head) = chain(seed);
+            let at = entry.index(entries.len());
+            let mut text = serde_json::to_vec(&entries[at]).expect("a struct");
+            let place = byte.index(text.len());
+            text[place] ^= flip;
+            if let Ok(changed) = serde_json::from_slice::<Entry>(&text)
+                && changed != entries[at]
+            {
+                entries[at] = changed;
+                let found = check(entries, Some(head)).expect_err("a changed entry");
+                prop_assert!(found.sequence.abs_diff(at as u64 + 1) <= 1, "{} at {}", found, at);
+            }
+        }
+
+        // Removing, repeating or moving any run of entries is noticed.
+        #[test]
+        fn any_moved_entry_is_noticed(seed in 0..4u64, from in any::<prop::sample::Index>(),
+                                      to in any::<prop::sample::Index>(), how in 0..3u8) {
+            let (mut entries, _, head) = chain(seed);
+            let (from, to) = (from.index(entries.len()), to.index(entries.len()));
+            let original = entries.clone();
+            match how {
+                0 => drop(entries.remove(from)),
+                1 => entries.insert(to, entries[from].clone()),
+                _ => {
+                    let moved = entries.remove(from);
+                    entries.insert(to, moved);
+                }
+            }
+            let expected = if entries == original { Ok(head) } else { Err(()) };
+            let found = check(entries, Some(head)).map(|verified| verified.head).map_err(|_| ());
+            prop_assert_eq!(found, expected);
+        }
     }
 }

@@ -88,12 +88,44 @@ struct Shown {
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.amount.0 < 0 { "-" } else { "" };
-        let (unit, millionths) = (1_000_000, self.amount.0.unsigned_abs());
+        let (unit, millionths) = (Money::UNIT.unsigned_abs(), self.amount.0.unsigned_abs());
         let fraction = format!("{:06}", millionths % unit);
-        let mut shown = fraction.trim_end_matches('0').len().max(2);
-        if shown > fraction.len() {
-            shown = fraction.len();
+        let places = fraction.trim_end_matches('0').len().max(2);
+        write!(f, "{sign}{}.{} {}", millionths / unit, &fraction[..places], self.currency)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_read_as_people_write_them() {
+        let dollars: Currency = "USD".parse().expect("three capitals");
+        let shown = |millionths| Money(millionths).display(dollars).to_string();
+        assert_eq!(shown(0), "0.00 USD");
+        assert_eq!(shown(12_500_000), "12.50 USD");
+        assert_eq!(shown(-12_500_000), "-12.50 USD");
+        assert_eq!(shown(4_500), "0.0045 USD");
+        assert_eq!(shown(1), "0.000001 USD");
+        assert_eq!(shown(i64::MIN), "-9223372036854.775808 USD");
+    }
+
+    #[test]
+    fn nothing_wraps() {
+        let most = Money(i64::MAX);
+        assert_eq!(most.checked_add(Money(1)), None);
+        assert_eq!(Money(i64::MIN).checked_sub(Money(1)), None);
+        assert_eq!(most.checked_mul(2), None);
+        assert_eq!(Money::units(i64::MAX), None);
+        assert_eq!(Money::units(3).and_then(|three| three.checked_mul(2)), Some(Money(6_000_000)));
+        assert_eq!(Money(5).checked_sub(Money(7)), Some(Money(-2)));
+    }
+
+    #[test]
+    fn a_currency_is_three_capitals() {
+        for text in ["", "US", "usd", "USDT", "U$D", "ÄÖ"] {
+            assert_eq!(text.parse::<Currency>(), Err(NotACurrency), "{text}");
         }
-        write!(f, "{sign}{}.{} {}", millionths / unit, &fraction[..shown], self.currency)
     }
 }

@@ -237,3 +237,43 @@ fn mask_text(text: &str) -> String {
 
 /// Below this length four shown characters would give the number away.
 const MASKED_MIN: usize = 7;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_tell_apart_and_tell_nothing() {
+        let masked = |number: &str| Pii::<Number>::from(number).to_string();
+        assert_eq!(masked("+15550100190"), "+1…90");
+        assert_eq!(masked("5550101"), "55…01");
+        assert_eq!(masked("101"), "…");
+        assert_eq!(masked(""), "…");
+        let address = |text: &str| Pii::new(Address(text.to_owned())).to_string();
+        assert_eq!(address("192.0.2.7"), "192.0.…");
+        assert_eq!(address("192.0.2.7:5061"), "192.0.…");
+        assert_eq!(address("[2001:db8::7]:5061"), "2001:db8:…");
+        assert_eq!(address("phone.example"), "p…");
+        assert_eq!(Pii::<Name>::from("Ärzte am Markt").to_string(), "Ä…");
+        assert_eq!(Pii::<Instance>::from("<urn:uuid:0-0-beef>").to_string(), "…beef");
+        assert_eq!(Pii::new(Some(true).is_some()).to_string(), "…");
+    }
+
+    #[test]
+    fn debug_masks_too_and_reveal_reveals() {
+        let name = Pii::<Name>::from("Grace Hopper");
+        assert_eq!(format!("{name:?}"), "G…");
+        assert_eq!(format!("{:?}", name.reveal()), "G…");
+        assert_eq!(name.reveal().to_string(), "Grace Hopper");
+    }
+
+    #[test]
+    fn what_was_erased_reads_so() {
+        let name: Pii<Name> = serde_json::from_str("null").expect("null stands for erased");
+        assert_eq!(name.reveal().to_string(), "[erased]");
+        let maybe: Pii<Option<Instance>> = serde_json::from_str("null").expect("no instance");
+        assert_eq!(maybe.reveal(), &None);
+        let kept: Pii<Option<Instance>> = serde_json::from_str("\"x\"").expect("an instance");
+        assert_eq!(kept.reveal(), &Some(Instance("x".to_owned())));
+    }
+}

@@ -12,7 +12,7 @@ pub(crate) const PARAM: u8 = 1 << 3;
 pub(crate) const URI_HEADER: u8 = 1 << 4;
 /// `word`: the two halves of a Call-ID.
 pub(crate) const WORD: u8 = 1 << 5;
-/// What a URI of a scheme we do not know may contain (RFC 3986, plus nothing).
+/// What a URI of a scheme we do not know may contain without escapes (RFC 3986).
 pub(crate) const OPAQUE: u8 = 1 << 6;
 /// Controls other than HTAB, and DEL: never bare in a header value.
 pub(crate) const CONTROL: u8 = 1 << 7;
@@ -44,7 +44,7 @@ const fn table() -> [u8; 256] {
         if b.is_ascii_alphanumeric() || contains(b"-.!%*_+`'~()<>:\\\"/[]?{}", b) {
             bits |= WORD;
         }
-        if unreserved || contains(b";/?:@&=+$,[]#%", b) {
+        if unreserved || contains(b";/?:@&=+$,[]#", b) {
             bits |= OPAQUE;
         }
         if (b < 0x20 && b != b'\t') || b == 0x7f {

@@ -447,10 +447,12 @@ fn judge_controls(value: &[u8]) -> Result<(), Violation> {
 }
 
 /// Joins folded lines: the line end and the space around it are one space (RFC 3261 §7.3.1).
-/// A line of nothing but space is refused: some would read it as the end of the headers.
+/// A line of nothing but space is refused: some would read it as the end of the headers. So is a fold
+/// before the colon, where only blanks may stand (§25.1 HCOLON): some would see a header of another name.
 fn join_folds(bytes: &Bytes) -> Result<Bytes, Violation> {
     let mut lines = Lines { bytes, at: 0 };
     let mut joined = Vec::with_capacity(bytes.len());
+    let mut named = false;
     loop {
         let line = lines.next()?;
         let text = &bytes[usize::from(line.start)..usize::from(line.end)];
@@ -464,12 +466,13 @@ fn join_folds(bytes: &Bytes) -> Result<Bytes, Violation> {
             while joined.last().is_some_and(|&b| ascii::is_space(b)) {
                 joined.pop();
             }
-            if lead == text.len() || joined.last() == Some(&b'\\') {
+            if !named || lead == text.len() || joined.last() == Some(&b'\\') {
                 return Err(Violation::Fold);
             }
             joined.push(b' ');
             joined.extend_from_slice(&text[lead..]);
         } else {
+            named = text.contains(&b':');
             joined.extend_from_slice(text);
         }
         joined.extend_from_slice(b"\r\n");

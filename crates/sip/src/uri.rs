@@ -263,7 +263,7 @@ impl UriParts {
             Scheme::Sip | Scheme::Sips => Self::judge_sip(scheme, text, colon + 1),
             Scheme::Tel => Self::judge_tel(text, colon + 1),
             Scheme::Other => {
-                if colon + 1 == bytes.len() || !ascii::all(&bytes[colon + 1..], OPAQUE) {
+                if colon + 1 == bytes.len() || !ascii::all_or_escaped(&bytes[colon + 1..], OPAQUE) {
                     return Err(Violation::UriScheme);
                 }
                 Ok(Self::bare(Scheme::Other))
@@ -684,6 +684,7 @@ mod tests {
             ("alice@example.com", Violation::UriScheme),
             ("1x:y", Violation::UriScheme),
             ("isbn:", Violation::UriScheme),
+            ("isbn:29%8", Violation::UriScheme),
             ("sip:", Violation::Host),
             ("sip:@example.com", Violation::UriUser),
             ("sip:a b@example.com", Violation::UriUser),

@@ -72,6 +72,8 @@ fn framing_has_one_reading() {
         (&["X: a\u{8}b"], Violation::ControlCharacter),
         (&["X: \"a\\\r\n b\""], Violation::Fold),
         (&["X: a\r\n \r\n b"], Violation::Fold),
+        (&["Content-Length\r\n : 3"], Violation::MissingColon),
+        (&["Y: a\r\n b", "Content-Length\r\n : 3"], Violation::Fold),
         (&["f: <sip:x@example.com>;tag=2"], Violation::Repeated),
         (&["t: <sip:x@example.com>"], Violation::Repeated),
         (&["i: other"], Violation::Repeated),

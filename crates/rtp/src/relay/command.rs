@@ -41,7 +41,8 @@ pub struct EndpointConfig {
     /// The signalled address, where the first packets go. With `None` nothing is sent until the
     /// peer's source is known.
     pub remote: Option<SocketAddr>,
-    /// The signalled address of RTCP; ignored with `rtcp_mux`.
+    /// The signalled address of RTCP (RFC 3605; without one, the port above RTP's); ignored with
+    /// `rtcp_mux`. With `None` no report is sent until one of the peer's has come.
     pub remote_rtcp: Option<SocketAddr>,
     /// RFC 5761: RTCP shares the RTP port.
     pub rtcp_mux: bool,
@@ -133,7 +134,7 @@ pub enum Event {
         epoch: u32,
     },
     /// Nothing authentic came for the configured time. Raised once; `since` is when the last packet
-    /// came, or when the endpoint was armed.
+    /// came, or when the endpoint was armed, which starts the time anew.
     Silence {
         endpoint: EndpointId,
         since: Instant,

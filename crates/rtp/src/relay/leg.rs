@@ -14,6 +14,7 @@ use crate::packet::Header;
 use crate::quality::{Arrival, Impairment, Meter};
 use crate::rtcp;
 use crate::srtp::{self, MasterKey, Receiver, Sender};
+use crate::stun::is_stun;
 use crate::window::Window;
 
 /// A leg that was told what an offer and answer agreed on.
@@ -124,8 +125,8 @@ pub(super) struct Said {
 pub(super) enum Verdict {
     /// Dropped, and counted.
     Violation(Violation),
-    /// Authentic, with nothing to pass on: on hold, a late packet of a source that was replaced, or
-    /// somebody on probation (`heard` is then false).
+    /// Nothing to pass on. `heard`: authentic, but on hold or a late packet of a source that was
+    /// replaced; otherwise STUN, or somebody on probation.
     Kept { heard: bool },
     /// Pass it on. `digit`: a key was pressed.
     Said(Said, Option<Digit>),
@@ -199,6 +200,11 @@ impl Leg {
     ) -> Verdict {
         if self.config.latch == Latch::Signalled && self.config.remote != Some(from) {
             return Verdict::Violation(Violation::Stranger);
+        }
+        // Phones that hoped for ICE, and some that keep a NAT open (RFC 6263 §4.3), send STUN here. It
+        // isn't media, proves nothing, and is no wrong.
+        if is_stun(packet.as_slice()) {
+            return Verdict::Kept { heard: false };
         }
         let Ok(header) = Header::parse(packet.as_slice()) else {
             return Verdict::Violation(Violation::Malformed);
@@ -326,22 +332,21 @@ impl Leg {
         from: SocketAddr,
         packet: &mut PacketBuf,
     ) -> Result<(), Violation> {
-        match &mut self.inbound.opening {
-            Opening::Srtp(receiver) => {
-                let signalled =
-                    if self.config.rtcp_mux { self.config.remote } else { self.config.remote_rtcp };
-                if self.config.latch == Latch::Signalled && signalled != Some(from) {
-                    return Err(Violation::Stranger);
-                }
-                receiver.unprotect_rtcp(packet)?;
-            }
-            // Plain RTCP proves nothing: it is read from where we would send ours, or, where that
-            // isn't known, from the host that the audio comes from.
-            Opening::Plain(_) => match (self.remote_rtcp, self.remote) {
-                (Some(remote), _) if remote == from => {}
-                (None, Some(remote)) if remote.ip() == from.ip() => {}
-                _ => return Err(Violation::Stranger),
-            },
+        // Where no RTCP address was signalled, the host that the audio comes from is the next best.
+        let neighbour = self.remote.is_some_and(|remote| remote.ip() == from.ip());
+        let signalled =
+            if self.config.rtcp_mux { self.config.remote } else { self.config.remote_rtcp };
+        let expected = match (&self.inbound.opening, self.config.latch) {
+            (_, Latch::Signalled) => signalled.map_or(neighbour, |signalled| signalled == from),
+            (Opening::Srtp(_), Latch::Follow) => true,
+            // Plain RTCP proves nothing, so it is read from the phone's host alone.
+            (Opening::Plain(_), Latch::Follow) => neighbour || self.remote_rtcp == Some(from),
+        };
+        if !expected {
+            return Err(Violation::Stranger);
+        }
+        if let Opening::Srtp(receiver) = &mut self.inbound.opening {
+            receiver.unprotect_rtcp(packet)?;
         }
         let packets = rtcp::parse(packet.as_slice()).map_err(|_| Violation::Malformed)?;
         let ours = self.outbound.ssrc;

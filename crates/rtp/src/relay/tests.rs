@@ -303,6 +303,22 @@ fn a_re_invite_with_the_same_keys_forgets_nothing() {
 }
 
 #[test]
+fn another_source_of_the_same_phone_goes_on_where_the_first_was() {
+    let mut call = Call::new();
+    let (before, _) = call.a_says(0, 100, b"x").unwrap();
+    let mut late = call.a.audio(101, b"late");
+    call.a.ssrc ^= 1;
+    let (after, _) = call.a_says(20, 7_000, b"y").unwrap();
+    assert_eq!((after.ssrc, after.sequence), (before.ssrc, before.sequence + 1));
+    assert_eq!(after.timestamp.wrapping_sub(before.timestamp), 160);
+    assert_eq!(call.from(25, A, call.a.at, &mut late), None);
+    let (next, _) = call.a_says(40, 7_001, b"z").unwrap();
+    assert_eq!((next.sequence, next.marker), (before.sequence + 2, false));
+    let received = call.relay.stats(A).unwrap().received;
+    assert_eq!((received.packets, received.lost), (3, 0));
+}
+
+#[test]
 fn new_keys_on_one_leg_are_not_noticed_on_the_other() {
     let mut call = Call::new();
     let (before, _) = call.a_says(0, 40_000, b"x").unwrap();
@@ -446,7 +462,13 @@ fn silence_is_told_once_and_so_is_its_end() {
         call.relay.handle_timeout(at(seconds * 1_000));
     }
     assert_eq!(call.events(), [Event::Silence { endpoint: A, since: at(3_000).instant }]);
-    call.a_says(21_000, 2, b"x").unwrap();
+    // What isn't authentic ends no silence, or a stranger could hold a dead call up.
+    let mut forged = call.a.audio(2, b"x");
+    forged.as_mut_slice()[14] ^= 1;
+    assert_eq!(call.from(20_500, A, call.a.at, &mut forged), None);
+    let violation = Violation::NotAuthentic;
+    assert_eq!(call.events(), [Event::Violated { endpoint: A, violation, count: 1 }]);
+    call.a_says(21_000, 3, b"x").unwrap();
     assert_eq!(call.events(), [Event::Resumed { endpoint: A }]);
     call.relay.handle_timeout(at(26_000));
     assert_eq!(call.events(), [Event::Silence { endpoint: A, since: at(21_000).instant }]);
@@ -561,6 +583,38 @@ fn each_leg_gets_our_own_reports() {
     assert_eq!((stats.received.packets, stats.received.lost), (90, 10));
     assert!(stats.received.mos.unwrap() < 3.9);
     assert_eq!(stats.suite, Some(Suite::AesCm128HmacSha1_80));
+}
+
+#[test]
+fn reports_on_a_port_of_their_own() {
+    let mut call = Call::plain();
+    let mut config = call.a.config(B);
+    config.rtcp_mux = false;
+    call.arm(0, A, 2, config);
+    let mut report = |from: &str| {
+        let mut packet = PacketBuf::new();
+        rtcp::Report { ssrc: 1, sender: None, block: None, cname: 1 }.build(&mut packet);
+        let before = call.violations(A, Violation::Stranger);
+        call.relay.packet(at(5), A, Channel::Rtcp, address(from), &mut packet);
+        call.violations(A, Violation::Stranger) == before
+    };
+    assert!(!report("203.0.113.9:4001"));
+    assert!(report("192.0.2.1:4001"));
+    // With a shared port nobody was told of this one.
+    call.arm(10, A, 3, call.a.config(B));
+    let mut packet = PacketBuf::new();
+    rtcp::Report { ssrc: 1, sender: None, block: None, cname: 1 }.build(&mut packet);
+    call.relay.packet(at(15), A, Channel::Rtcp, call.a.at, &mut packet);
+    assert_eq!(call.violations(A, Violation::Stranger), 2);
+}
+
+#[test]
+fn stun_is_neither_media_nor_wrong() {
+    let mut call = Call::new();
+    let mut packet = PacketBuf::new();
+    assert!(crate::stun::keep_alive(crate::stun::TransactionId([1; 12]), &mut packet));
+    assert_eq!(call.from(0, A, call.a.at, &mut packet), None);
+    assert_eq!(call.events(), []);
 }
 
 #[test]
