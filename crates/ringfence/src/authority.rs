@@ -231,9 +231,10 @@ fn unseal(
             "restore the data folder, with its master key, from one backup",
         )
     };
-    let der = kept.key.open(master, record.as_bytes()).map_err(|error| {
-        damaged(format!("the master key does not open it: {error}"))
-    })?;
+    let der = kept
+        .key
+        .open(master, record.as_bytes())
+        .map_err(|error| damaged(format!("the master key does not open it: {error}")))?;
     let key = PrivatePkcs8KeyDer::from(der.to_vec());
     let key = KeyPair::from_pkcs8_der_and_sign_algo(&key, &PKCS_ECDSA_P256_SHA256)
         .map_err(|error| damaged(error.to_string()))?;
@@ -249,14 +250,15 @@ fn read(path: &Path) -> Result<Option<Kept>, Trouble> {
         Err(error) => return Err(Trouble::file("read", path, &error)),
     };
     let kept: Kept = serde_json::from_slice(&text).map_err(|error| {
-        Trouble::new(
-            format!("{} is damaged: {error}", path.display()),
-            "restore it from a backup",
-        )
+        Trouble::new(format!("{} is damaged: {error}", path.display()), "restore it from a backup")
     })?;
     if kept.version != VERSION {
         return Err(Trouble::new(
-            format!("{} has version {}, this program knows {VERSION}", path.display(), kept.version),
+            format!(
+                "{} has version {}, this program knows {VERSION}",
+                path.display(),
+                kept.version
+            ),
             "install the version of ringfence that wrote it, or a newer one",
         ));
     }

@@ -467,7 +467,11 @@ impl<'de> Deserialize<'de> for OrOff<u16> {
                 f.write_str("a port number, or false")
             }
             fn visit_bool<E: de::Error>(self, on: bool) -> Result<Self::Value, E> {
-                if on { Err(E::invalid_type(de::Unexpected::Bool(on), &self)) } else { Ok(OrOff::Off) }
+                if on {
+                    Err(E::invalid_type(de::Unexpected::Bool(on), &self))
+                } else {
+                    Ok(OrOff::Off)
+                }
             }
             fn visit_i64<E: de::Error>(self, port: i64) -> Result<Self::Value, E> {
                 u16::try_from(port)
@@ -488,7 +492,11 @@ impl<'de> Deserialize<'de> for OrOff<String> {
                 f.write_str("an \"address:port\", or false")
             }
             fn visit_bool<E: de::Error>(self, on: bool) -> Result<Self::Value, E> {
-                if on { Err(E::invalid_type(de::Unexpected::Bool(on), &self)) } else { Ok(OrOff::Off) }
+                if on {
+                    Err(E::invalid_type(de::Unexpected::Bool(on), &self))
+                } else {
+                    Ok(OrOff::Off)
+                }
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
                 Ok(OrOff::On(text.to_owned()))
@@ -655,7 +663,9 @@ impl Judge<'_> {
                 if ip.is_ipv4() != bind.is_ipv4() {
                     return Err(self.at(
                         Some(text.span()),
-                        format!("{ip} and the realm's bind address {bind} are of different families"),
+                        format!(
+                            "{ip} and the realm's bind address {bind} are of different families"
+                        ),
                         "use two IPv4 or two IPv6 addresses",
                     ));
                 }
@@ -682,7 +692,11 @@ impl Judge<'_> {
 
     fn media_ports(&self, text: &Spanned<String>) -> Result<MediaPorts, Mistake> {
         let wrong = |what: String| {
-            self.at(Some(text.span()), what, "write first and last port, for example \"20000-29999\"")
+            self.at(
+                Some(text.span()),
+                what,
+                "write first and last port, for example \"20000-29999\"",
+            )
         };
         let ports = text.get_ref().split_once('-').and_then(|(first, last)| {
             Some(MediaPorts { first: first.trim().parse().ok()?, last: last.trim().parse().ok()? })
@@ -717,9 +731,7 @@ impl Judge<'_> {
         };
         let files = match files {
             None => None,
-            Some((certificate, key)) => {
-                Some((self.readable(certificate)?, self.readable(key)?))
-            }
+            Some((certificate, key)) => Some((self.readable(certificate)?, self.readable(key)?)),
         };
         Ok(TlsConfig {
             files,
@@ -765,7 +777,10 @@ impl Judge<'_> {
         if !address.ip().is_loopback() {
             return Err(self.at(
                 Some(text.span()),
-                format!("{} is not a loopback address, and the page asks for no password", address.ip()),
+                format!(
+                    "{} is not a loopback address, and the page asks for no password",
+                    address.ip()
+                ),
                 "bind it to \"127.0.0.1:8480\", and reach it from elsewhere through SSH: ssh -L \
                  8480:127.0.0.1:8480 HOST",
             ));
@@ -940,7 +955,11 @@ mod tests {
             ("[[realm]]\nbind = \"pbx\"", "2:8", "not an IP address"),
             ("[[realm]]\nadvertise = \"::1\"", "2:13", "different families"),
             ("[[realm]]\nadvertise_name = \"10.0.0.1\"", "2:18", "not a host name"),
-            ("[[realm]]\n[[realm]]\nid = 1\nname = \"b\"\nmedia_ports=\"20000-20001\"", "5:13", "overlap"),
+            (
+                "[[realm]]\n[[realm]]\nid = 1\nname = \"b\"\nmedia_ports=\"20000-20001\"",
+                "5:13",
+                "overlap",
+            ),
             ("[[realm]]\n[[realm]]\nid = 0", "3:6", "used twice"),
             ("node.id = ", "1:11", ""),
             ("ü = 1", "1:1", ""),

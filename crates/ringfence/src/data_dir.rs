@@ -166,12 +166,8 @@ fn hex(bytes: &[u8]) -> Zeroizing<String> {
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Trouble> {
     let beside = path.with_extension("new");
     let written = || -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&beside)?;
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&beside, path)?;
@@ -195,25 +191,25 @@ mod tests {
 
     #[test]
     fn the_folder_is_the_one_that_was_meant() {
-        let choose = |named: Option<&str>, set: &[(&str, &str)], root| {
+        let chosen = |named: Option<&str>, set: &[(&str, &str)], root| {
             let variable =
                 |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, v)| v.into());
-            super::choose(named.map(PathBuf::from), variable, root)
+            choose(named.map(PathBuf::from), variable, root)
                 .map(|path| path.display().to_string())
                 .ok()
         };
         let systemd = ("STATE_DIRECTORY", "/var/lib/rf");
-        assert_eq!(choose(Some("x"), &[systemd], true).as_deref(), Some("x"));
-        assert_eq!(choose(None, &[systemd], true).as_deref(), Some("/var/lib/rf"));
-        assert_eq!(choose(None, &[], true).as_deref(), Some("/var/lib/ringfence"));
+        assert_eq!(chosen(Some("x"), &[systemd], true).as_deref(), Some("x"));
+        assert_eq!(chosen(None, &[systemd], true).as_deref(), Some("/var/lib/rf"));
+        assert_eq!(chosen(None, &[], true).as_deref(), Some("/var/lib/ringfence"));
         let xdg = ("XDG_DATA_HOME", "/d");
-        assert_eq!(choose(None, &[xdg], false).as_deref(), Some("/d/ringfence"));
+        assert_eq!(chosen(None, &[xdg], false).as_deref(), Some("/d/ringfence"));
         let home = ("HOME", "/h");
         assert_eq!(
-            choose(None, &[("XDG_DATA_HOME", ""), home], false).as_deref(),
+            chosen(None, &[("XDG_DATA_HOME", ""), home], false).as_deref(),
             Some("/h/.local/share/ringfence")
         );
-        assert_eq!(choose(None, &[], false), None);
+        assert_eq!(chosen(None, &[], false), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! media, the store and look-ups have threads of their own and answer through the same inbox.
 //!
 //! **A panic inside the engine** costs the input that met it. The engine is thrown away and built
-//! anew from what the store holds (the calls' snapshots among it) and from the connections that are
+//! anew from what is durable (the calls' snapshots among it) and from the connections that are
 //! still open, while the media threads run on. Media of calls that the new engine doesn't ask about
 //! is closed after [`ORPHANS_AFTER`]. What was asked of the former engine is answered with "unavailable",
 //! and tickets of the former are not given to the new one. A fault that keeps coming back
@@ -46,16 +46,18 @@ pub(crate) trait Outside {
     type Engine: Engine;
     /// Keeps rows, and answers the ticket through [`Inbox::persisted`].
     fn persist(&mut self, receipt: Option<Receipt>, rows: Vec<Row>);
+    /// The store has answered, whichever engine asked.
+    fn persisted(&mut self, receipt: Receipt, durable: bool);
     fn fact(&mut self, now: Now, fact: Fact);
     fn trace(&mut self, trace: Trace);
     /// Answers through [`Inbox::looked_up`].
     fn look_up(&mut self, receipt: Receipt, query: Query);
-    /// A fresh engine from what is stored, after all that was handed to `persist` is.
+    /// A fresh engine from what is durable.
     fn rebuild(&mut self, now: Now) -> Result<Self::Engine, String>;
 }
 
 /// A ticket of one life of the engine.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Receipt {
     incarnation: u64,
     ticket: Ticket,
@@ -300,7 +302,9 @@ impl<O: Outside> ExchangeThread<O> {
                 self.step(now, Input::Media(event));
             }
             Event::MediaFault(message) => self.panicked(now, "media", message),
-            Event::Persisted(Receipt { incarnation, ticket }, result) => {
+            Event::Persisted(receipt, result) => {
+                let Receipt { incarnation, ticket } = receipt;
+                self.outside.persisted(receipt, result.is_ok());
                 if incarnation == self.incarnation {
                     self.step(now, Input::Persisted { ticket, result });
                 }
@@ -473,7 +477,7 @@ fn claim(orphans: &mut BTreeSet<EndpointId>, command: &relay::Command) {
 }
 
 /// Facts are the log's events. Personal fields print masked.
-fn log(fact: &Fact) {
+pub(crate) fn log(fact: &Fact) {
     let (number, name) = (fact.number(), fact.name());
     match fact.severity() {
         Severity::Info => tracing::debug!(fact = number, name, "{fact}"),
@@ -545,7 +549,8 @@ mod tests {
                     self.outputs.push_back(Output::Drained);
                 }
                 Input::Command { ticket, .. } => {
-                    self.outputs.push_back(Output::Persist { ticket: Some(ticket), rows: Vec::new() });
+                    self.outputs
+                        .push_back(Output::Persist { ticket: Some(ticket), rows: Vec::new() });
                 }
                 Input::Persisted { ticket, result } => {
                     assert_eq!(result, Ok(()));
@@ -582,6 +587,7 @@ mod tests {
         fn fact(&mut self, _: Now, fact: Fact) {
             let _ = self.facts.send(fact);
         }
+        fn persisted(&mut self, _: Receipt, _: bool) {}
         fn trace(&mut self, _: Trace) {}
         fn look_up(&mut self, _: Receipt, _: Query) {}
         fn rebuild(&mut self, _: Now) -> Result<Fake, String> {
@@ -611,15 +617,8 @@ mod tests {
         let chance = crate::clock::chance();
         let media = Media::start(&[realm], 1, clock, chance, inbox.clone()).unwrap();
         let world = World { inbox: inbox.clone(), facts: sender, rebuilt: 0 };
-        let thread = ExchangeThread::new(
-            NodeId(0),
-            clock,
-            Fake::default(),
-            world,
-            media,
-            events,
-            pulse,
-        );
+        let thread =
+            ExchangeThread::new(NodeId(0), clock, Fake::default(), world, media, events, pulse);
         let thread = std::thread::spawn(move || thread.run());
         Running { inbox, facts, state, thread }
     }

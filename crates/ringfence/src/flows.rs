@@ -137,7 +137,13 @@ impl<S: Sink> Flows<S> {
         }
     }
 
-    async fn serve(self: Arc<Self>, tcp: TcpStream, remote: SocketAddr, realm: RealmId, place: Place) {
+    async fn serve(
+        self: Arc<Self>,
+        tcp: TcpStream,
+        remote: SocketAddr,
+        realm: RealmId,
+        place: Place,
+    ) {
         let started = Instant::now();
         let Ok(local) = tcp.local_addr() else { return };
         tune(&tcp);
@@ -425,9 +431,7 @@ impl Drop for Place {
 fn source_of(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V4(ip) => IpAddr::V4(ip),
-        IpAddr::V6(ip) => {
-            IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)))
-        }
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
     }
 }
 
@@ -540,7 +544,9 @@ pub(crate) mod tests {
         let (a, b) = MESSAGE.split_at(10);
         peer.write_all(a.as_bytes()).await.unwrap();
         peer.write_all(b.as_bytes()).await.unwrap();
-        let Some(Event::Received(bytes, _credit)) = events.recv().await else { panic!("a message") };
+        let Some(Event::Received(bytes, _credit)) = events.recv().await else {
+            panic!("a message")
+        };
         assert_eq!(bytes, MESSAGE);
         peer.write_all(b"\r\n\r\n").await.unwrap();
         let mut answer = [0; 2];

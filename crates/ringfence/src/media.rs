@@ -296,8 +296,7 @@ impl<L: Listener> Worker<L> {
                 // An ICMP error about a packet of ours: the next read has the next packet.
                 Err(_) => continue,
             };
-            if let Some(forward) =
-                self.relay.packet(now, endpoint, channel, from, &mut self.packet)
+            if let Some(forward) = self.relay.packet(now, endpoint, channel, from, &mut self.packet)
             {
                 self.send(forward);
             }
@@ -320,9 +319,8 @@ impl<L: Listener> Worker<L> {
 
     fn send(&self, Forward { endpoint, channel, to }: Forward) {
         let slot = self.by_endpoint.get(&endpoint).and_then(|index| self.slots[*index].as_ref());
-        let sent = slot.is_some_and(|slot| {
-            slot.socket(channel).send_to(self.packet.as_slice(), to).is_ok()
-        });
+        let sent = slot
+            .is_some_and(|slot| slot.socket(channel).send_to(self.packet.as_slice(), to).is_ok());
         // A full socket buffer or an unreachable peer: the packet is lost, as on any network.
         let counter = if sent { &self.counters.sent } else { &self.counters.not_sent };
         counter.fetch_add(1, Ordering::Relaxed);

@@ -9,7 +9,9 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::{
+    DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme,
+};
 
 use crate::config::{ClientCertificates, TlsVersion};
 
@@ -188,7 +190,8 @@ pub(crate) mod tests {
         let now = crate::clock::Clock::start().now().utc;
         let authority = Authority::draw(now);
         let identity = authority.issue(&names(), now);
-        super::server(identity, TlsVersion::V1_2, ClientCertificates::Off, Vec::new()).expect("valid")
+        super::server(identity, TlsVersion::V1_2, ClientCertificates::Off, Vec::new())
+            .expect("valid")
     }
 
     #[test]
