@@ -8,11 +8,8 @@
 
 pub(crate) mod client;
 pub(crate) mod protocol;
-mod secrets;
 pub(crate) mod server;
-mod work;
+pub(crate) mod work;
 
 /// The socket's name in the data folder.
 pub(crate) const SOCKET: &str = "admin.sock";
-
-pub(crate) use secrets::{credentials, open_secret};

@@ -240,7 +240,9 @@ fn extension_question(ask: ExtensionAsk) -> (Question, bool) {
         ExtensionAsk::Enable { number } => {
             (Question::ExtensionEnable { number, enabled: true }, false)
         }
-        ExtensionAsk::Rename { number, name } => (Question::ExtensionRename { number, name }, false),
+        ExtensionAsk::Rename { number, name } => {
+            (Question::ExtensionRename { number, name }, false)
+        }
         ExtensionAsk::Remove { number } => (Question::ExtensionRemove { number }, false),
         ExtensionAsk::Allow { number, dangerous_plain_rtp } => {
             (Question::ExtensionAllow { number, plain_rtp: dangerous_plain_rtp }, false)

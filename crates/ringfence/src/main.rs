@@ -81,6 +81,8 @@ enum Task {
         #[command(subcommand)]
         task: ConfigTask,
     },
+    #[command(flatten)]
+    Ask(cli::Ask),
 }
 
 #[derive(Subcommand)]
@@ -126,6 +128,7 @@ fn run(cli: Cli) -> Result<ExitCode, String> {
                 End::Cut => ExitCode::FAILURE,
             })
         }
+        Task::Ask(ask) => Ok(cli::run(&cli.place.folder()?, ask)),
         Task::Config { task: ConfigTask::Check } => {
             let (_, config) = cli.place.read()?;
             println!("The configuration is sound: {} realm(s).", config.realms.len());
@@ -139,11 +142,15 @@ fn run(cli: Cli) -> Result<ExitCode, String> {
 }
 
 impl Place {
+    fn folder(&self) -> Result<PathBuf, String> {
+        let root = nix::unistd::geteuid().is_root();
+        data_dir::choose(self.data.clone(), |name| std::env::var_os(name), root)
+            .map_err(|trouble| trouble.to_string())
+    }
+
     /// The data folder, and the configuration in force.
     fn read(self) -> Result<(PathBuf, Config), String> {
-        let root = nix::unistd::geteuid().is_root();
-        let data = data_dir::choose(self.data, |name| std::env::var_os(name), root)
-            .map_err(|trouble| trouble.to_string())?;
+        let data = self.folder()?;
         let named = self.config.is_some();
         let path = self.config.unwrap_or_else(|| data.join("ringfence.toml"));
         let config = config::load(&path, named).map_err(|mistake| mistake.to_string())?;

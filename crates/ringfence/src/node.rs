@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use guard::secret::MasterKey;
 use pbx::flow::{Realm, Transport};
 use pbx::record::Loaded;
+use pbx::registrar::RegistrarSettings;
 use pure::Now;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
@@ -20,6 +21,8 @@ use store::{Folder, Reader, Writer};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::admin;
+use crate::admin::work::{Door, Office};
 use crate::authority::{self, Authority};
 use crate::clock::{self, Clock};
 use crate::config::{Config, Durability, RealmConfig};
@@ -92,15 +95,19 @@ where
         Some(address) => Some(listen("the status page", address).await?),
         None => None,
     };
-    let facing = config.realms.iter().map(advertised).collect::<Result<Vec<_>, _>>()?;
-
     let folder = Folder::open(data).map_err(|error| store_trouble(&error))?;
+    let names = remember(&folder, names)?;
+    let facing = config
+        .realms
+        .iter()
+        .map(|realm| advertised(realm, names.first()))
+        .collect::<Result<Vec<_>, _>>()?;
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let master = data_dir::master_key(data, credentials.as_deref(), &mut chance)?;
     let master = Arc::new(master);
     let authority = Authority::open(data, &master, &mut chance, clock.now().utc)?;
     replace(&data.join(AUTHORITY_CERTIFICATE), authority.pem().as_bytes())?;
-    let mut extra = names.to_vec();
+    let mut extra = names;
     extra.extend(facing.iter().flat_map(|(host, ip)| [host.clone(), ip.to_string()]));
     let grounds = Grounds { config, folder, master: master.clone(), authority, names: extra };
     let tls = grounds.tls(clock.now())?;
@@ -165,11 +172,18 @@ where
 
     let mut realms = Vec::new();
     let mut listening = Vec::new();
+    let mut door = None;
+    let tenant = opened.stored.tenants.first();
+    let (tenant, realm) = tenant.map_or_else(
+        || (guard::id::TenantId::HOUSE, opened.meta.realm.clone()),
+        |tenant| (tenant.id, tenant.realm.clone()),
+    );
     for (realm, (host, _)) in config.realms.iter().zip(&facing) {
         let mut transports = Vec::new();
         for (_, socket) in sockets.iter().filter(|(id, _)| *id == realm.id) {
             let bound = socket.local_addr().map_err(no_thread)?;
             transports.push((Transport::Tls, host.clone(), bound.port()));
+            door.get_or_insert_with(|| (host.clone(), bound.port()));
             let what = format!("SIP over TLS, realm {}", realm.name);
             listening.push((what, format!("{bound}, phones use {host}:{}", bound.port())));
         }
@@ -180,7 +194,7 @@ where
     let generation = opened.stored.generation;
     let make = make(Facing { node: config.node, realms });
     let (mut keeper, forwarder) =
-        Keeper::new(opened.stored, master, opened.writer.clone(), inbox.clone(), make);
+        Keeper::new(opened.stored, master.clone(), opened.writer.clone(), inbox.clone(), make);
     let engine = exchange_thread::Outside::rebuild(&mut keeper, clock.now())
         .map_err(|error| Trouble::new(error, "see the log"))?;
     let node = config.node;
@@ -196,7 +210,7 @@ where
     let mut accepting = Vec::new();
     if let Some(socket) = page_socket {
         let bound = socket.local_addr().map_err(no_thread)?;
-        listening.push(("status page".to_owned(), format!("http://{bound}/")));
+        listening.push((STATUS_PAGE.to_owned(), format!("http://{bound}/")));
         let page = Page {
             inbox: inbox.clone(),
             clock,
@@ -209,6 +223,31 @@ where
         };
         accepting.push(tokio::spawn(status_page::serve(socket, page)));
     }
+    let page = listening.iter().find(|(what, _)| what == STATUS_PAGE);
+    let ca_url = page.map(|(_, address)| format!("{address}ca.pem"));
+    let (domain, port) = door.unwrap_or_default();
+    let office = Office {
+        node,
+        tenant,
+        realm,
+        home: RegistrarSettings::default().home,
+        key: master,
+        clock,
+        chance: chance.fork().into(),
+        exchange: inbox.clone(),
+        store: opened.reader.clone(),
+        door: Door {
+            domain,
+            port,
+            ca_file: grounds.authority_file(),
+            ca_sha256: grounds.fingerprint(),
+            ca_url,
+        },
+    };
+    let socket = admin::server::listen(grounds.folder.path())?;
+    let path = grounds.folder.file(admin::SOCKET).display().to_string();
+    listening.push(("administration".to_owned(), path));
+    accepting.push(tokio::spawn(admin::server::serve(socket, Arc::new(office))));
     for (realm, socket) in sockets {
         accepting.push(tokio::spawn(flows.clone().accept(socket, realm)));
     }
@@ -320,7 +359,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Trouble> {
 }
 
 /// The host for SIP and the address for media that a realm's phones are told.
-fn advertised(realm: &RealmConfig) -> Result<(String, IpAddr), Trouble> {
+fn advertised(realm: &RealmConfig, name: Option<&String>) -> Result<(String, IpAddr), Trouble> {
     let given = realm.advertise.as_ref();
     let address = match given.and_then(|advertise| advertise.address) {
         Some(address) => address,
@@ -332,7 +371,31 @@ fn advertised(realm: &RealmConfig) -> Result<(String, IpAddr), Trouble> {
             )
         })?,
     };
-    Ok((given.map_or_else(|| address.to_string(), |known| known.host.clone()), address))
+    // A name where there is one: phones that lost their connection open a new one to our Contact and
+    // check the certificate against it, and not every phone takes an address there.
+    let host = given.map(|known| known.host.clone()).or_else(|| name.cloned());
+    Ok((host.unwrap_or_else(|| address.to_string()), address))
+}
+
+/// The names that this node was ever given with `--name`, the first first: a start without them must
+/// not take them out of the certificate that phones check.
+fn remember(folder: &Folder, given: &[String]) -> Result<Vec<String>, Trouble> {
+    let path = folder.file(NAMES);
+    let mut names: Vec<String> = match std::fs::read_to_string(&path) {
+        Ok(text) => text.lines().map(str::to_owned).filter(|line| !line.is_empty()).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(Trouble::file("read", &path, &error)),
+    };
+    let known = names.len();
+    for name in given {
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    if names.len() > known {
+        replace(&path, (names.join("\n") + "\n").as_bytes())?;
+    }
+    Ok(names)
 }
 
 /// The address that this host would speak from to the outside: the kernel's own choice, asked by
@@ -450,7 +513,10 @@ impl<E: Engine> fmt::Debug for Node<E> {
 /// Part of every HA1: the same on every installation, since phones know it from the challenge and a
 /// renamed host must not invalidate its phones' secrets.
 const DIGEST_REALM: &str = "ringfence";
+const STATUS_PAGE: &str = "status page";
 const AUTHORITY_CERTIFICATE: &str = "ca.pem";
+/// One host name or address a line; delete a line to forget it.
+const NAMES: &str = "names";
 /// A core carries thousands of legs: beyond four, the network is the limit.
 const MEDIA_THREADS: usize = 4;
 

@@ -10,24 +10,63 @@ use serde::{Deserialize, Serialize};
 #[serde(tag = "ask", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum Question {
     Status,
-    ExtensionAdd { number: String, name: String, allow_plain_rtp: bool },
+    ExtensionAdd {
+        number: String,
+        name: String,
+        allow_plain_rtp: bool,
+    },
     ExtensionList,
-    ExtensionShow { number: String },
-    ExtensionReveal { number: String },
+    ExtensionShow {
+        number: String,
+    },
+    ExtensionReveal {
+        number: String,
+    },
     /// `grace_days`: how long the former secret keeps working for emergency calls.
-    ExtensionRotate { number: String, grace_days: u16 },
-    ExtensionEnable { number: String, enabled: bool },
-    ExtensionRename { number: String, name: String },
-    ExtensionRemove { number: String },
-    ExtensionAllow { number: String, plain_rtp: bool },
+    ExtensionRotate {
+        number: String,
+        grace_days: u16,
+    },
+    ExtensionEnable {
+        number: String,
+        enabled: bool,
+    },
+    ExtensionRename {
+        number: String,
+        name: String,
+    },
+    ExtensionRemove {
+        number: String,
+    },
+    ExtensionAllow {
+        number: String,
+        plain_rtp: bool,
+    },
     Devices,
-    DeviceAllow { device: String, plain_rtp: bool },
-    DeviceRemove { device: String },
+    DeviceAllow {
+        device: String,
+        plain_rtp: bool,
+    },
+    DeviceRemove {
+        device: String,
+    },
     /// Calls that are up, and (unless `up`) the latest records.
-    Calls { up: bool, extension: Option<String>, since: Option<i64>, limit: u32 },
-    CallShow { call: String, ladder: bool },
-    HangUp { call: String },
-    JournalShow { limit: u32 },
+    Calls {
+        up: bool,
+        extension: Option<String>,
+        since: Option<i64>,
+        limit: u32,
+    },
+    CallShow {
+        call: String,
+        ladder: bool,
+    },
+    HangUp {
+        call: String,
+    },
+    JournalShow {
+        limit: u32,
+    },
     JournalVerify,
 }
 
@@ -71,7 +110,7 @@ pub(crate) struct PhoneSettings {
     pub(crate) ca_file: String,
     pub(crate) ca_sha256: String,
     /// Where a browser on this machine fetches the certificate.
-    pub(crate) ca_url: String,
+    pub(crate) ca_url: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -188,10 +227,8 @@ pub(crate) struct Quality {
     pub(crate) packets: u64,
     pub(crate) lost: u64,
     pub(crate) jitter_ms: f64,
-    /// 1.0 to 4.5.
-    pub(crate) mos: f64,
-    /// Packets that were not the phone's: forged or replayed.
-    pub(crate) refused: u64,
+    /// 1.0 to 4.5; absent where too little was heard to tell.
+    pub(crate) mos: Option<f64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use guard::access::{Actor, Permission};
 use guard::gate::{Algorithm, Proof};
 use guard::id::{CallId, DeviceId, ExtensionId, NodeId, TenantId};
 use guard::number::{Country, ExtensionNumber};
-use guard::secret::{MasterKey, Secret};
+use guard::secret::{MasterKey, Sealed, Secret};
 use pbx::command::{
     CallState, CallView, Change, Command, DeviceView, ExtensionView, Refusal, Reply, StatusView,
 };
@@ -21,8 +21,8 @@ use super::protocol::{
     Answer, Call, CallUp, Calls, Device, Extension, Failure, JournalEntry, LadderLine, Leg,
     PhoneSettings, Quality, Question, Status, Verified,
 };
-use super::secrets::{credentials, open_secret, seal_secret};
 use crate::clock::Clock;
+use crate::credentials;
 use crate::exchange_thread::Inbox;
 
 /// Whoever answers administrators. One for a node.
@@ -48,7 +48,8 @@ pub(crate) struct Door {
     pub(crate) port: u16,
     pub(crate) ca_file: PathBuf,
     pub(crate) ca_sha256: String,
-    pub(crate) ca_url: String,
+    /// Where a browser on this machine fetches it; `None` without a status page.
+    pub(crate) ca_url: Option<String>,
 }
 
 type Result<T> = std::result::Result<T, Failure>;
@@ -78,12 +79,13 @@ impl Office {
             }
             Question::ExtensionReveal { number } => {
                 let one = self.extension(&number).await?.extension;
-                let secret = open_secret(&self.key, one.id, &one.secret.sealed).map_err(|error| {
-                    failure(
-                        format!("the secret of {number} can't be opened: {error}"),
-                        format!("`ringfence extension rotate {number}` makes a new one"),
-                    )
-                })?;
+                let secret =
+                    credentials::clear(&self.key, one.id, &one.secret).map_err(|error| {
+                        failure(
+                            format!("the secret of {number} can't be opened: {error}"),
+                            format!("`ringfence extension rotate {number}` makes a new one"),
+                        )
+                    })?;
                 // First the line in the journal, then the secret.
                 self.change(actor, Change::SecretRevealed { extension: one.id }).await?;
                 Ok(self.settings(&one, &secret))
@@ -181,7 +183,7 @@ impl Office {
             created: now,
         };
         let settings = self.settings(&extension, secret.reveal());
-        let credentials = credentials(&number, &self.realm, secret.reveal());
+        let credentials = credentials::derive(number.as_str(), &self.realm, secret.reveal());
         let extension = Box::new(extension);
         self.change(actor, Change::AddExtension { extension, credentials }).await?;
         Ok(settings)
@@ -194,7 +196,7 @@ impl Office {
         let change = Change::RotateSecret {
             extension: one.id,
             secret: directory::Secret { sealed, since: now },
-            credentials: credentials(&one.number, &self.realm, secret.reveal()),
+            credentials: credentials::derive(one.number.as_str(), &self.realm, secret.reveal()),
             previous_until: now + DAY * u32::from(grace_days),
         };
         self.change(actor, change).await?;
@@ -378,7 +380,11 @@ impl Office {
 
     async fn device_id(&self, prefix: &str) -> Result<DeviceId> {
         let all = self.devices().await?;
-        by_prefix("device", prefix, all.iter().map(|one| (one.device.id.to_string(), one.device.id)))
+        by_prefix(
+            "device",
+            prefix,
+            all.iter().map(|one| (one.device.id.to_string(), one.device.id)),
+        )
     }
 
     async fn calls_up(&self) -> Result<Vec<CallView>> {
@@ -410,10 +416,12 @@ impl Office {
         }))
     }
 
-    fn new_secret(&self, extension: ExtensionId) -> (Secret, guard::secret::Sealed) {
+    fn new_secret(&self, extension: ExtensionId) -> (Secret, Sealed) {
         self.draw(|chance| {
             let secret = Secret::generate(chance);
-            let sealed = seal_secret(&self.key, chance, extension, &secret);
+            let record = credentials::record(extension);
+            let clear = secret.reveal().as_bytes();
+            let sealed = Sealed::seal(&self.key, chance, record.as_bytes(), clear);
             (secret, sealed)
         })
     }
@@ -435,7 +443,9 @@ fn permission_for(question: &Question) -> Permission {
         | Question::HangUp { .. } => Permission::ChangeExtensions,
         Question::ExtensionReveal { .. } => Permission::RevealSecret,
         Question::ExtensionRotate { .. } => Permission::RotateSecret,
-        Question::ExtensionAllow { .. } | Question::DeviceAllow { .. } => Permission::GrantException,
+        Question::ExtensionAllow { .. } | Question::DeviceAllow { .. } => {
+            Permission::GrantException
+        }
         Question::Devices => Permission::SeeDevices,
         Question::Calls { .. } => Permission::SeeCalls,
         Question::CallShow { .. } => Permission::RevealPersonal,
@@ -496,11 +506,7 @@ fn call_up(view: &CallView) -> CallUp {
     }
 }
 
-fn record(
-    cdr: &Cdr,
-    numbers: &[(ExtensionId, String)],
-    ladder: Option<Vec<LadderLine>>,
-) -> Call {
+fn record(cdr: &Cdr, numbers: &[(ExtensionId, String)], ladder: Option<Vec<LadderLine>>) -> Call {
     let number_of = |id: Option<ExtensionId>| {
         let found = numbers.iter().find(|(known, _)| Some(*known) == id);
         found.map(|(_, number)| number.clone())
@@ -529,8 +535,7 @@ fn leg(leg: &CdrLeg, extension: Option<String>) -> Leg {
         packets: quality.packets,
         lost: quality.lost,
         jitter_ms: quality.jitter.as_secs_f64() * 1_000.0,
-        mos: quality.mos(),
-        refused: quality.refused(),
+        mos: quality.mos.map(f64::from),
     });
     Leg {
         id: leg.leg.to_string(),
@@ -592,11 +597,7 @@ fn checked_prefix(prefix: &str) -> Result<String> {
     ))
 }
 
-fn by_prefix<T>(
-    kind: &str,
-    prefix: &str,
-    ids: impl Iterator<Item = (String, T)>,
-) -> Result<T> {
+fn by_prefix<T>(kind: &str, prefix: &str, ids: impl Iterator<Item = (String, T)>) -> Result<T> {
     let prefix = checked_prefix(prefix)?;
     let mut found = ids.filter(|(id, _)| id.starts_with(&prefix));
     match (found.next(), found.next()) {

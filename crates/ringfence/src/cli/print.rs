@@ -43,7 +43,11 @@ pub(super) fn text(question: &Question, answer: &Answer) -> String {
             let mut out = String::new();
             for entry in entries {
                 let at = &entry.time;
-                let _ = writeln!(out, "{:>8}  {at}  {:<6}  {}", entry.sequence, entry.severity, entry.text);
+                let _ = writeln!(
+                    out,
+                    "{:>8}  {at}  {:<6}  {}",
+                    entry.sequence, entry.severity, entry.text
+                );
             }
             or_else_say(out, "The journal is empty.")
         }
@@ -100,10 +104,16 @@ fn status_screen(status: &Status) -> String {
     let _ = writeln!(out, "  calls up     {}", status.calls_up);
     match status.weak {
         0 => {
-            let _ = writeln!(out, "  weaknesses   none: everything registered and every call is encrypted");
+            let _ = writeln!(
+                out,
+                "  weaknesses   none: everything registered and every call is encrypted"
+            );
         }
         weak => {
-            let _ = writeln!(out, "  weaknesses   {weak}; see `ringfence devices` and `ringfence calls`");
+            let _ = writeln!(
+                out,
+                "  weaknesses   {weak}; see `ringfence devices` and `ringfence calls`"
+            );
         }
     }
     if status.extensions == 0 {
@@ -115,6 +125,9 @@ fn status_screen(status: &Status) -> String {
 fn phone_settings(settings: &PhoneSettings) -> String {
     let PhoneSettings { number, name, user, secret, domain, port, transport, media, .. } = settings;
     let PhoneSettings { ca_file, ca_sha256, ca_url, .. } = settings;
+    let fetch = ca_url.as_ref().map_or_else(String::new, |url| {
+        format!("\n  fetch     {url}   (with a browser on this machine)")
+    });
     format!(
         "Extension {number}, {name}. Type this into the phone:
 
@@ -127,8 +140,7 @@ fn phone_settings(settings: &PhoneSettings) -> String {
 
 The phone must trust this authority (and verify the server against it):
 
-  file      {ca_file}
-  fetch     {ca_url}   (from this machine)
+  file      {ca_file}{fetch}
   SHA-256   {ca_sha256}
 
 The password is stored sealed; `ringfence extension reveal {number}` shows it again and is journalled.
@@ -174,7 +186,14 @@ fn devices(list: &[Device]) -> String {
         return "No phone has signed in yet.\n".to_owned();
     }
     let mut table = table(&[
-        "device", "extension", "phone", "state", "address", "signalling", "digest", "weaknesses",
+        "device",
+        "extension",
+        "phone",
+        "state",
+        "address",
+        "signalling",
+        "digest",
+        "weaknesses",
     ]);
     for one in list {
         let signalling = match (&one.transport, &one.tls) {
@@ -258,7 +277,8 @@ fn call(one: &Call) -> String {
         let who = leg.extension.as_deref().unwrap_or("-");
         let _ = writeln!(out, "\n  {} leg, extension {who}, {}", leg.side, leg.agent);
         let _ = writeln!(out, "    signalling   {} {}", leg.transport, leg.signalling);
-        let _ = writeln!(out, "    media        {}", leg.media.as_deref().unwrap_or("not encrypted"));
+        let _ =
+            writeln!(out, "    media        {}", leg.media.as_deref().unwrap_or("not encrypted"));
         let _ = writeln!(out, "    proved by    {}", leg.proof.as_deref().unwrap_or("-"));
         if leg.status != 0 {
             let _ = writeln!(out, "    last status  {}", leg.status);
@@ -266,8 +286,11 @@ fn call(one: &Call) -> String {
         if let Some(quality) = &leg.quality {
             let _ = writeln!(
                 out,
-                "    received     {} packets, {} lost, jitter {:.1} ms, MOS {:.1}, {} refused",
-                quality.packets, quality.lost, quality.jitter_ms, quality.mos, quality.refused
+                "    received     {} packets, {} lost, jitter {:.1} ms, MOS {}",
+                quality.packets,
+                quality.lost,
+                quality.jitter_ms,
+                quality.mos.map_or_else(|| "-".to_owned(), |mos| format!("{mos:.1}"))
             );
         }
         let _ = writeln!(out, "    weaknesses   {}", weaknesses(&leg.weaknesses));
@@ -320,7 +343,7 @@ fn or_else_say(out: String, sentence: &str) -> String {
 
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.iter().copied());
     table
 }
