@@ -200,6 +200,11 @@ impl Call {
             from: call.from.as_str().into(),
             to: call.to.as_str().into(),
         });
+        // It came before the call had a name: shown now, as the ladder's first line.
+        if let Some(invite) = call.caller.asked() {
+            let (path, bytes) = (call.caller.party.path, invite.as_bytes());
+            desk.lines.trace(desk.now, path, false, bytes, desk.out);
+        }
         let mut ports = BTreeSet::new();
         for leg in call.legs_mut() {
             ports.insert(leg.id);
