@@ -39,7 +39,7 @@ fn a_phone_that_trusts_another_authority_refuses() {
     }
     let door = Door { name: ServerName::try_from("pbx.example.com").unwrap(), ..door };
     let met = runtime.block_on(shake_hands(&door));
-    let why = met.err().expect("a name that the certificate does not carry").to_string();
+    let why = met.expect_err("the certificate does not carry this name").to_string();
     assert!(why.contains("not valid for name"), "{why}");
 }
 

@@ -185,6 +185,57 @@ fn plain_audio_is_refused_or_allowed_by_an_exception_that_shows() {
     });
 }
 
+#[test]
+fn a_broken_connection_is_replaced_and_a_dead_one_is_unreachable_at_once() {
+    let mut server = Server::start();
+    let (alice, bob) = (server.extension("101"), server.extension("102"));
+    let mut fleet = Fleet::new();
+    let a = fleet.plug_in(&server.door(), alice);
+    let b = fleet.plug_in(&server.door(), bob);
+    fleet.wait_registered(&[a, b], SOON);
+    let (at_a, at_b) = fleet.call(a, b, SOON);
+    fleet.wait_state(a, at_a, State::Up, SOON);
+
+    // The call outlives its called side's connection; the BYE comes over the new one.
+    fleet.cut(b);
+    fleet.wait("the phone to be gone", SOON, |seats| {
+        (!seats[b.0].phone.is_registered()).then_some(())
+    });
+    fleet.wait_registered(&[b], SOON);
+    fleet.wait_heard(a, at_a, Voice(102), 20, SOON);
+    fleet.wait_heard(b, at_b, Voice(101), 20, SOON);
+    fleet.act(a, Action::HangUp { call: at_a });
+    fleet.wait_idle(&[a, b], SOON);
+    fleet.wait_event(b, &Event::Ended { call: at_b, ending: Ending::OtherHungUp }, SOON);
+    assert_eq!(server.json(&["devices"]).as_array().map(Vec::len), Some(2), "a device too many");
+
+    // Over that connection it is called too.
+    let (at_a, _) = fleet.call(a, b, SOON);
+    fleet.wait_state(a, at_a, State::Up, SOON);
+    fleet.act(a, Action::HangUp { call: at_a });
+    fleet.wait_idle(&[a, b], SOON);
+
+    // Its plug is pulled: whoever calls it hears so at once, not after a time of ringing.
+    fleet.act(b, Action::Die);
+    server.eventually(&["devices"], |devices| {
+        let mut all = devices.as_array().expect("a list").iter();
+        all.any(|device| device["extension"] == "102" && device["registered"] == false)
+            .then_some(())
+    });
+    let before = fleet.seats()[a.0].events.len();
+    fleet.act(a, Action::Dial { number: "102".to_owned() });
+    let ending = fleet.wait("the call to be refused", Duration::from_secs(5), |seats| {
+        seats[a.0].events[before..].iter().find_map(|(_, event)| match event {
+            Event::Ended { ending, .. } => Some(*ending),
+            _ => None,
+        })
+    });
+    assert_eq!(ending, Ending::Refused(Status::TEMPORARILY_UNAVAILABLE));
+    let records = server.records(3);
+    assert_eq!(records[0]["disposition"], "unavailable", "{records:#?}");
+    assert_eq!(fleet.confusions(), Vec::<String>::new());
+}
+
 /// Nothing that `to` received names `from`'s address, its agent or its dialogs.
 fn assert_topology_hidden(fleet: &Fleet, from: Handset, to: Handset) {
     let seats = fleet.seats();

@@ -45,8 +45,9 @@ fn kill_dash_nine_leaves_no_call_open_and_loses_no_record() {
     // Everybody talks, with somebody else than before.
     let (talking, others) = office.split_at(UP);
     let (ringing, dialling) = others.split_at(2 * RINGING);
-    for at in 0..UP / 2 {
-        dial(&fleet, talking[at], talking[UP - 1 - at]);
+    let (callers, called) = talking.split_at(UP / 2);
+    for (from, to) in callers.iter().zip(called.iter().rev()) {
+        dial(&fleet, *from, *to);
     }
     fleet.wait("all calls to be up", OFFICE, |seats| {
         let up = |at: &Handset| seats[at.0].phone.calls().any(|(_, state)| *state == State::Up);
@@ -64,12 +65,21 @@ fn kill_dash_nine_leaves_no_call_open_and_loses_no_record() {
     let shown = status["calls_up"].as_u64();
     assert!(shown >= Some(UP as u64 / 2), "{status:#}");
 
-    // In the same moment: some hang up, some dial, and the process is killed.
-    for at in 0..HANGING_UP {
+    // In the same moment: some hang up, some dial, and the process is killed. The first dial is on
+    // its way; what becomes of the others is left to chance.
+    let hang_up = |at: usize| {
         let call = fleet.calls(talking[at])[0];
         fleet.act(talking[at], Action::HangUp { call });
-    }
-    for pair in dialling.chunks(2) {
+    };
+    let first = dialling[0];
+    let heard_of = fleet.seats()[first.0].received.len();
+    hang_up(0);
+    dial(&fleet, first, dialling[1]);
+    fleet.wait("an answer to the INVITE", SOON, |seats| {
+        (seats[first.0].received.len() > heard_of).then_some(())
+    });
+    (1..HANGING_UP).for_each(hang_up);
+    for pair in dialling[2..].chunks(2) {
         dial(&fleet, pair[0], pair[1]);
     }
     server.crash();
@@ -172,6 +182,41 @@ fn kill_dash_nine_leaves_no_call_open_and_loses_no_record() {
     assert_eq!(ringing_told, RINGING);
     assert_eq!(told.len() - dialling_told, expected);
     assert!(interrupted_told >= UP / 2 - HANGING_UP + RINGING);
+    assert_eq!(fleet.confusions(), Vec::<String>::new());
+}
+
+/// The second process dies before the phones are back: the third still knows what is to be ended.
+#[test]
+fn killed_again_before_the_phones_are_back() {
+    let mut server = Server::start();
+    let mut fleet = Fleet::new();
+    let door = server.door();
+    let phones: Vec<Handset> = (0..4)
+        .map(|number| {
+            let mut settings = server.extension(&number_of(number));
+            settings.answer_after = (number < 2).then_some(Duration::ZERO);
+            fleet.plug_in(&door, settings)
+        })
+        .collect();
+    fleet.wait_registered(&phones, SOON);
+    let (up, _) = fleet.call(phones[0], phones[1], SOON);
+    fleet.wait_state(phones[0], up, State::Up, SOON);
+    fleet.call(phones[2], phones[3], SOON);
+    for _ in 0..3 {
+        server.crash();
+        server.up();
+    }
+    fleet.wait_idle(&phones, Duration::from_secs(10));
+    fleet.wait_registered(&phones, SOON);
+    let mut told: Vec<Record> = server.records(2).iter().map(record).collect();
+    told.sort();
+    let interrupted = |from: usize, to: usize| Record {
+        from: number_of(from),
+        to: number_of(to),
+        disposition: "interrupted".to_owned(),
+    };
+    assert_eq!(told, [interrupted(0, 1), interrupted(2, 3)]);
+    assert_eq!(server.json(&["journal", "verify"])["intact"], true);
     assert_eq!(fleet.confusions(), Vec::<String>::new());
 }
 

@@ -204,9 +204,9 @@ fn wait_refused(fleet: &Fleet, at: usize, before: usize) {
 
 /// Nobody but the owner reads anything in the folder.
 fn assert_private(folder: &Path) {
-    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let mode = |path: &Path| std::fs::metadata(path).expect("there").permissions().mode() & 0o777;
     assert_eq!(mode(folder), 0o700, "{}", folder.display());
-    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+    for entry in std::fs::read_dir(folder).expect("the folder").flatten() {
         let mode = mode(&entry.path());
         assert_eq!(mode & 0o077, 0, "{}: {mode:o}", entry.path().display());
     }

@@ -78,6 +78,12 @@ struct Shared {
     changed: Condvar,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    More,
+    Last,
+}
+
 enum Arrival {
     Seat(Box<Seat>),
     Do { at: usize, action: Action },
@@ -102,7 +108,8 @@ impl Fleet {
             links: 0,
             deadlines: BTreeSet::new(),
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let thread = std::thread::spawn(move || runtime.block_on(driver.run()));
         Self { shared, orders, thread: Some(thread) }
     }
@@ -319,31 +326,37 @@ impl Driver {
                 }
                 () = wake => {}
             }
-            let shared = self.shared.clone();
-            let mut seats = shared.seats.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut noticed = false;
-            for arrival in batch.drain(..) {
-                match arrival {
-                    Arrival::End => {
-                        seats.iter_mut().for_each(Seat::unplug);
-                        return;
-                    }
-                    arrival => noticed |= self.take(&mut seats, arrival),
-                }
-            }
-            let now = self.now().instant;
-            while let Some(&(at, seat)) = self.deadlines.first().filter(|(at, _)| *at <= now) {
-                self.deadlines.remove(&(at, seat));
-                seats[seat].deadline = None;
-                noticed |= self.handle(&mut seats, seat, Input::Wake);
-            }
-            drop(seats);
-            if noticed {
-                shared.changed.notify_all();
+            if self.turn(&mut batch) == Turn::Last {
+                return;
             }
             // A long queue of packets must not keep the sockets' tasks from running.
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Handles what has come and what is due, under one lock.
+    fn turn(&mut self, batch: &mut Vec<Arrival>) -> Turn {
+        let shared = self.shared.clone();
+        let mut seats = shared.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut noticed = false;
+        for arrival in batch.drain(..) {
+            if matches!(arrival, Arrival::End) {
+                seats.iter_mut().for_each(Seat::unplug);
+                return Turn::Last;
+            }
+            noticed |= self.take(&mut seats, arrival);
+        }
+        let now = self.now().instant;
+        while let Some(&(at, seat)) = self.deadlines.first().filter(|(at, _)| *at <= now) {
+            self.deadlines.remove(&(at, seat));
+            seats[seat].deadline = None;
+            noticed |= self.handle(&mut seats, seat, Input::Wake);
+        }
+        drop(seats);
+        if noticed {
+            shared.changed.notify_all();
+        }
+        Turn::More
     }
 
     /// Returns whether somebody may be waiting for it.

@@ -26,6 +26,8 @@ pub(crate) struct Server {
     child: Option<Child>,
     said: Arc<Said>,
     secrets: Vec<String>,
+    /// Where the audio of its phones is.
+    phones: Vec<Place>,
 }
 
 /// What the command line answered.
@@ -51,15 +53,22 @@ impl Server {
     }
 
     pub(crate) fn unstarted() -> Self {
-        let folder = tempfile::Builder::new().prefix("ringfence-test").tempdir().unwrap();
+        let folder = tempfile::Builder::new().prefix("ringfence-test").tempdir().expect("a folder");
         let place = Place::take();
         let host = place.address;
         let config = format!(
             "[status_page]\nbind = \"{host}:{PAGE_PORT}\"\n\n[[realm]]\nbind = \"{host}\"\n\
              media_ports = \"20000-21999\"\n\n[realm.transports]\ntls = {SIP_PORT}\n"
         );
-        std::fs::write(folder.path().join("ringfence.toml"), config).unwrap();
-        Self { folder, place, child: None, said: Arc::default(), secrets: Vec::new() }
+        std::fs::write(folder.path().join("ringfence.toml"), config).expect("written");
+        Self {
+            folder,
+            place,
+            child: None,
+            said: Arc::default(),
+            secrets: Vec::new(),
+            phones: Vec::new(),
+        }
     }
 
     /// Starts it and waits until it says that it is up.
@@ -83,7 +92,7 @@ impl Server {
                 return;
             }
             let child = self.child.as_mut().expect("just started");
-            if let Some(status) = child.try_wait().unwrap() {
+            if let Some(status) = child.try_wait().expect("a child") {
                 panic!("the server ended at start with {status}:\n{}", self.output());
             }
             assert!(Instant::now() < end, "not up within {START_MAX:?}:\n{}", self.output());
@@ -144,8 +153,7 @@ impl Server {
         let number = field("number").to_owned();
         let own = Place::take();
         let media_address = own.address;
-        // A test's phones keep their address until the process ends.
-        std::mem::forget(own);
+        self.phones.push(own);
         PhoneSettings {
             secret,
             domain: field("domain").to_owned(),
@@ -235,15 +243,16 @@ impl Server {
     /// Ends it as a crash does (SIGKILL).
     pub(crate) fn crash(&mut self) {
         let mut child = self.child.take().expect("it runs");
-        child.kill().unwrap();
-        child.wait().unwrap();
+        child.kill().expect("a child of ours");
+        child.wait().expect("a child of ours");
     }
 
     /// Asks it to end (SIGTERM).
     pub(crate) fn terminate(&mut self) {
         let child = self.child.as_ref().expect("it runs");
         let pid = child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill(1) is there");
+        assert!(sent.success());
     }
 
     /// Waits for its end.
@@ -259,7 +268,7 @@ impl Server {
     /// Resident memory in KiB, now.
     pub(crate) fn memory(&self) -> u64 {
         let pid = self.child.as_ref().expect("it runs").id();
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
         let line =
             status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux says so");
         line.trim_end_matches("kB").trim().parse().expect("a number")
@@ -270,13 +279,21 @@ impl Server {
         self.said.lines.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
     }
 
+    /// It has said nothing of an error of its own.
+    pub(crate) fn assert_sound(&self) {
+        let output = self.output();
+        let wrong = |line: &&str| line.contains(" ERROR ") || line.contains("panicked at");
+        let wrong: Vec<&str> = output.lines().filter(wrong).collect();
+        assert!(wrong.is_empty(), "the server says:\n{}", wrong.join("\n"));
+    }
+
     /// No secret has left the server: not in its output, and not in clear in its folder.
     pub(crate) fn assert_discreet(&self) {
         let output = self.output();
         let mut places = vec![("its output".to_owned(), output.into_bytes())];
-        for entry in std::fs::read_dir(self.folder()).unwrap().flatten() {
+        for entry in std::fs::read_dir(self.folder()).expect("the data folder").flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_file()) {
-                let bytes = std::fs::read(entry.path()).unwrap();
+                let bytes = std::fs::read(entry.path()).expect("readable");
                 places.push((entry.path().display().to_string(), bytes));
             }
         }
@@ -307,6 +324,7 @@ impl Drop for Server {
         if std::thread::panicking() {
             eprintln!("The server said:\n{}", self.output());
         } else {
+            self.assert_sound();
             self.assert_discreet();
         }
     }
@@ -346,7 +364,7 @@ fn gather(mut stream: impl Read + Send + 'static) -> JoinHandle<String> {
 fn wait_exit(child: &mut Child, within: Duration) -> Option<ExitStatus> {
     let end = Instant::now() + within;
     loop {
-        if let Some(status) = child.try_wait().unwrap() {
+        if let Some(status) = child.try_wait().expect("a child") {
             return Some(status);
         }
         if Instant::now() >= end {
