@@ -45,6 +45,22 @@ fn a_phone_that_trusts_another_authority_refuses() {
 
 #[test]
 fn abused_connections_leave_calls_alone_and_memory_bounded() {
+    // From an address of its own, as an attacker has.
+    let elsewhere = Place::take();
+    let registered = abused_from(elsewhere.address);
+    assert!(registered < Duration::from_secs(5), "a new phone waited {registered:?}");
+}
+
+/// Behind the office's own address the handshakes of an abuser take the turns of its phones: those
+/// that are connected don't notice, a new one waits until the mute ones are cut off.
+#[test]
+fn abuse_from_the_offices_address_only_delays_a_new_phone() {
+    let registered = abused_from([127, 0, 0, 1].into());
+    assert!(registered < Duration::from_secs(15), "a new phone waited {registered:?}");
+}
+
+/// Returns how long a new phone took to register meanwhile.
+fn abused_from(from: IpAddr) -> Duration {
     let mut server = Server::start();
     let mut fleet = Fleet::new();
     let settings: Vec<_> = ["101", "102", "103", "104"].map(|n| server.extension(n)).into();
@@ -57,9 +73,7 @@ fn abused_connections_leave_calls_alone_and_memory_bounded() {
     fleet.wait_heard(a, at_a, Voice(102), 20, SOON);
     let before = server.memory();
 
-    // From an address of its own, as an attacker has.
-    let elsewhere = Place::take();
-    let abuse = Abuse { from: elsewhere.address, to: server.address(), door: server.door() };
+    let abuse = Abuse { from, to: server.address(), door: server.door() };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let held = runtime.block_on(abuse.connect());
@@ -99,6 +113,7 @@ fn abused_connections_leave_calls_alone_and_memory_bounded() {
     drop((held.mute, held.idle, held.half));
     assert_eq!(fleet.confusions(), Vec::<String>::new());
     assert_eq!(server.records(2).len(), 2);
+    registered
 }
 
 struct Abuse {

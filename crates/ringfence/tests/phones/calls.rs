@@ -236,6 +236,51 @@ fn a_broken_connection_is_replaced_and_a_dead_one_is_unreachable_at_once() {
     assert_eq!(fleet.confusions(), Vec::<String>::new());
 }
 
+/// Whoever stole a secret loses it at once, not when a registration runs out.
+#[test]
+fn what_is_withdrawn_stops_working_at_once() {
+    let mut server = Server::start();
+    let (alice, bob) = (server.extension("101"), server.extension("102"));
+    let mut fleet = Fleet::new();
+    let a = fleet.plug_in(&server.door(), alice);
+    let b = fleet.plug_in(&server.door(), bob);
+    let refused = |from: Handset, number: &str, why: &str| {
+        let before = fleet.seats()[from.0].events.len();
+        fleet.act(from, Action::Dial { number: number.to_owned() });
+        fleet.wait(&format!("a refusal: {why}"), SOON, |seats| {
+            let mut events = seats[from.0].events[before..].iter();
+            let ended = events.find(|(_, event)| {
+                matches!(event, Event::Ended { ending: Ending::Refused(_), .. })
+            });
+            ended.map(|_| ())
+        });
+        assert!(fleet.calls(from).is_empty());
+    };
+    for (withdraw, restore) in [
+        (&["extension", "disable", "101"][..], Some(&["extension", "enable", "101"][..])),
+        (&["extension", "rotate", "101"][..], None),
+    ] {
+        if restore.is_some() {
+            fleet.wait_registered(&[a, b], SOON);
+        }
+        server.tell(withdraw);
+        refused(a, "102", "it calls with what was withdrawn");
+        refused(b, "101", "it is called where it signed in with what was withdrawn");
+        if let Some(restore) = restore {
+            server.tell(restore);
+            fleet.cut(a);
+            fleet.wait("the phone to be gone", SOON, |seats| {
+                (!seats[a.0].phone.is_registered()).then_some(())
+            });
+            fleet.wait_registered(&[a], SOON);
+            let (call, _) = fleet.call(a, b, SOON);
+            fleet.wait_state(a, call, State::Up, SOON);
+            fleet.act(a, Action::HangUp { call });
+            fleet.wait_idle(&[a, b], SOON);
+        }
+    }
+}
+
 /// Nothing that `to` received names `from`'s address, its agent or its dialogs.
 fn assert_topology_hidden(fleet: &Fleet, from: Handset, to: Handset) {
     let seats = fleet.seats();

@@ -225,9 +225,10 @@ fn asked_to_end_it_says_bye_to_all_and_loses_nothing() {
     let mut server = Server::start();
     let mut fleet = Fleet::new();
     let door = server.door();
-    let phones: Vec<Handset> = (0..22)
+    let phones: Vec<Handset> = (0..24)
         .map(|number| {
-            let settings = server.extension(&number_of(number));
+            let mut settings = server.extension(&number_of(number));
+            settings.answer_after = (number < 22).then_some(Duration::ZERO);
             fleet.plug_in(&door, settings)
         })
         .collect();
@@ -236,13 +237,15 @@ fn asked_to_end_it_says_bye_to_all_and_loses_nothing() {
         let (call, _) = fleet.call(pair[0], pair[1], SOON);
         fleet.wait_state(pair[0], call, State::Up, SOON);
     }
+    let (rings, _) = fleet.call(phones[22], phones[23], SOON);
     // One phone hangs, so that the server has somebody to wait for.
     let (deaf, late) = (phones[0], phones[20]);
     fleet.deafen(deaf, true);
 
     server.terminate();
     let asked = Instant::now();
-    fleet.wait_idle(&phones[1..20], Duration::from_secs(5));
+    let ended = [&phones[1..20], &phones[22..]].concat();
+    fleet.wait_idle(&ended, Duration::from_secs(5));
     let last_bye = asked.elapsed();
     for at in &phones[1..20] {
         let seats = fleet.seats();
@@ -252,12 +255,10 @@ fn asked_to_end_it_says_bye_to_all_and_loses_nothing() {
         });
         assert_eq!(ended, Some(Ending::OtherHungUp), "{at:?}");
     }
+    let unavailable = Ending::Refused(Status::SERVICE_UNAVAILABLE);
+    fleet.wait_event(phones[22], &Event::Ended { call: rings, ending: unavailable }, SOON);
     fleet.act(late, Action::Dial { number: number_of(21) });
-    fleet.wait_event(
-        late,
-        &Event::Ended { call: CallId(1), ending: Ending::Refused(Status::SERVICE_UNAVAILABLE) },
-        SOON,
-    );
+    fleet.wait_event(late, &Event::Ended { call: CallId(1), ending: unavailable }, SOON);
     let status = server.ended(Duration::from_secs(15));
     let gone = asked.elapsed();
     assert_eq!(status.code(), Some(0), "{status}\n{}", server.output());
@@ -268,8 +269,9 @@ fn asked_to_end_it_says_bye_to_all_and_loses_nothing() {
     );
 
     server.up();
-    let mut told: Vec<Record> = server.records(10).iter().map(record).collect();
-    told.retain(|record| record.from != number_of(20));
+    let mut told: Vec<Record> = server.records(11).iter().map(record).collect();
+    assert_eq!(told.iter().filter(|record| record.from == number_of(22)).count(), 1, "{told:#?}");
+    told.retain(|record| ![number_of(20), number_of(22)].contains(&record.from));
     assert_eq!(told.len(), 10, "{told:#?}");
     assert!(told.iter().all(|record| record.disposition == "answered"), "{told:#?}");
     assert_eq!(server.json(&["journal", "verify"])["intact"], true);
