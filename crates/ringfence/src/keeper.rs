@@ -111,9 +111,9 @@ impl<E: Engine> Outside for Keeper<E> {
         }
     }
 
-    fn fact(&mut self, now: Now, fact: Fact) {
+    fn fact(&mut self, now: Now, tenant: Option<TenantId>, fact: Fact) {
         if fact.journalled() {
-            let noted = Noted { now, tenant: None, fact };
+            let noted = Noted { now, tenant, fact };
             self.queue(None, Write { facts: vec![noted], ..Write::default() });
         }
     }
