@@ -189,7 +189,10 @@ impl Kept {
 
     fn load(&self, master: &MasterKey) -> Loaded {
         let extensions = self.extensions.values().filter_map(|extension| {
-            let tenant = self.tenants.get(&extension.tenant)?;
+            let Some(tenant) = self.tenants.get(&extension.tenant) else {
+                tracing::error!(extension = %extension.id, "an extension of no known tenant");
+                return None;
+            };
             match credentials::open(master, &tenant.realm, extension) {
                 Ok((current, previous)) => Some((extension.clone(), current, previous)),
                 Err(error) => {
