@@ -25,7 +25,8 @@ fn a_phone_that_trusts_another_authority_refuses() {
     assert!(fleet.seats()[stranger.0].events.is_empty());
     assert!(server.json(&["devices"]).as_array().is_some_and(Vec::is_empty));
 
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let door = server.door();
     let mut names: Vec<ServerName<'static>> = vec![
         ServerName::try_from("localhost").unwrap(),
@@ -74,8 +75,11 @@ fn abused_from(from: IpAddr) -> Duration {
     let before = server.memory();
 
     let abuse = Abuse { from, to: server.address(), door: server.door() };
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let held = runtime.block_on(abuse.connect());
     let dripping = runtime.spawn(drip(held.dripping));
     println!(
