@@ -15,6 +15,7 @@ pub mod header;
 pub mod message;
 pub mod method;
 mod name;
+pub mod offer_answer;
 mod reject;
 pub mod sdp;
 pub mod status;

@@ -1,0 +1,1501 @@
+//! One call: the caller's leg, the legs that ring for it, and what happens between them.
+//!
+//! The stages follow each other once: [`Preparing`] (ports, then the durable snapshot), [`Ringing`],
+//! [`Answering`] (media armed and the answer durable before the caller hears of it), [`Up`],
+//! [`Ending`]. Any of them may go to `Ending`, where each leg is brought to its end in the way its
+//! own state asks for (refusal, CANCEL, BYE, ACK and BYE on a late 2xx), the media is closed and
+//! counted, and the record is written.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use guard::cause::Cause;
+use guard::fact::{Exception, Fact};
+use guard::gate::{Attempt, Decision, Destination, Origin, Responsible};
+use guard::id::{CallId, DeviceId, ExtensionId, LegId, TenantId};
+use pure::{Instant, TimerId, Utc};
+use rtp::relay::{Event as MediaEvent, Stats, Violation as MediaViolation};
+use sip::dialog;
+use sip::sdp::Direction;
+use sip::{Method, Name, Request, Response, Status};
+
+use super::carry::Carry;
+use super::desk::{Desk, Purpose, ServerTx, Why};
+use super::leg::{Leg, State, Turn, abilities};
+use super::media::{Coded, Heard, Ports, Unacceptable};
+use crate::command::{CallState, CallView};
+use crate::flow::{FlowId, Path};
+use crate::io::{PersistError, Ticket};
+use crate::record::Row;
+use crate::recovery;
+use crate::snapshot::{self, CallSnapshot, LegSnapshot, LegStage};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) id: CallId,
+    pub(crate) tenant: TenantId,
+    pub(crate) from: String,
+    pub(crate) to: String,
+    pub(crate) caller_extension: Option<ExtensionId>,
+    pub(crate) callee_extension: Option<ExtensionId>,
+    pub(crate) responsible: Option<Responsible>,
+    pub(crate) decision: Decision,
+    pub(crate) emergency: bool,
+    pub(crate) started: Utc,
+    since: Instant,
+    pub(crate) answered: Option<(Utc, Instant)>,
+    carry: Carry,
+    hops: u8,
+    pub(crate) caller: Leg,
+    pub(crate) forks: Vec<Leg>,
+    /// The caller's offer; `None` where the caller left it to us.
+    heard: Option<Heard>,
+    stage: Stage,
+    /// Why it ends or ended. Set once: the first reason counts.
+    pub(crate) cause: Option<Cause>,
+    alarms: BTreeMap<Why, TimerId>,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Preparing(Preparing),
+    Ringing(Ringing),
+    Answering(Answering),
+    Up(Up),
+    Ending(Ending),
+}
+
+/// Ports are opened, the INVITEs are written, the snapshot is made durable. Nothing rings yet.
+#[derive(Debug)]
+struct Preparing {
+    ports: BTreeSet<LegId>,
+    snapshot: Option<Ticket>,
+}
+
+/// INVITEs are out.
+#[derive(Debug)]
+struct Ringing {
+    early: Early,
+    /// The most telling failure among the forks that have ended.
+    worst: Option<Cause>,
+}
+
+/// Whose early media the caller hears. The first fork that sends a description keeps the ear of the
+/// caller until somebody answers.
+#[derive(Debug)]
+enum Early {
+    Silent,
+    Arming { fork: LegId, awaited: Awaited, sdp: String },
+    Heard { fork: LegId },
+}
+
+/// A fork has answered; the caller doesn't know yet.
+#[derive(Debug)]
+struct Answering {
+    winner: LegId,
+    awaited: Awaited,
+    snapshot: Option<Ticket>,
+    sdp: String,
+}
+
+/// Two legs talk.
+#[derive(Debug)]
+struct Up {
+    other: LegId,
+    change: Option<Change>,
+    silent: BTreeSet<LegId>,
+}
+
+/// One leg asked for another description; the other leg is asked in turn where it must change too.
+#[derive(Debug)]
+struct Change {
+    asker: LegId,
+    server: ServerTx,
+    request: Request,
+    heard: Heard,
+    step: Step,
+    /// How often the other leg was asked in vain.
+    tries: u8,
+}
+
+#[derive(Debug)]
+enum Step {
+    /// The other leg has our re-INVITE.
+    Asking,
+    /// The other leg had one of its own under way (491); we try again (RFC 3261 §14.1).
+    BackingOff,
+    /// Both agree; the relay is told before the asker hears it.
+    Arming { awaited: Awaited, sdp: String },
+}
+
+/// Legs are on their way out; the record waits for them and for the statistics.
+#[derive(Debug)]
+struct Ending {
+    record: Record,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Record {
+    /// Statistics are still awaited.
+    Waiting,
+    /// The deadline has passed: what came by then must do.
+    Due,
+}
+
+/// Arming under way: endpoints and the epochs that must be confirmed.
+#[derive(Debug, Default)]
+struct Awaited(BTreeMap<LegId, u32>);
+
+/// What the application says about a new call.
+#[derive(Debug)]
+pub(crate) struct NewCall {
+    pub(crate) id: CallId,
+    pub(crate) tenant: TenantId,
+    pub(crate) from: String,
+    pub(crate) to: String,
+    pub(crate) caller_extension: Option<ExtensionId>,
+    pub(crate) callee_extension: Option<ExtensionId>,
+    pub(crate) responsible: Option<Responsible>,
+    pub(crate) decision: Decision,
+    pub(crate) carry: Carry,
+    /// Max-Forwards for the next leg.
+    pub(crate) hops: u8,
+    pub(crate) caller: Leg,
+    pub(crate) forks: Vec<Leg>,
+}
+
+
+impl Call {
+    /// Begins: ports are opened for every leg. The caller's offer has been
+    /// judged already.
+    pub(crate) fn begin(desk: &mut Desk<'_>, new: NewCall, heard: Option<Heard>) -> Self {
+        let NewCall { id, tenant, from, to, .. } = new;
+        let mut call = Self {
+            id,
+            tenant,
+            from,
+            to,
+            caller_extension: new.caller_extension,
+            callee_extension: new.callee_extension,
+            responsible: new.responsible,
+            decision: new.decision,
+            emergency: false,
+            started: desk.now.utc,
+            since: desk.now.instant,
+            answered: None,
+            carry: new.carry,
+            hops: new.hops,
+            caller: new.caller,
+            forks: new.forks,
+            heard,
+            stage: Stage::Preparing(Preparing { ports: BTreeSet::new(), snapshot: None }),
+            cause: None,
+            alarms: BTreeMap::new(),
+        };
+        desk.fact(Fact::CallStarted {
+            call: call.id,
+            caller: call.caller_extension,
+            callee: call.callee_extension,
+            from: call.from.as_str().into(),
+            to: call.to.as_str().into(),
+        });
+        let mut ports = BTreeSet::new();
+        for leg in call.legs_mut() {
+            ports.insert(leg.id);
+            leg.allocate(desk);
+        }
+        call.stage = Stage::Preparing(Preparing { ports, snapshot: None });
+        call.alarm(desk, Why::Prepare, desk.settings.prepare_timeout);
+        call.alarm(desk, Why::Longest, desk.settings.call_max);
+        call
+    }
+
+    pub(crate) fn leg(&self, id: LegId) -> Option<&Leg> {
+        self.legs().find(|leg| leg.id == id)
+    }
+
+    pub(crate) fn leg_mut(&mut self, id: LegId) -> Option<&mut Leg> {
+        self.legs_mut().find(|leg| leg.id == id)
+    }
+
+    pub(crate) fn legs(&self) -> impl Iterator<Item = &Leg> {
+        std::iter::once(&self.caller).chain(&self.forks)
+    }
+
+    fn legs_mut(&mut self) -> impl Iterator<Item = &mut Leg> {
+        std::iter::once(&mut self.caller).chain(&mut self.forks)
+    }
+
+    pub(crate) fn is_ending(&self) -> bool {
+        matches!(self.stage, Stage::Ending(_))
+    }
+
+    fn all_gone(&self) -> bool {
+        self.legs().all(|leg| matches!(leg.state, State::Gone))
+    }
+
+    // Media.
+
+    pub(crate) fn media(&mut self, desk: &mut Desk<'_>, leg: LegId, event: MediaEvent) {
+        match event {
+            MediaEvent::Allocated { rtp, rtcp, .. } => {
+                let Some(found) = self.leg_mut(leg) else { return };
+                if found.media.ports == Ports::Asked {
+                    found.media.ports = Ports::Open { rtp, rtcp };
+                    self.ports_open(desk, leg);
+                }
+            }
+            MediaEvent::Failed { epoch, .. } => self.media_failed(desk, leg, epoch),
+            MediaEvent::Armed { epoch, .. } => self.armed(desk, leg, epoch),
+            MediaEvent::Silence { since, .. } => {
+                let silent_ms = millis(desk.now.instant.since(since));
+                desk.fact(Fact::MediaSilent { call: self.id, leg, silent_ms });
+                let Stage::Up(up) = &mut self.stage else { return };
+                up.silent.insert(leg);
+                // One side silent is somebody listening; both are a lost BYE.
+                if up.silent.len() == 2 {
+                    self.end(desk, Cause::MediaLost);
+                }
+            }
+            MediaEvent::Resumed { .. } => {
+                let Stage::Up(up) = &mut self.stage else { return };
+                if up.silent.remove(&leg) {
+                    desk.fact(Fact::MediaResumed { call: self.id, leg, silent_ms: 0 });
+                }
+            }
+            MediaEvent::Violated { violation, count, .. } => {
+                if let MediaViolation::NotAuthentic | MediaViolation::Stranger = violation {
+                    desk.fact(Fact::MediaForged { call: self.id, leg, packets: count });
+                }
+            }
+            MediaEvent::Stats { stats, .. } => self.stats(desk, leg, &stats),
+            // The digits pass inside the stream; here they would only be a secret to keep.
+            MediaEvent::Dtmf { .. } => {}
+        }
+    }
+
+    fn ports_open(&mut self, desk: &mut Desk<'_>, leg: LegId) {
+        match &mut self.stage {
+            Stage::Preparing(preparing) => {
+                preparing.ports.remove(&leg);
+                self.prepared(desk);
+            }
+            // A second attempt in clear, added while others ring.
+            Stage::Ringing(_) => {
+                self.compose(desk, leg);
+                self.dial(desk, leg);
+            }
+            Stage::Answering(_) | Stage::Up(_) | Stage::Ending(_) => {
+                self.close_media(desk, leg);
+            }
+        }
+    }
+
+    fn media_failed(&mut self, desk: &mut Desk<'_>, leg: LegId, epoch: u32) {
+        let Some(found) = self.leg_mut(leg) else { return };
+        match found.media.ports {
+            Ports::Asked => {
+                found.media.ports = Ports::Closed;
+                if leg == self.caller.id {
+                    return self.end(desk, Cause::Congestion);
+                }
+                self.fork_failed(desk, leg, Cause::Congestion);
+                if let Stage::Preparing(preparing) = &mut self.stage {
+                    preparing.ports.remove(&leg);
+                    self.prepared(desk);
+                }
+            }
+            Ports::Open { .. } if found.media.epoch() == epoch => match &self.stage {
+                Stage::Ringing(_) => self.fork_failed(desk, leg, Cause::Internal),
+                Stage::Up(Up { change: Some(_), .. }) => {
+                    self.change_refused(desk, Status::NOT_ACCEPTABLE_HERE);
+                }
+                Stage::Preparing(_) | Stage::Answering(_) | Stage::Up(_) => {
+                    self.end(desk, Cause::IncompatibleMedia);
+                }
+                Stage::Ending(_) => {}
+            },
+            // The relay has forgotten it: nothing more will be counted.
+            Ports::Closing => {
+                found.media.ports = Ports::Closed;
+                self.maybe_record(desk);
+            }
+            Ports::Open { .. } | Ports::Closed => {}
+        }
+    }
+
+    fn armed(&mut self, desk: &mut Desk<'_>, leg: LegId, epoch: u32) {
+        match &mut self.stage {
+            Stage::Ringing(ringing) => {
+                if let Early::Arming { fork, awaited, sdp } = &mut ringing.early
+                    && awaited.confirm(leg, epoch)
+                {
+                    let (fork, sdp) = (*fork, std::mem::take(sdp));
+                    ringing.early = Early::Heard { fork };
+                    self.caller.ring_back(desk, Status::SESSION_PROGRESS, Some(&sdp));
+                }
+            }
+            Stage::Answering(answering) => {
+                answering.awaited.confirm(leg, epoch);
+                self.answer(desk);
+            }
+            Stage::Up(up) => {
+                if let Some(Change { step: Step::Arming { awaited, .. }, .. }) = &mut up.change
+                    && awaited.confirm(leg, epoch)
+                {
+                    self.change_agreed(desk);
+                }
+            }
+            Stage::Preparing(_) | Stage::Ending(_) => {}
+        }
+    }
+
+    fn stats(&mut self, desk: &mut Desk<'_>, leg: LegId, stats: &Stats) {
+        let Some(found) = self.leg_mut(leg) else { return };
+        let lost = found.media.ports != Ports::Closing;
+        found.media.ports = Ports::Closed;
+        found.quality = Some(stats.received);
+        // The relay gave up on us (its lease ran out): the call has no audio any more.
+        if lost && !self.is_ending() {
+            return self.end(desk, Cause::MediaLost);
+        }
+        self.maybe_record(desk);
+    }
+
+    fn close_media(&mut self, desk: &mut Desk<'_>, leg: LegId) {
+        if let Some(command) = self.leg_mut(leg).and_then(|leg| leg.media.close()) {
+            desk.media(command);
+        }
+    }
+
+    // Preparing.
+
+    /// Goes on when every port is open: the INVITEs are written, then made durable.
+    fn prepared(&mut self, desk: &mut Desk<'_>) {
+        let Stage::Preparing(preparing) = &self.stage else { return };
+        if !preparing.ports.is_empty() || preparing.snapshot.is_some() {
+            return;
+        }
+        let planned: Vec<LegId> = self.planned().collect();
+        if planned.is_empty() {
+            return self.end(desk, Cause::Congestion);
+        }
+        for fork in planned {
+            self.compose(desk, fork);
+        }
+        let ticket = desk.persist(self.id, vec![Row::Snapshot(Box::new(self.snapshot(desk)))]);
+        if let Stage::Preparing(preparing) = &mut self.stage {
+            preparing.snapshot = Some(ticket);
+        }
+    }
+
+    pub(crate) fn persisted(
+        &mut self,
+        desk: &mut Desk<'_>,
+        ticket: Ticket,
+        result: Result<(), PersistError>,
+    ) {
+        match &mut self.stage {
+            Stage::Preparing(Preparing { snapshot, .. }) if *snapshot == Some(ticket) => {
+                if let Err(error) = result {
+                    desk.fact(Fact::PersistFailed {
+                        what: "a call's snapshot".to_owned(),
+                        error: format!("{error:?}"),
+                    });
+                    return self.end(desk, Cause::Internal);
+                }
+                self.cancel_alarm(desk, Why::Prepare);
+                self.stage =
+                    Stage::Ringing(Ringing { early: Early::Silent, worst: None });
+                self.alarm(desk, Why::Ring, desk.settings.ring_timeout);
+                for fork in self.planned().collect::<Vec<_>>() {
+                    self.dial(desk, fork);
+                }
+            }
+            Stage::Answering(answering) if answering.snapshot == Some(ticket) => {
+                if let Err(error) = result {
+                    // The legs are in the first snapshot as well, so a restart finds them; nothing
+                    // here costs money. The answer goes through.
+                    desk.fact(Fact::PersistFailed {
+                        what: "the answer of a call".to_owned(),
+                        error: format!("{error:?}"),
+                    });
+                }
+                answering.snapshot = None;
+                self.answer(desk);
+            }
+            Stage::Preparing(_)
+            | Stage::Ringing(_)
+            | Stage::Answering(_)
+            | Stage::Up(_)
+            | Stage::Ending(_) => {}
+        }
+    }
+
+    fn planned(&self) -> impl Iterator<Item = LegId> {
+        self.forks.iter().filter(|leg| matches!(leg.state, State::Planned(_))).map(|leg| leg.id)
+    }
+
+    /// Writes a fork's INVITE, with an offer of its own.
+    fn compose(&mut self, desk: &mut Desk<'_>, fork: LegId) {
+        let (codecs, direction, ptime) = match &self.heard {
+            Some(heard) => (heard.codecs.clone(), heard.direction, heard.ptime),
+            None => (Coded::usual(), Direction::SendRecv, None),
+        };
+        let (carry, hops) = (self.carry.clone(), self.hops);
+        let Some(leg) = self.leg_mut(fork) else { return };
+        leg.compose(desk, &carry, hops, &codecs, direction, ptime);
+    }
+
+    fn dial(&mut self, desk: &mut Desk<'_>, fork: LegId) {
+        let Some(leg) = self.leg_mut(fork) else { return };
+        if !leg.dial(desk) {
+            self.fork_failed(desk, fork, Cause::Internal);
+        }
+    }
+
+    // Ringing.
+
+    /// An answer of a fork to its INVITE. A transport failure or a time-out is one of ours, with the
+    /// status that RFC 3261 §8.1.3.1 gives it.
+    fn invite_answered(&mut self, desk: &mut Desk<'_>, fork: LegId, answer: Answer<'_>) {
+        let status = answer.status();
+        let Some(leg) = self.leg_mut(fork) else { return };
+        leg.status = status.code();
+        match (&leg.state, answer) {
+            (State::Calling(_), Answer::Response(response)) if status.is_provisional() => {
+                self.progress(desk, fork, response);
+            }
+            (State::Calling(_), Answer::Response(response)) if status.is_success() => {
+                self.fork_answered(desk, fork, response);
+            }
+            // It was quicker than our CANCEL (RFC 3261 §15: acknowledge, then hang up).
+            (State::Cancelling(_), Answer::Response(response)) if status.is_success() => {
+                leg.confirm(desk, response);
+                leg.bye(desk, Cause::Cancelled);
+            }
+            // Repeated: our ACK was lost. Another branch of a forking proxy: acknowledged, ended.
+            (State::Confirmed(_), Answer::Response(response)) if status.is_success() => {
+                leg.acknowledge_again(desk, response);
+            }
+            (State::Calling(_) | State::Cancelling(_), answer) if status.is_final() => {
+                self.fork_refused(desk, fork, &answer);
+            }
+            _ => {}
+        }
+    }
+
+    fn progress(&mut self, desk: &mut Desk<'_>, fork: LegId, response: &Response) {
+        let Stage::Ringing(ringing) = &self.stage else { return };
+        let status = response.status();
+        let silent = matches!(ringing.early, Early::Silent);
+        if let Some(leg) = self.leg_mut(fork) {
+            leg.heard_from(response);
+        }
+        if silent && !response.body().is_empty() && self.heard.is_some() {
+            match self.settle(desk, fork, response.body()) {
+                Ok((sdp, awaited)) => {
+                    if let Stage::Ringing(ringing) = &mut self.stage {
+                        ringing.early = Early::Arming { fork, awaited, sdp };
+                    }
+                    return;
+                }
+                // What can't be played is no reason to stop ringing; the answer will be judged.
+                Err(_) => {}
+            }
+        }
+        if status == Status::RINGING
+            || status == Status::SESSION_PROGRESS
+            || status == Status::QUEUED
+        {
+            self.caller.ring_back(desk, Status::RINGING, None);
+        }
+    }
+
+    /// Takes a fork's description, writes the caller's from it and arms both. The description for the
+    /// caller and what must be armed before it may be sent.
+    fn settle(
+        &mut self,
+        desk: &mut Desk<'_>,
+        fork: LegId,
+        body: &[u8],
+    ) -> Result<(String, Awaited), Unacceptable> {
+        let silence = desk.settings.silence_limit;
+        let caller = &mut self.caller;
+        let Some(leg) = self.forks.iter_mut().find(|leg| leg.id == fork) else {
+            return Err(Unacceptable::Malformed);
+        };
+        let answer = Heard::answer(body, leg.may_be_plain(), &leg.media)?;
+        leg.media.agree(&answer)?;
+        let answered = &leg.media.agreed.as_ref().ok_or(Unacceptable::Malformed)?.codecs;
+        let mut awaited = Awaited::default();
+        let sdp = match &self.heard {
+            Some(offer) => {
+                let codecs = Coded::pick(&offer.codecs, answered);
+                let sdp = caller
+                    .media
+                    .answer(desk.chance, offer, &codecs, answer.direction, answer.ptime)
+                    .ok_or(Unacceptable::Malformed)?;
+                let (epoch, command) = caller
+                    .media
+                    .arm(Some(leg.media.endpoint), silence)
+                    .ok_or(Unacceptable::Malformed)?;
+                awaited.0.insert(caller.id, epoch);
+                desk.media(command);
+                sdp
+            }
+            // The caller's answer comes with its ACK; it is armed then.
+            None => caller
+                .media
+                .offer(
+                    desk.chance,
+                    &Coded::first_of(answered),
+                    answer.direction,
+                    answer.ptime,
+                    &desk.settings.suites,
+                    caller.may_be_plain() && !caller.is_secure(),
+                )
+                .ok_or(Unacceptable::Malformed)?,
+        };
+        let (epoch, command) =
+            leg.media.arm(Some(caller.media.endpoint), silence).ok_or(Unacceptable::Malformed)?;
+        awaited.0.insert(fork, epoch);
+        desk.media(command);
+        Ok((sdp, awaited))
+    }
+
+    fn fork_answered(&mut self, desk: &mut Desk<'_>, fork: LegId, response: &Response) {
+        let Some(leg) = self.leg_mut(fork) else { return };
+        leg.confirm(desk, response);
+        if !matches!(self.stage, Stage::Ringing(_)) {
+            // Somebody else was quicker, or the caller has gone.
+            if let Some(leg) = self.leg_mut(fork) {
+                leg.bye(desk, Cause::Cleared);
+            }
+            return self.close_media(desk, fork);
+        }
+        let (sdp, awaited) = match self.settle(desk, fork, response.body()) {
+            Ok(settled) => settled,
+            Err(reason) => {
+                let cause = reason.cause();
+                self.refuse_media(desk, fork, reason);
+                if let Some(leg) = self.leg_mut(fork) {
+                    leg.bye(desk, cause);
+                }
+                self.close_media(desk, fork);
+                return self.fork_failed(desk, fork, cause);
+            }
+        };
+        self.cancel_alarm(desk, Why::Ring);
+        let others: Vec<LegId> =
+            self.forks.iter().map(|leg| leg.id).filter(|id| *id != fork).collect();
+        for other in others {
+            if let Some(leg) = self.leg_mut(other) {
+                leg.leave(desk, Cause::Cleared);
+            }
+            self.close_media(desk, other);
+        }
+        self.answered = Some((desk.now.utc, desk.now.instant));
+        let row = Row::Snapshot(Box::new(self.snapshot(desk)));
+        let snapshot = Some(desk.persist(self.id, vec![row]));
+        self.stage = Stage::Answering(Answering { winner: fork, awaited, snapshot, sdp });
+        self.alarm(desk, Why::Answer, desk.settings.answer_timeout);
+    }
+
+    fn fork_refused(&mut self, desk: &mut Desk<'_>, fork: LegId, answer: &Answer<'_>) {
+        let status = answer.status();
+        let retry = matches!(self.stage, Stage::Ringing(_))
+            && status == Status::NOT_ACCEPTABLE_HERE
+            && self.leg(fork).is_some_and(|leg| {
+                matches!(leg.state, State::Calling(_)) && leg.may_be_plain() && !leg.offered_plain
+            });
+        // 3xx: nobody may be sent elsewhere without a permit, so it is a refusal; 401 and 407 mean
+        // that the phone takes us for somebody else.
+        let cause = match status.code() {
+            300..=399 => Cause::Declined,
+            401 | 407 => Cause::Unavailable,
+            488 | 606 if self.leg(fork).is_some_and(|leg| !leg.offered_plain) => {
+                Cause::IncompatibleMedia
+            }
+            code => Cause::from_status(code).unwrap_or(Cause::Congestion),
+        };
+        self.fork_gone(fork);
+        self.close_media(desk, fork);
+        if !(retry && self.retry_in_clear(desk, fork)) {
+            self.fork_failed(desk, fork, cause);
+        }
+    }
+
+    /// A phone refused the encrypted offer and its exception allows one in clear: a new attempt, so a
+    /// new permit. False where there is none.
+    fn retry_in_clear(&mut self, desk: &mut Desk<'_>, failed: LegId) -> bool {
+        if self.forks.len() >= LEGS_MAX {
+            return false;
+        }
+        let Some(extension) = self.callee_extension else { return false };
+        let id = LegId::draw(desk.chance);
+        let attempt = Attempt {
+            tenant: self.tenant,
+            call: self.id,
+            leg: id,
+            origin: Origin::Phone,
+            responsible: self.responsible,
+            destination: Destination::Extension(extension),
+            standing: self.caller.party.standing(),
+        };
+        let Some(permit) = desk.permit(&attempt) else { return false };
+        let Some(mut fork) = self
+            .leg(failed)
+            .and_then(|leg| Leg::callee(permit, leg.party.clone(), leg.request_uri.clone(), desk))
+        else {
+            return false;
+        };
+        fork.offered_plain = true;
+        fork.allocate(desk);
+        self.forks.push(fork);
+        true
+    }
+
+    fn fork_gone(&mut self, fork: LegId) {
+        if let Some(leg) = self.leg_mut(fork) {
+            leg.state = State::Gone;
+        }
+    }
+
+    /// A fork can't become the call. When none is left, the caller hears the most telling reason.
+    pub(crate) fn fork_failed(&mut self, desk: &mut Desk<'_>, fork: LegId, cause: Cause) {
+        self.close_media(desk, fork);
+        if let Some(leg) = self.leg_mut(fork)
+            && matches!(leg.state, State::Planned(_) | State::Composed(_))
+        {
+            leg.state = State::Gone;
+        }
+        match &mut self.stage {
+            Stage::Ringing(ringing) => {
+                let worst = ringing.worst.map_or(cause, |worst| more_telling(worst, cause));
+                ringing.worst = Some(worst);
+                let early_fork = match &ringing.early {
+                    Early::Arming { fork, .. } | Early::Heard { fork } => Some(*fork),
+                    Early::Silent => None,
+                };
+                if early_fork == Some(fork) {
+                    ringing.early = Early::Silent;
+                }
+                if !self.anyone_ringing() {
+                    self.end(desk, worst);
+                }
+            }
+            Stage::Preparing(_) => {
+                if self.forks.iter().all(|leg| matches!(leg.state, State::Gone)) {
+                    self.end(desk, cause);
+                }
+            }
+            Stage::Answering(_) | Stage::Up(_) => {}
+            Stage::Ending(_) => self.maybe_record(desk),
+        }
+    }
+
+    fn anyone_ringing(&self) -> bool {
+        self.forks.iter().any(|leg| {
+            matches!(leg.state, State::Planned(_) | State::Composed(_) | State::Calling(_))
+        })
+    }
+
+    // Answering.
+
+    /// Tells the caller, once both legs are armed and the answer is durable.
+    fn answer(&mut self, desk: &mut Desk<'_>) {
+        let Stage::Answering(answering) = &mut self.stage else { return };
+        if !answering.awaited.0.is_empty() || answering.snapshot.is_some() {
+            return;
+        }
+        let (other, sdp) = (answering.winner, std::mem::take(&mut answering.sdp));
+        self.cancel_alarm(desk, Why::Answer);
+        if !self.caller.answer(desk, &sdp) {
+            return self.end(desk, Cause::Internal);
+        }
+        self.stage = Stage::Up(Up { other, change: None, silent: BTreeSet::new() });
+        for leg in [self.caller.id, other] {
+            self.note_weakness(desk, leg);
+            self.session_alarm(desk, leg);
+        }
+        self.hold_alarm(desk);
+        let ring_ms = millis(desk.now.instant.since(self.since));
+        desk.fact(Fact::CallAnswered { call: self.id, ring_ms });
+    }
+
+    fn note_weakness(&mut self, desk: &mut Desk<'_>, leg: LegId) {
+        let call = self.id;
+        let Some(leg) = self.leg_mut(leg) else { return };
+        let Some(device) = leg.party.device else { return };
+        if leg.media.is_plain() {
+            let exception = Exception::PlainMedia;
+            desk.fact(Fact::ExceptionUsed { call, leg: leg.id, device, exception });
+        }
+        if !leg.is_secure() {
+            let exception = Exception::PlainSignalling;
+            desk.fact(Fact::ExceptionUsed { call, leg: leg.id, device, exception });
+        }
+    }
+
+    fn refuse_media(&mut self, desk: &mut Desk<'_>, leg: LegId, reason: Unacceptable) {
+        if reason == Unacceptable::NotEncrypted {
+            let device = self.leg(leg).and_then(|leg| leg.party.device);
+            desk.fact(Fact::LegNotEncrypted { call: self.id, leg, device });
+        }
+    }
+}
+
+impl Call {
+    // What is stored and shown.
+
+    /// The call as a restart would need it: how to end each leg from here.
+    fn snapshot(&self, desk: &Desk<'_>) -> CallSnapshot {
+        let legs = self.legs().flat_map(|leg| {
+            let stages = match &leg.state {
+                State::Inviting(_) => {
+                    // Until the caller has the 200 it must be refused, afterwards hung up; a crash
+                    // between the two can't tell which, so both are tried.
+                    let refusal = leg.refusal().map(|refusal| LegStage::Incoming {
+                        refusal: refusal.as_bytes().to_vec(),
+                    });
+                    let up = matches!(self.stage, Stage::Ringing(_) | Stage::Answering(_));
+                    let up = leg.dialog().filter(|_| up && self.answered.is_some());
+                    let up = up.map(|dialog| LegStage::Up { dialog: dialog.state().clone() });
+                    [refusal, up]
+                }
+                State::Composed(_) | State::Calling(_) | State::Cancelling(_) => {
+                    let stage = leg.invited().and_then(recovery::outgoing);
+                    [stage, None]
+                }
+                State::Answered(_) | State::Confirmed(_) => {
+                    let dialog = leg.dialog();
+                    [dialog.map(|dialog| LegStage::Up { dialog: dialog.state().clone() }), None]
+                }
+                State::Planned(_) | State::Leaving(_) | State::Gone => [None, None],
+            };
+            stages.into_iter().flatten().map(|stage| LegSnapshot {
+                leg: leg.id,
+                extension: leg.party.extension,
+                device: leg.party.device,
+                proof: leg.party.proof,
+                path: leg.party.path,
+                transport: leg.party.path.flow.transport,
+                stage,
+                suite: leg.media.suite().map(|suite| suite.name().to_owned()),
+                rollover: (0, 0),
+            })
+        });
+        CallSnapshot {
+            version: snapshot::VERSION,
+            call: self.id,
+            tenant: self.tenant,
+            node: desk.node,
+            from: self.from.clone(),
+            to: self.to.clone(),
+            responsible: self.responsible,
+            decision: self.decision,
+            reservation: guard::money::Money::ZERO,
+            emergency: self.emergency,
+            started: self.started,
+            answered: self.answered.map(|(utc, _)| utc),
+            legs: legs.collect(),
+        }
+    }
+
+    pub(crate) fn view(&self) -> CallView {
+        let state = match &self.stage {
+            Stage::Preparing(_) => CallState::Connecting,
+            Stage::Ringing(_) | Stage::Answering(_) => CallState::Ringing,
+            Stage::Up(_) => CallState::Up,
+            Stage::Ending(_) => CallState::Ending,
+        };
+        let live = self.legs().filter(|leg| !matches!(leg.state, State::Gone));
+        CallView {
+            id: self.id,
+            tenant: self.tenant,
+            from: self.from.clone(),
+            to: self.to.clone(),
+            state,
+            since: self.answered.map_or(self.started, |(utc, _)| utc),
+            protection: live.map(Leg::protection).collect(),
+        }
+    }
+
+    /// Something about a leg that talks is weak.
+    pub(crate) fn is_weak(&self) -> bool {
+        self.legs().any(|leg| !matches!(leg.state, State::Gone) && !leg.weaknesses().is_empty())
+    }
+
+    // Requests within the legs' dialogs. Tags, path and CSeq have been checked.
+
+    pub(crate) fn request(
+        &mut self,
+        desk: &mut Desk<'_>,
+        leg: LegId,
+        server: ServerTx,
+        request: &Request,
+    ) {
+        let Some(found) = self.leg_mut(leg) else { return };
+        found.heard_from_request(request);
+        match request.method() {
+            Method::Bye => {
+                found.respond(desk, server, request, Status::OK, |answer| answer);
+                found.hung_up(desk);
+                self.end(desk, Cause::Cleared);
+            }
+            Method::Invite => self.reinvite(desk, leg, server, request),
+            Method::Update => self.update(desk, leg, server, request),
+            Method::Info => self.info(desk, leg, server, request),
+            Method::Options => found.respond(desk, server, request, Status::OK, abilities),
+            // REFER asks for a leg that costs money: it waits for its gate. The others have no use
+            // inside a call here (RFC 6665 §4.1.3: 489 would claim that we know events).
+            Method::Refer | Method::Subscribe | Method::Notify | Method::Message => {
+                found.respond(desk, server, request, Status::METHOD_NOT_ALLOWED, abilities);
+            }
+            Method::Ack
+            | Method::Cancel
+            | Method::Register
+            | Method::Prack
+            | Method::Publish
+            | Method::Other(_) => {
+                found.respond(desk, server, request, Status::METHOD_NOT_ALLOWED, abilities);
+            }
+        }
+    }
+
+    /// A leg took back its INVITE. One that crosses our final answer changes nothing (RFC 3261 §9.2).
+    pub(crate) fn cancelled(&mut self, desk: &mut Desk<'_>, leg: LegId) {
+        if leg == self.caller.id && matches!(self.caller.state, State::Inviting(_)) {
+            return self.end(desk, Cause::Cancelled);
+        }
+        // A re-INVITE taken back: the session stays as it was.
+        if let Stage::Up(Up { change: Some(change), .. }) = &self.stage
+            && change.asker == leg
+        {
+            self.change_refused(desk, Status::REQUEST_TERMINATED);
+        }
+    }
+
+    /// A leg acknowledged our 2xx, with its answer where the offer was ours.
+    pub(crate) fn acknowledged(&mut self, desk: &mut Desk<'_>, leg: LegId, ack: &Request) {
+        let Some(found) = self.leg_mut(leg) else { return };
+        let Some(first) = found.acknowledged(desk) else { return };
+        if first.answer_expected && !self.is_ending() {
+            self.late_answer(desk, leg, ack.body());
+        }
+    }
+
+    /// A 2xx of ours was never acknowledged (RFC 3261 §13.3.1.4: hang up).
+    pub(crate) fn unacknowledged(&mut self, desk: &mut Desk<'_>, leg: LegId, server: ServerTx) {
+        let Some(found) = self.leg_mut(leg) else { return };
+        if found.unacknowledged(server) {
+            if self.is_ending() {
+                if let Some(found) = self.leg_mut(leg) {
+                    found.bye(desk, Cause::TimedOut);
+                }
+                return;
+            }
+            self.end(desk, Cause::TimedOut);
+        }
+    }
+
+    /// The answer to an offer that we made in a 2xx.
+    fn late_answer(&mut self, desk: &mut Desk<'_>, leg: LegId, body: &[u8]) {
+        let Stage::Up(up) = &self.stage else { return };
+        let peer = if leg == self.caller.id { up.other } else { self.caller.id };
+        let peer = self.leg(peer).map(|leg| leg.media.endpoint);
+        let silence = desk.settings.silence_limit;
+        let Some(found) = self.leg_mut(leg) else { return };
+        let answer = Heard::answer(body, found.may_be_plain(), &found.media);
+        let agreed = answer.and_then(|answer| found.media.agree(&answer));
+        match agreed {
+            Ok(()) => {
+                if let Some((_, command)) = found.media.arm(peer, silence) {
+                    desk.media(command);
+                }
+                self.note_weakness(desk, leg);
+                self.hold_alarm(desk);
+            }
+            Err(reason) => {
+                self.refuse_media(desk, leg, reason);
+                self.end(desk, reason.cause());
+            }
+        }
+    }
+
+    fn reinvite(&mut self, desk: &mut Desk<'_>, leg: LegId, server: ServerTx, request: &Request) {
+        let up = matches!(self.stage, Stage::Up(_));
+        let Some(found) = self.leg_mut(leg) else { return };
+        match found.turn() {
+            Turn::Idle => {}
+            // RFC 3261 §14.2: ours is under way.
+            Turn::Ours(_) | Turn::BackingOff => {
+                return found.respond(desk, server, request, Status::REQUEST_PENDING, |answer| answer);
+            }
+            // RFC 3261 §14.2: an earlier one of theirs has no final answer yet.
+            Turn::Theirs(_) | Turn::Acknowledging { .. } => {
+                let wait = desk.chance.below(10).to_string();
+                return found.respond(desk, server, request, Status::SERVER_INTERNAL_ERROR, |answer| {
+                    answer.header(Name::RetryAfter, &wait)
+                });
+            }
+        }
+        if !up {
+            return found.respond(desk, server, request, Status::REQUEST_PENDING, |answer| answer);
+        }
+        if request.body().is_empty() {
+            // They leave the offer to us: what is in force is said again (RFC 3264 §8).
+            let Some(sdp) = found.media.repeat() else {
+                return found.respond(desk, server, request, Status::NOT_ACCEPTABLE_HERE, |answer| answer);
+            };
+            found.accept_modification(desk, server, request, Some(&sdp), true);
+            return self.session_alarm(desk, leg);
+        }
+        self.change(desk, leg, server, request);
+    }
+
+    /// UPDATE (RFC 3311): without a description it is a sign of life; with one it is what a re-INVITE
+    /// would be, answered when the other leg has answered.
+    fn update(&mut self, desk: &mut Desk<'_>, leg: LegId, server: ServerTx, request: &Request) {
+        let up = matches!(self.stage, Stage::Up(_));
+        let Some(found) = self.leg_mut(leg) else { return };
+        if request.body().is_empty() {
+            found.accept_modification(desk, server, request, None, false);
+            return self.session_alarm(desk, leg);
+        }
+        if !up || !matches!(found.turn(), Turn::Idle) {
+            return found.respond(desk, server, request, Status::REQUEST_PENDING, |answer| answer);
+        }
+        self.change(desk, leg, server, request);
+    }
+
+    /// A new description from a leg: answered at once where only that leg changes, asked of the other
+    /// leg where direction or codecs do.
+    fn change(&mut self, desk: &mut Desk<'_>, asker: LegId, server: ServerTx, request: &Request) {
+        let Some(found) = self.leg_mut(asker) else { return };
+        let heard = match Heard::offer(request.body(), found.may_be_plain()) {
+            Ok(heard) => heard,
+            Err(reason) => {
+                found.refuse_modification(desk, server, request, reason.cause());
+                return self.refuse_media(desk, asker, reason);
+            }
+        };
+        let local = found.media.changes_nothing_beyond(&heard);
+        found.theirs(server);
+        let Stage::Up(up) = &mut self.stage else { return };
+        let mut given_way = None;
+        if let Some(pending) = up.change.take() {
+            // Ours to this leg is backing off: theirs goes first, and the other side may ask again.
+            given_way = Some(pending);
+        }
+        let request = request.clone();
+        up.change = Some(Change { asker, server, request, heard, step: Step::Asking, tries: 0 });
+        let other = if asker == self.caller.id { up.other } else { self.caller.id };
+        if let Some(pending) = given_way {
+            self.cancel_alarm(desk, Why::Glare);
+            if let Some(leg) = self.leg_mut(pending.asker) {
+                leg.respond(
+                    desk,
+                    pending.server,
+                    &pending.request,
+                    Status::REQUEST_PENDING,
+                    |answer| answer,
+                );
+                leg.idle();
+            }
+            if let Some(leg) = self.leg_mut(asker) {
+                leg.theirs(server);
+            }
+        }
+        self.alarm(desk, Why::Change, CHANGE_TIMEOUT);
+        if local {
+            let direction = self.leg(asker).and_then(|leg| leg.media.agreed.as_ref());
+            let direction = direction.map_or(Direction::SendRecv, |agreed| agreed.ours);
+            return self.change_settled(desk, None, direction);
+        }
+        self.ask_other(desk, other);
+    }
+
+    /// Sends the other leg a re-INVITE with what the asker offers.
+    fn ask_other(&mut self, desk: &mut Desk<'_>, other: LegId) {
+        let Stage::Up(Up { change: Some(change), .. }) = &self.stage else { return };
+        let (codecs, direction) = (change.heard.codecs.clone(), change.heard.direction);
+        let ptime = change.heard.ptime;
+        let Some(leg) = self.leg_mut(other) else { return };
+        if !matches!(leg.turn(), Turn::Idle | Turn::BackingOff) {
+            return self.change_refused(desk, Status::REQUEST_PENDING);
+        }
+        let plain = leg.media.is_plain();
+        let suites = desk.settings.suites.clone();
+        let offer = leg.media.offer(desk.chance, &codecs, direction, ptime, &suites, plain);
+        let sent = offer.is_some_and(|sdp| leg.reinvite(desk, &sdp, Purpose::Change));
+        if !sent {
+            return self.change_refused(desk, Status::SERVER_INTERNAL_ERROR);
+        }
+        if let Stage::Up(Up { change: Some(change), .. }) = &mut self.stage {
+            change.step = Step::Asking;
+        }
+    }
+
+    /// What the other leg said to our re-INVITE.
+    fn change_answered(&mut self, desk: &mut Desk<'_>, other: LegId, answer: Answer<'_>) {
+        let status = answer.status();
+        if status.is_provisional() {
+            return;
+        }
+        let ending = self.is_ending();
+        let Some(leg) = self.leg_mut(other) else { return };
+        leg.idle();
+        if let (true, Answer::Response(response)) = (status.is_success(), answer) {
+            leg.acknowledge(desk, response);
+            let heard = Heard::answer(response.body(), leg.may_be_plain(), &leg.media);
+            if ending {
+                return;
+            }
+            let agreed = heard.and_then(|heard| leg.media.agree(&heard).map(|()| heard));
+            return match agreed {
+                Ok(heard) => self.change_settled(desk, Some(other), heard.direction),
+                // It said yes to something that we can't do: nothing both sides share is left.
+                Err(reason) => {
+                    self.refuse_media(desk, other, reason);
+                    self.end(desk, reason.cause());
+                }
+            };
+        }
+        match status {
+            // RFC 3261 §12.2.1.2: the dialog is gone, or its peer is.
+            Status::CALL_DOES_NOT_EXIST | Status::REQUEST_TIMEOUT => {
+                if let Some(leg) = self.leg_mut(other) {
+                    leg.state = State::Gone;
+                }
+                self.end(desk, Cause::MediaLost);
+            }
+            Status::REQUEST_PENDING => self.back_off(desk, other),
+            status => self.change_refused(desk, status),
+        }
+    }
+
+    fn back_off(&mut self, desk: &mut Desk<'_>, other: LegId) {
+        let retries = desk.settings.glare_retries;
+        let Stage::Up(Up { change: Some(change), .. }) = &mut self.stage else { return };
+        change.tries += 1;
+        if change.tries > retries {
+            return self.change_refused(desk, Status::REQUEST_PENDING);
+        }
+        change.step = Step::BackingOff;
+        let Some(leg) = self.leg_mut(other) else { return };
+        leg.backing_off();
+        let role = leg.dialog().map_or(dialog::Role::Uas, |dialog| dialog.state().role);
+        let wait = dialog::glare_wait(role, desk.chance);
+        self.alarm(desk, Why::Glare, wait);
+    }
+
+    /// The other leg agreed (or needs not be asked): the asker's answer is written, and what changed
+    /// is armed.
+    fn change_settled(&mut self, desk: &mut Desk<'_>, other: Option<LegId>, direction: Direction) {
+        let silence = desk.settings.silence_limit;
+        let Stage::Up(up) = &mut self.stage else { return };
+        let Some(change) = &mut up.change else { return };
+        let asker = change.asker;
+        let heard = change.heard.clone();
+        let peer = if asker == self.caller.id { up.other } else { self.caller.id };
+        let peer_codecs = self.leg(peer).and_then(|leg| leg.media.agreed.as_ref());
+        let peer_codecs = peer_codecs.map(|agreed| agreed.codecs.clone()).unwrap_or_default();
+        let codecs = Coded::pick(&heard.codecs, &peer_codecs);
+        let Some(peer_endpoint) = self.leg(peer).map(|leg| leg.media.endpoint) else { return };
+        let Some(leg) = self.leg_mut(asker) else { return };
+        let answer = leg.media.answer(desk.chance, &heard, &codecs, direction, heard.ptime);
+        let armed = leg.media.arm(Some(peer_endpoint), silence);
+        let own_endpoint = leg.media.endpoint;
+        let (Some(sdp), Some((epoch, command))) = (answer, armed) else {
+            return self.change_refused(desk, Status::SERVER_INTERNAL_ERROR);
+        };
+        let mut awaited = Awaited::default();
+        awaited.0.insert(asker, epoch);
+        desk.media(command);
+        if let Some(leg) = other.and_then(|other| self.leg_mut(other))
+            && let Some((epoch, command)) = leg.media.arm(Some(own_endpoint), silence)
+        {
+            awaited.0.insert(leg.id, epoch);
+            desk.media(command);
+        }
+        if let Stage::Up(Up { change: Some(change), .. }) = &mut self.stage {
+            change.step = Step::Arming { awaited, sdp };
+        }
+    }
+
+    fn change_agreed(&mut self, desk: &mut Desk<'_>) {
+        let Stage::Up(up) = &mut self.stage else { return };
+        let Some(Change { asker, server, request, step: Step::Arming { sdp, .. }, .. }) =
+            up.change.take()
+        else {
+            return;
+        };
+        // Silence counts anew: what was silent on hold may speak now.
+        up.silent.clear();
+        self.cancel_alarm(desk, Why::Change);
+        if let Some(leg) = self.leg_mut(asker) {
+            leg.idle();
+            leg.accept_modification(desk, server, &request, Some(&sdp), false);
+        }
+        self.session_alarm(desk, asker);
+        self.hold_alarm(desk);
+    }
+
+    /// The asker's wish can't be met: both descriptions stay as they were (RFC 3261 §14.1).
+    fn change_refused(&mut self, desk: &mut Desk<'_>, status: Status) {
+        let Stage::Up(up) = &mut self.stage else { return };
+        let Some(change) = up.change.take() else { return };
+        self.cancel_alarm(desk, Why::Change);
+        self.cancel_alarm(desk, Why::Glare);
+        // A status of the other side that means something else on this leg is not passed on.
+        let status = match status {
+            Status::REQUEST_PENDING
+            | Status::NOT_ACCEPTABLE_HERE
+            | Status::REQUEST_TERMINATED => status,
+            status if status.code() == 500 => status,
+            _ => Status::NOT_ACCEPTABLE_HERE,
+        };
+        if let Some(leg) = self.leg_mut(change.asker) {
+            leg.idle();
+            leg.respond(desk, change.server, &change.request, status, |answer| answer);
+        }
+    }
+
+    /// Keys of the telephone by INFO: the two bodies in use are read and written anew to the other
+    /// leg; other kinds get 415 (469 would be for packages of RFC 6086, of which we announce none).
+    fn info(&mut self, desk: &mut Desk<'_>, leg: LegId, server: ServerTx, request: &Request) {
+        let other = match &self.stage {
+            Stage::Up(up) if leg == self.caller.id => Some(up.other),
+            Stage::Up(_) => Some(self.caller.id),
+            Stage::Preparing(_) | Stage::Ringing(_) | Stage::Answering(_) | Stage::Ending(_) => None,
+        };
+        let Some(found) = self.leg_mut(leg) else { return };
+        if request.body().is_empty() {
+            return found.respond(desk, server, request, Status::OK, |answer| answer);
+        }
+        let Some(key) = super::info::read(request) else {
+            return found.respond(desk, server, request, Status::UNSUPPORTED_MEDIA_TYPE, |answer| {
+                answer.header(Name::Accept, super::info::ACCEPT)
+            });
+        };
+        found.respond(desk, server, request, Status::OK, |answer| answer);
+        if let Some(other) = other.and_then(|other| self.leg_mut(other)) {
+            other.info(desk, &key);
+        }
+    }
+
+    /// An answer, or the lack of one, to a request of ours.
+    pub(crate) fn answered(
+        &mut self,
+        desk: &mut Desk<'_>,
+        leg: LegId,
+        purpose: Purpose,
+        answer: Answer<'_>,
+    ) {
+        match purpose {
+            Purpose::Invite => self.invite_answered(desk, leg, answer),
+            Purpose::Change => self.change_answered(desk, leg, answer),
+            Purpose::Refresh => self.refresh_answered(desk, leg, answer),
+            // 481 and silence end it as well as 200 does (RFC 3261 §15.1.1).
+            Purpose::Bye => {
+                if answer.status().is_final() {
+                    self.fork_gone(leg);
+                    self.maybe_record(desk);
+                }
+            }
+            // The phone has the key or hasn't; nothing can be said to the other.
+            Purpose::Info => {}
+        }
+    }
+
+    fn refresh_answered(&mut self, desk: &mut Desk<'_>, leg: LegId, answer: Answer<'_>) {
+        let status = answer.status();
+        if status.is_provisional() {
+            return;
+        }
+        let Some(found) = self.leg_mut(leg) else { return };
+        found.idle();
+        if let (true, Answer::Response(response)) = (status.is_success(), answer) {
+            found.refreshed(desk, response);
+            return self.session_alarm(desk, leg);
+        }
+        match status {
+            Status::CALL_DOES_NOT_EXIST | Status::REQUEST_TIMEOUT => {
+                found.state = State::Gone;
+                self.end(desk, Cause::MediaLost);
+            }
+            // Any other refusal leaves the session as it is; the next half interval tries again.
+            _ => self.session_alarm(desk, leg),
+        }
+    }
+
+    // Time.
+
+    pub(crate) fn alarmed(&mut self, desk: &mut Desk<'_>, why: Why) {
+        self.alarms.remove(&why);
+        match why {
+            Why::Prepare => self.end(desk, Cause::Internal),
+            Why::Ring => self.end(desk, Cause::NoAnswer),
+            Why::Answer => self.end(desk, Cause::Internal),
+            Why::Longest => self.end(desk, Cause::Cleared),
+            Why::Hold => self.end(desk, Cause::MediaLost),
+            Why::Change => self.change_refused(desk, Status::SERVER_INTERNAL_ERROR),
+            Why::Glare => {
+                let Stage::Up(up) = &self.stage else { return };
+                let Some(change) = &up.change else { return };
+                let other =
+                    if change.asker == self.caller.id { up.other } else { self.caller.id };
+                self.ask_other(desk, other);
+            }
+            Why::Refresh(leg) => {
+                let Some(found) = self.leg_mut(leg) else { return };
+                found.refresh(desk);
+                // Whatever comes of it, the session has its end.
+                self.expiry_alarm(desk, leg);
+            }
+            Why::Lost(_) | Why::Expired(_) => self.end(desk, Cause::MediaLost),
+            Why::Stats => {
+                if let Stage::Ending(ending) = &mut self.stage {
+                    ending.record = Record::Due;
+                }
+                self.maybe_record(desk);
+            }
+        }
+    }
+
+    fn alarm(&mut self, desk: &mut Desk<'_>, why: Why, after: Duration) {
+        self.cancel_alarm(desk, why);
+        let id = desk.timers.set(desk.now.instant + after, (self.id, why));
+        self.alarms.insert(why, id);
+    }
+
+    fn cancel_alarm(&mut self, desk: &mut Desk<'_>, why: Why) {
+        if let Some(id) = self.alarms.remove(&why) {
+            desk.timers.cancel(id);
+        }
+    }
+
+    /// The session timer of a leg (RFC 4028): we refresh at half the interval, or the leg must before
+    /// its end.
+    fn session_alarm(&mut self, desk: &mut Desk<'_>, leg: LegId) {
+        self.cancel_alarm(desk, Why::Expired(leg));
+        self.cancel_alarm(desk, Why::Refresh(leg));
+        let Some(session) = self.leg(leg).and_then(|leg| leg.session) else { return };
+        if session.ours {
+            self.alarm(desk, Why::Refresh(leg), session.interval / 2);
+        } else {
+            self.expiry_alarm(desk, leg);
+        }
+    }
+
+    fn expiry_alarm(&mut self, desk: &mut Desk<'_>, leg: LegId) {
+        if let Some(session) = self.leg(leg).and_then(|leg| leg.session) {
+            self.alarm(desk, Why::Expired(leg), session.interval);
+        }
+    }
+
+    fn hold_alarm(&mut self, desk: &mut Desk<'_>) {
+        let held = self.legs().any(|leg| {
+            matches!(leg.state, State::Confirmed(_) | State::Answered(_))
+                && leg.media.agreed.as_ref().is_some_and(super::media::Agreed::is_held)
+        });
+        match (held, self.alarms.contains_key(&Why::Hold)) {
+            (true, false) => self.alarm(desk, Why::Hold, desk.settings.hold_max),
+            (false, true) => self.cancel_alarm(desk, Why::Hold),
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    // The network.
+
+    /// A connection is gone. Who was still setting up over it is lost; who talks has audio left and
+    /// may come back on a new connection.
+    pub(crate) fn flow_closed(&mut self, desk: &mut Desk<'_>, flow: FlowId) {
+        let on_flow: Vec<LegId> =
+            self.legs().filter(|leg| leg.party.path.flow == flow).map(|leg| leg.id).collect();
+        for id in on_flow {
+            let Some(leg) = self.leg_mut(id) else { continue };
+            match leg.state {
+                State::Inviting(_) => {
+                    leg.state = State::Gone;
+                    self.end(desk, Cause::Cancelled);
+                }
+                State::Planned(_) | State::Composed(_) | State::Calling(_) => {
+                    leg.state = State::Gone;
+                    self.fork_failed(desk, id, Cause::Unavailable);
+                }
+                State::Answered(_) | State::Confirmed(_) => {
+                    leg.lost = true;
+                    self.alarm(desk, Why::Lost(id), LOST_FLOW_TIMEOUT);
+                }
+                State::Cancelling(_) | State::Leaving(_) => {
+                    leg.state = State::Gone;
+                    self.maybe_record(desk);
+                }
+                State::Gone => {}
+            }
+        }
+    }
+
+    /// A device has a new connection: its legs go on there.
+    pub(crate) fn reachable(&mut self, desk: &mut Desk<'_>, device: DeviceId, path: Path) {
+        let lost: Vec<LegId> = self
+            .legs()
+            .filter(|leg| leg.lost && leg.party.device == Some(device))
+            .map(|leg| leg.id)
+            .collect();
+        for id in lost {
+            if let Some(leg) = self.leg_mut(id) {
+                leg.moves_to(desk, path);
+            }
+            self.cancel_alarm(desk, Why::Lost(id));
+        }
+    }
+
+    // The end.
+
+    /// Ends the call: each leg in the way its state asks for. Further reasons change nothing.
+    pub(crate) fn end(&mut self, desk: &mut Desk<'_>, cause: Cause) {
+        if self.is_ending() {
+            return self.maybe_record(desk);
+        }
+        self.cause = Some(cause);
+        for alarm in self.alarms.keys().copied().collect::<Vec<_>>() {
+            self.cancel_alarm(desk, alarm);
+        }
+        let pending = match &mut self.stage {
+            Stage::Up(up) => up.change.take(),
+            Stage::Preparing(_) | Stage::Ringing(_) | Stage::Answering(_) | Stage::Ending(_) => None,
+        };
+        if let Some(Change { asker, server, request, .. }) = pending
+            && let Some(leg) = self.leg_mut(asker)
+        {
+            leg.idle();
+            // RFC 3261 §15.1.2: pending requests of an ended dialog are answered 487.
+            leg.respond(desk, server, &request, Status::REQUEST_TERMINATED, |answer| answer);
+        }
+        self.stage = Stage::Ending(Ending { record: Record::Waiting });
+        for leg in self.legs_mut() {
+            leg.leave(desk, cause);
+        }
+        for leg in self.legs().map(|leg| leg.id).collect::<Vec<_>>() {
+            self.close_media(desk, leg);
+        }
+        self.alarm(desk, Why::Stats, desk.settings.stats_timeout);
+        self.maybe_record(desk);
+    }
+
+    /// Ends what is left of it at once, without waiting for anybody.
+    pub(crate) fn give_up(&mut self, desk: &mut Desk<'_>) {
+        for leg in self.legs_mut() {
+            leg.state = State::Gone;
+        }
+        if let Stage::Ending(ending) = &mut self.stage {
+            ending.record = Record::Due;
+        }
+        self.maybe_record(desk);
+    }
+
+    /// Writes the record once every leg has ended and the media is counted.
+    fn maybe_record(&mut self, desk: &mut Desk<'_>) {
+        let Stage::Ending(ending) = &self.stage else { return };
+        let counted = ending.record == Record::Due
+            || self.legs().all(|leg| matches!(leg.media.ports, Ports::Closed));
+        if !counted || !self.all_gone() || desk.is_recorded(self.id) {
+            return;
+        }
+        for alarm in self.alarms.keys().copied().collect::<Vec<_>>() {
+            self.cancel_alarm(desk, alarm);
+        }
+        let outcome = self.cause.unwrap_or(Cause::Internal).outcome();
+        let cdr = crate::cdr::of(self, desk.now, desk.node);
+        let duration = self.answered.map_or(Duration::ZERO, |(_, at)| desk.now.instant.since(at));
+        desk.fact(Fact::CallEnded {
+            call: self.id,
+            disposition: cdr.disposition,
+            q850: outcome.q850,
+            duration_ms: millis(duration),
+        });
+        desk.record(self.id, vec![Row::Cdr(Box::new(cdr)), Row::RemoveSnapshot(self.id)]);
+    }
+}
+
+/// What came back for a request of ours.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Answer<'a> {
+    Response(&'a Response),
+    /// Nothing came in time (RFC 3261 §8.1.3.1: as if 408).
+    TimedOut,
+    /// The transport failed (as if 503).
+    Unreachable,
+}
+
+impl Answer<'_> {
+    fn status(&self) -> Status {
+        match self {
+            Self::Response(response) => response.status(),
+            Self::TimedOut => Status::REQUEST_TIMEOUT,
+            Self::Unreachable => Status::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+impl Awaited {
+    /// True when nothing is awaited any more.
+    fn confirm(&mut self, leg: LegId, epoch: u32) -> bool {
+        if self.0.get(&leg).is_some_and(|wanted| *wanted <= epoch) {
+            self.0.remove(&leg);
+        }
+        self.0.is_empty()
+    }
+}
+
+impl Unacceptable {
+    pub(crate) fn cause(self) -> Cause {
+        match self {
+            Self::NotEncrypted => Cause::NotEncrypted,
+            Self::NothingInCommon => Cause::IncompatibleMedia,
+            Self::Malformed => Cause::ProtocolError,
+        }
+    }
+}
+
+/// Of two failures the one that says more about the person: somebody declined, then busy, then
+/// whatever went wrong with the phones (in the spirit of RFC 3261 §16.7 step 6).
+fn more_telling(a: Cause, b: Cause) -> Cause {
+    let rank = |cause: Cause| match cause {
+        Cause::Declined => 0,
+        Cause::Busy => 1,
+        Cause::NoAnswer => 2,
+        Cause::NotEncrypted => 3,
+        Cause::IncompatibleMedia => 4,
+        Cause::Unavailable | Cause::TimedOut => 5,
+        Cause::Cleared
+        | Cause::NotFound
+        | Cause::Cancelled
+        | Cause::Refused(_)
+        | Cause::Congestion
+        | Cause::Draining
+        | Cause::MediaLost
+        | Cause::ProtocolError
+        | Cause::Internal
+        | Cause::Interrupted => 6,
+    };
+    if rank(b) < rank(a) { b } else { a }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A re-INVITE's mapped counterpart: within Timer F of an UPDATE (32 s) with room for the answer.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// A phone notices a broken connection within its keep-alive and registers again; its leg waits.
+const LOST_FLOW_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// Forks of one call, second attempts included: twice the devices that ring together.
+pub(crate) const LEGS_MAX: usize = 16;

@@ -1,0 +1,891 @@
+//! One leg: a dialog of our own with one phone, written from our own state alone.
+//!
+//! Call-ID, tags, CSeq, Contact and Via are ours on each leg, so neither party learns where the other
+//! is (topology hidden), and nothing of a message survives the crossing but what [`Carry`] holds and
+//! what [`Media`] rewrites.
+
+use std::time::Duration;
+
+use guard::cause::Cause;
+use guard::gate::{Algorithm, Permit, Proof, Standing};
+use guard::id::{CallId, DeviceId, ExtensionId, LegId, RealmId};
+use rtp::quality::Report;
+use sip::dialog::{Dialog, DialogId, Hop};
+use sip::sdp::Direction;
+use sip::transaction::Key;
+use sip::{
+    Method, Name, NameAddrBuf, Refresher, Request, RequestBuilder, Response, ResponseBuilder,
+    Status,
+};
+
+use super::carry::Carry;
+use super::desk::{Desk, Purpose, ServerTx};
+use super::info;
+use super::media::{Coded, Media};
+use crate::directory::Exceptions;
+use crate::flow::{Path, TlsFacts};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Leg {
+    pub(crate) id: LegId,
+    pub(crate) call: CallId,
+    pub(crate) role: Role,
+    pub(crate) party: Party,
+    /// The phone's Contact, for a leg that we open.
+    pub(crate) request_uri: String,
+    /// Of our dialog; with `tag` it finds the leg.
+    pub(crate) call_id: String,
+    pub(crate) tag: String,
+    pub(crate) media: Media,
+    pub(crate) state: State,
+    turn: Turn,
+    pub(crate) session: Option<SessionTimer>,
+    /// The last final status of the leg's INVITE, 0 before there was one.
+    pub(crate) status: u16,
+    pub(crate) quality: Option<Report>,
+    /// Its connection is gone, and the phone hasn't come back yet.
+    pub(crate) lost: bool,
+    /// This attempt offers audio in clear.
+    pub(crate) offered_plain: bool,
+    takes_update: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Role {
+    Caller,
+    Callee,
+}
+
+/// Who is at the other end, and how we know.
+#[derive(Clone, Debug)]
+pub(crate) struct Party {
+    pub(crate) extension: Option<ExtensionId>,
+    pub(crate) device: Option<DeviceId>,
+    pub(crate) proof: Option<Proof>,
+    pub(crate) path: Path,
+    pub(crate) realm: RealmId,
+    pub(crate) tls: Option<TlsFacts>,
+    pub(crate) agent: String,
+    pub(crate) exceptions: Exceptions,
+    /// Host part of the addresses that this party sees.
+    pub(crate) domain: String,
+    /// The number that this party calls, or is called by.
+    pub(crate) number: String,
+}
+
+#[derive(Debug)]
+pub(crate) enum State {
+    /// They called; no final answer yet.
+    Inviting(Inviting),
+    /// They called; our 2xx waits for its ACK.
+    Answered(Answered),
+    /// To be called; ports are being opened.
+    Planned(Planned),
+    /// To be called; the INVITE is written and waits for its snapshot.
+    Composed(Composed),
+    /// Called; no final answer yet.
+    Calling(Calling),
+    /// Called, and taken back; its final answer is awaited.
+    Cancelling(Calling),
+    Confirmed(Confirmed),
+    /// Our BYE waits for its answer.
+    Leaving(Key),
+    Gone,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inviting {
+    key: ServerTx,
+    request: Request,
+    dialog: Dialog,
+    rang: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Answered {
+    key: ServerTx,
+    pub(crate) dialog: Dialog,
+    answer_expected: bool,
+    then: Then,
+}
+
+/// What follows the ACK.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Then {
+    Talk,
+    /// RFC 3261 §15: the BYE of a callee waits for the ACK.
+    Leave,
+}
+
+#[derive(Debug)]
+pub(crate) struct Planned {
+    permit: Permit,
+}
+
+#[derive(Debug)]
+pub(crate) struct Composed {
+    permit: Permit,
+    invite: Request,
+}
+
+#[derive(Debug)]
+pub(crate) struct Calling {
+    key: Key,
+    pub(crate) invite: Request,
+}
+
+#[derive(Debug)]
+pub(crate) struct Confirmed {
+    pub(crate) dialog: Dialog,
+    /// What we sent, where we called.
+    invite: Option<Request>,
+}
+
+/// Whose request for a new description is on the table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Turn {
+    Idle,
+    /// They asked, and have no final answer yet.
+    Theirs(ServerTx),
+    /// Our 2xx to their re-INVITE waits for its ACK; whether that brings the answer.
+    Acknowledging { key: ServerTx, answer_expected: bool },
+    /// We asked; with this CSeq.
+    Ours(u32),
+    /// We asked, and will again.
+    BackingOff,
+}
+
+/// A session interval that was agreed on (RFC 4028).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct SessionTimer {
+    pub(crate) interval: Duration,
+    /// Whether the refreshing is ours.
+    pub(crate) ours: bool,
+}
+
+/// The first ACK of a 2xx.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Acknowledged {
+    pub(crate) answer_expected: bool,
+}
+
+impl Party {
+    pub(crate) fn standing(&self) -> Standing {
+        self.proof.map_or(Standing::Stranger, Standing::Proved)
+    }
+}
+
+impl Leg {
+    /// The leg of whoever called. `None` where the request can't make a dialog (it has no Contact).
+    pub(crate) fn caller(
+        desk: &mut Desk<'_>,
+        call: CallId,
+        id: LegId,
+        party: Party,
+        key: ServerTx,
+        request: &Request,
+    ) -> Option<Self> {
+        let tag = token(desk);
+        // The dialog exists from our first tagged provisional on (§12.1.1).
+        let early = Response::builder(request, Status::RINGING).to_tag(&tag).build().ok()?;
+        let over_tls = party.path.flow.transport.is_encrypted();
+        let dialog = Dialog::uas(request, &early, over_tls).ok()?;
+        let call_id = request.headers().call_id().to_owned();
+        let mut leg = Self::new(desk, call, id, Role::Caller, party);
+        leg.takes_update = request.headers().has_token(Name::Allow, "UPDATE");
+        leg.session = asked_session(desk, request);
+        desk.lines.leg(call, id, &call_id, &tag, leg.party.path);
+        desk.lines.serve(key, call, id);
+        leg.call_id = call_id;
+        leg.tag = tag;
+        leg.state =
+            State::Inviting(Inviting { key, request: request.clone(), dialog, rang: false });
+        Some(leg)
+    }
+
+    /// A leg that we are going to open: the permit is used up by it.
+    pub(crate) fn callee(
+        permit: Permit,
+        party: Party,
+        request_uri: String,
+        desk: &mut Desk<'_>,
+    ) -> Option<Self> {
+        sip::Uri::parse(&request_uri).ok()?;
+        let (call, id) = (permit.call(), permit.leg());
+        let (tag, call_id) = (token(desk), token(desk));
+        let mut leg = Self::new(desk, call, id, Role::Callee, party);
+        desk.lines.leg(call, id, &call_id, &tag, leg.party.path);
+        leg.request_uri = request_uri;
+        leg.call_id = call_id;
+        leg.tag = tag;
+        leg.state = State::Planned(Planned { permit });
+        Some(leg)
+    }
+
+    fn new(desk: &mut Desk<'_>, call: CallId, id: LegId, role: Role, party: Party) -> Self {
+        Self {
+            id,
+            call,
+            role,
+            party,
+            request_uri: String::new(),
+            call_id: String::new(),
+            tag: String::new(),
+            media: Media::new(id, desk.chance),
+            state: State::Gone,
+            turn: Turn::Idle,
+            session: None,
+            status: 0,
+            quality: None,
+            lost: false,
+            offered_plain: false,
+            takes_update: false,
+        }
+    }
+
+    pub(crate) fn allocate(&mut self, desk: &mut Desk<'_>) {
+        let tag = u64::try_from(self.call.0 & u128::from(u64::MAX)).unwrap_or_default();
+        let command = self.media.allocate(self.party.realm, tag);
+        desk.media(command);
+    }
+
+    /// The owner allowed this device audio in clear.
+    pub(crate) fn may_be_plain(&self) -> bool {
+        self.party.exceptions.dangerous_plain_rtp
+    }
+
+    /// Whether its signalling is encrypted: a key that was read on the way protects nothing.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.party.path.flow.transport.is_encrypted()
+    }
+
+    pub(crate) fn dialog(&self) -> Option<&Dialog> {
+        match &self.state {
+            State::Inviting(state) => Some(&state.dialog),
+            State::Answered(state) => Some(&state.dialog),
+            State::Confirmed(state) => Some(&state.dialog),
+            State::Planned(_)
+            | State::Composed(_)
+            | State::Calling(_)
+            | State::Cancelling(_)
+            | State::Leaving(_)
+            | State::Gone => None,
+        }
+    }
+
+    pub(crate) fn dialog_mut(&mut self) -> Option<&mut Dialog> {
+        match &mut self.state {
+            State::Inviting(state) => Some(&mut state.dialog),
+            State::Answered(state) => Some(&mut state.dialog),
+            State::Confirmed(state) => Some(&mut state.dialog),
+            State::Planned(_)
+            | State::Composed(_)
+            | State::Calling(_)
+            | State::Cancelling(_)
+            | State::Leaving(_)
+            | State::Gone => None,
+        }
+    }
+
+    /// Whether a request on this path is the peer's own: its path, or a newer one of its device, where
+    /// the leg then goes on.
+    pub(crate) fn comes_from_peer(
+        &mut self,
+        desk: &mut Desk<'_>,
+        path: Path,
+        is_at: &dyn Fn(DeviceId, Path) -> bool,
+    ) -> bool {
+        if path == self.party.path {
+            return true;
+        }
+        let moved = self.party.device.is_some_and(|device| is_at(device, path));
+        if moved {
+            self.moves_to(desk, path);
+        }
+        moved
+    }
+
+    pub(crate) fn moves_to(&mut self, desk: &mut Desk<'_>, path: Path) {
+        desk.lines.forget_trace(&self.call_id, self.party.path);
+        self.party.path = path;
+        self.lost = false;
+        desk.lines.trace_on(self.call, self.id, &self.call_id, path);
+    }
+
+    /// Our CANCEL or BYE is out.
+    pub(crate) fn is_leaving(&self) -> bool {
+        match &self.state {
+            State::Leaving(_) | State::Cancelling(_) | State::Gone => true,
+            State::Inviting(_)
+            | State::Answered(_)
+            | State::Planned(_)
+            | State::Composed(_)
+            | State::Calling(_)
+            | State::Confirmed(_) => false,
+        }
+    }
+
+    pub(crate) fn turn(&self) -> Turn {
+        self.turn
+    }
+
+    pub(crate) fn theirs(&mut self, key: ServerTx) {
+        self.turn = Turn::Theirs(key);
+    }
+
+    pub(crate) fn idle(&mut self) {
+        self.turn = Turn::Idle;
+    }
+
+    pub(crate) fn backing_off(&mut self) {
+        self.turn = Turn::BackingOff;
+    }
+
+    pub(crate) fn heard_from(&mut self, response: &Response) {
+        self.takes_update |= response.headers().has_token(Name::Allow, "UPDATE");
+        let agent = response
+            .headers()
+            .get(Name::UserAgent)
+            .or_else(|| response.headers().get(Name::Server));
+        if let Some(agent) = agent {
+            self.party.agent = agent.chars().take(AGENT_MAX).collect();
+        }
+    }
+
+    pub(crate) fn heard_from_request(&mut self, request: &Request) {
+        self.takes_update |= request.headers().has_token(Name::Allow, "UPDATE");
+    }
+
+    // The caller's side.
+
+    /// A provisional answer. The same one is said once.
+    pub(crate) fn ring_back(&mut self, desk: &mut Desk<'_>, status: Status, sdp: Option<&str>) {
+        let State::Inviting(inviting) = &mut self.state else { return };
+        if inviting.rang && sdp.is_none() {
+            return;
+        }
+        inviting.rang = true;
+        let (key, request) = (inviting.key, inviting.request.clone());
+        self.respond_to(desk, key, &request, status, |answer, contact| {
+            let answer = answer.contact(contact);
+            match sdp {
+                Some(sdp) => answer.body("application/sdp", sdp.to_owned()),
+                None => answer,
+            }
+        });
+    }
+
+    /// 200 with our description. False where it can't be written.
+    pub(crate) fn answer(&mut self, desk: &mut Desk<'_>, sdp: &str) -> bool {
+        let State::Inviting(inviting) = std::mem::replace(&mut self.state, State::Gone) else {
+            return false;
+        };
+        let Inviting { key, request, mut dialog, .. } = inviting;
+        let session = self.session;
+        self.respond_to(desk, key, &request, Status::OK, |answer, contact| {
+            let answer = abilities(answer.contact(contact));
+            grant_session(answer, session).body("application/sdp", sdp.to_owned())
+        });
+        dialog.confirm();
+        self.status = 200;
+        let answer_expected = request.body().is_empty();
+        self.state = State::Answered(Answered { key, dialog, answer_expected, then: Then::Talk });
+        true
+    }
+
+    /// An ACK of a 2xx of ours. `None` where none was awaited.
+    pub(crate) fn acknowledged(&mut self, desk: &mut Desk<'_>) -> Option<Acknowledged> {
+        if let Turn::Acknowledging { answer_expected, .. } = self.turn {
+            self.turn = Turn::Idle;
+            return Some(Acknowledged { answer_expected });
+        }
+        if !matches!(self.state, State::Answered(_)) {
+            return None;
+        }
+        let State::Answered(answered) = std::mem::replace(&mut self.state, State::Gone) else {
+            return None;
+        };
+        let Answered { dialog, answer_expected, then, .. } = answered;
+        self.state = State::Confirmed(Confirmed { dialog, invite: None });
+        if then == Then::Leave {
+            self.bye(desk, Cause::Cleared);
+        }
+        Some(Acknowledged { answer_expected })
+    }
+
+    /// Our 2xx was never acknowledged: a BYE may leave now (§13.3.1.4).
+    pub(crate) fn unacknowledged(&mut self, key: ServerTx) -> bool {
+        if matches!(self.turn, Turn::Acknowledging { key: awaited, .. } if awaited == key) {
+            self.turn = Turn::Idle;
+            return true;
+        }
+        match std::mem::replace(&mut self.state, State::Gone) {
+            State::Answered(answered) if answered.key == key => {
+                self.state = State::Confirmed(Confirmed { dialog: answered.dialog, invite: None });
+                true
+            }
+            state => {
+                self.state = state;
+                false
+            }
+        }
+    }
+
+    fn refuse(&mut self, desk: &mut Desk<'_>, cause: Cause) {
+        let State::Inviting(inviting) = std::mem::replace(&mut self.state, State::Gone) else {
+            return;
+        };
+        let outcome = cause.outcome();
+        let status = Status::new(outcome.status).unwrap_or(Status::SERVER_INTERNAL_ERROR);
+        self.status = status.code();
+        self.respond_to(desk, inviting.key, &inviting.request, status, |answer, _| {
+            explain(answer, cause)
+        });
+    }
+
+    // The called side.
+
+    /// Writes the INVITE with an offer of ours. Nothing is sent yet.
+    pub(crate) fn compose(
+        &mut self,
+        desk: &mut Desk<'_>,
+        carry: &Carry,
+        hops: u8,
+        codecs: &[Coded],
+        direction: Direction,
+        ptime: Option<u16>,
+    ) {
+        let State::Planned(planned) = std::mem::replace(&mut self.state, State::Gone) else {
+            return;
+        };
+        let suites = desk.settings.suites.clone();
+        let plain = self.offered_plain;
+        let offer =
+            self.media.offer(desk.chance, codecs, direction, ptime, &suites, plain);
+        let invite = offer.and_then(|sdp| self.invite(desk, carry, hops)?.body("application/sdp", sdp).build().ok());
+        if let Some(invite) = invite {
+            self.state = State::Composed(Composed { permit: planned.permit, invite });
+        }
+    }
+
+    fn invite(&self, desk: &mut Desk<'_>, carry: &Carry, hops: u8) -> Option<RequestBuilder> {
+        let transport = self.party.path.flow.transport;
+        let sent_by = desk.sent_by(self.party.realm, transport);
+        let branch = desk.transactions.branch();
+        let domain = &self.party.domain;
+        let from = format!("sip:{}@{domain}", carry.caller.number);
+        let name = Some(carry.caller.name.as_str()).filter(|name| !name.is_empty());
+        let from = NameAddrBuf::new(name, &from).or_else(|_| NameAddrBuf::new(None, &from)).ok()?;
+        let from = from.with_tag(&self.tag).ok()?;
+        let to = NameAddrBuf::new(None, &format!("sip:{}@{domain}", self.party.number)).ok()?;
+        Some(
+            Request::builder(Method::Invite, &self.request_uri)
+                .via(transport.sip(), &sent_by, &branch)
+                .max_forwards(hops)
+                .from(&from)
+                .to(&to)
+                .call_id(&self.call_id)
+                .cseq(1)
+                .contact(&self.contact(desk)?)
+                .header(Name::Allow, ALLOW)
+                .header(Name::UserAgent, &desk.settings.product),
+        )
+    }
+
+    /// Sends the composed INVITE: the permit is used up. False where there is none.
+    pub(crate) fn dial(&mut self, desk: &mut Desk<'_>) -> bool {
+        let State::Composed(Composed { permit, invite }) =
+            std::mem::replace(&mut self.state, State::Gone)
+        else {
+            return false;
+        };
+        // A permit opens the one leg that it names.
+        if permit.leg() != self.id || permit.call() != self.call {
+            return false;
+        }
+        let owner = (self.call, self.id, Purpose::Invite);
+        let key = desk.send(owner, self.party.path, invite.clone());
+        self.state = State::Calling(Calling { key, invite });
+        true
+    }
+
+    /// The 2xx to our INVITE: acknowledged at once, and the dialog stands. Where the 2xx makes no
+    /// dialog (it lacks a tag or a Contact), nothing more can be said to the phone.
+    pub(crate) fn confirm(&mut self, desk: &mut Desk<'_>, response: &Response) {
+        let (State::Calling(calling) | State::Cancelling(calling)) =
+            std::mem::replace(&mut self.state, State::Gone)
+        else {
+            return;
+        };
+        self.heard_from(response);
+        self.session = granted_session(desk, response);
+        let Ok(dialog) = Dialog::uac(&calling.invite, response) else { return };
+        self.state = State::Confirmed(Confirmed { dialog, invite: Some(calling.invite) });
+        self.acknowledge(desk, response);
+    }
+
+    /// The ACK of a 2xx in our dialog.
+    pub(crate) fn acknowledge(&mut self, desk: &mut Desk<'_>, response: &Response) {
+        let (cseq, path) = (response.headers().cseq().number, self.party.path);
+        let sent_by = desk.sent_by(self.party.realm, path.flow.transport);
+        let branch = desk.transactions.branch();
+        let hop = Hop { transport: path.flow.transport.sip(), sent_by: &sent_by, branch: &branch };
+        let Some(dialog) = self.dialog_mut() else { return };
+        dialog.refresh_target(response.headers());
+        if let Ok(ack) = dialog.ack(cseq, hop).build() {
+            desk.transmit(path, ack.as_bytes().clone());
+        }
+    }
+
+    /// A 2xx came again, or a second one from a fork beyond the phone: the first gets its ACK again,
+    /// the other is acknowledged and ended (§13.2.2.4).
+    pub(crate) fn acknowledge_again(&mut self, desk: &mut Desk<'_>, response: &Response) {
+        let State::Confirmed(Confirmed { dialog, invite }) = &self.state else { return };
+        if dialog.id() == DialogId::of_response(response) {
+            return self.acknowledge(desk, response);
+        }
+        if let Some(invite) = invite.clone() {
+            end_stray(desk, self.party.realm, self.party.path, &invite, response);
+        }
+    }
+
+    // Both sides.
+
+    /// Ends the leg in the way its state asks for.
+    pub(crate) fn leave(&mut self, desk: &mut Desk<'_>, cause: Cause) {
+        match &mut self.state {
+            State::Inviting(_) => self.refuse(desk, cause),
+            State::Answered(answered) => answered.then = Then::Leave,
+            State::Planned(_) | State::Composed(_) => self.state = State::Gone,
+            State::Calling(calling) => {
+                desk.cancel(calling.key);
+                let State::Calling(calling) = std::mem::replace(&mut self.state, State::Gone)
+                else {
+                    return;
+                };
+                self.state = State::Cancelling(calling);
+            }
+            State::Confirmed(_) => self.bye(desk, cause),
+            State::Cancelling(_) | State::Leaving(_) | State::Gone => {}
+        }
+    }
+
+    pub(crate) fn bye(&mut self, desk: &mut Desk<'_>, cause: Cause) {
+        let bye = self.within(desk, Method::Bye).map(|bye| {
+            bye.header(Name::Reason, &reason(cause))
+        });
+        let Some(Ok(bye)) = bye.map(RequestBuilder::build) else {
+            self.state = State::Gone;
+            return;
+        };
+        let key = desk.send((self.call, self.id, Purpose::Bye), self.party.path, bye);
+        self.state = State::Leaving(key);
+    }
+
+    /// They said BYE: the leg is over, and what we were asked in it gets no other answer.
+    pub(crate) fn hung_up(&mut self, desk: &mut Desk<'_>) {
+        if let State::Inviting(inviting) = &self.state {
+            let (key, request) = (inviting.key, inviting.request.clone());
+            self.status = 487;
+            self.respond_to(desk, key, &request, Status::REQUEST_TERMINATED, |answer, _| answer);
+        }
+        self.state = State::Gone;
+    }
+
+    /// A request within our dialog: `None` where there is no dialog (any more).
+    fn within(&mut self, desk: &mut Desk<'_>, method: Method) -> Option<RequestBuilder> {
+        let path = self.party.path;
+        let sent_by = desk.sent_by(self.party.realm, path.flow.transport);
+        let branch = desk.transactions.branch();
+        let hop = Hop { transport: path.flow.transport.sip(), sent_by: &sent_by, branch: &branch };
+        let request = self.dialog_mut()?.request(method, hop).ok()?;
+        Some(request.header(Name::UserAgent, &desk.settings.product))
+    }
+
+    /// Our re-INVITE with this description. False where it can't be sent.
+    pub(crate) fn reinvite(&mut self, desk: &mut Desk<'_>, sdp: &str, purpose: Purpose) -> bool {
+        let contact = self.contact(desk);
+        let session = self.session;
+        let Some(Ok(request)) = self.within(desk, Method::Invite).zip(contact).map(
+            |(request, contact)| {
+                let request = request.contact(&contact).header(Name::Allow, ALLOW);
+                ask_session(request, session).body("application/sdp", sdp.to_owned()).build()
+            },
+        ) else {
+            return false;
+        };
+        self.turn = Turn::Ours(request.headers().cseq().number);
+        desk.send((self.call, self.id, purpose), self.party.path, request);
+        true
+    }
+
+    /// Refreshes the session: UPDATE where the phone knows it, else a re-INVITE that changes nothing.
+    pub(crate) fn refresh(&mut self, desk: &mut Desk<'_>) {
+        if self.turn != Turn::Idle {
+            return;
+        }
+        if !self.takes_update {
+            if let Some(sdp) = self.media.repeat() {
+                self.reinvite(desk, &sdp, Purpose::Refresh);
+            }
+            return;
+        }
+        let contact = self.contact(desk);
+        let session = self.session;
+        let update = self.within(desk, Method::Update).zip(contact).map(|(request, contact)| {
+            ask_session(request.contact(&contact), session).build()
+        });
+        if let Some(Ok(request)) = update {
+            self.turn = Turn::Ours(request.headers().cseq().number);
+            desk.send((self.call, self.id, Purpose::Refresh), self.party.path, request);
+        }
+    }
+
+    /// A 2xx to our refresh.
+    pub(crate) fn refreshed(&mut self, desk: &mut Desk<'_>, response: &Response) {
+        if response.headers().cseq().method == Method::Invite {
+            self.acknowledge(desk, response);
+        } else if let Some(dialog) = self.dialog_mut() {
+            dialog.refresh_target(response.headers());
+        }
+        self.session = granted_session(desk, response).or(self.session);
+    }
+
+    pub(crate) fn info(&mut self, desk: &mut Desk<'_>, key: &info::Key) {
+        let (content_type, body) = info::write(key);
+        let request = self.within(desk, Method::Info).map(|r| r.body(content_type, body).build());
+        if let Some(Ok(request)) = request {
+            desk.send((self.call, self.id, Purpose::Info), self.party.path, request);
+        }
+    }
+
+    /// 200 to a re-INVITE or UPDATE.
+    pub(crate) fn accept_modification(
+        &mut self,
+        desk: &mut Desk<'_>,
+        key: ServerTx,
+        request: &Request,
+        sdp: Option<&str>,
+        answer_expected: bool,
+    ) {
+        if let Some(dialog) = self.dialog_mut() {
+            dialog.refresh_target(request.headers());
+        }
+        self.session = asked_session(desk, request).or(self.session);
+        let session = asked_session(desk, request);
+        self.respond_to(desk, key, request, Status::OK, |answer, contact| {
+            let answer = grant_session(answer.contact(contact), session);
+            match sdp {
+                Some(sdp) => answer.body("application/sdp", sdp.to_owned()),
+                None => answer,
+            }
+        });
+        if request.method() == Method::Invite {
+            desk.lines.serve(key, self.call, self.id);
+            self.turn = Turn::Acknowledging { key, answer_expected };
+        }
+    }
+
+    pub(crate) fn refuse_modification(
+        &mut self,
+        desk: &mut Desk<'_>,
+        key: ServerTx,
+        request: &Request,
+        cause: Cause,
+    ) {
+        let status = Status::new(cause.outcome().status).unwrap_or(Status::NOT_ACCEPTABLE_HERE);
+        self.respond_to(desk, key, request, status, |answer, _| explain(answer, cause));
+    }
+
+    pub(crate) fn respond(
+        &self,
+        desk: &mut Desk<'_>,
+        key: ServerTx,
+        request: &Request,
+        status: Status,
+        with: impl FnOnce(ResponseBuilder) -> ResponseBuilder,
+    ) {
+        self.respond_to(desk, key, request, status, |answer, _| with(answer));
+    }
+
+    fn respond_to(
+        &self,
+        desk: &mut Desk<'_>,
+        key: ServerTx,
+        request: &Request,
+        status: Status,
+        with: impl FnOnce(ResponseBuilder, &NameAddrBuf) -> ResponseBuilder,
+    ) {
+        let answer = Response::builder(request, status);
+        // RFC 3261 §8.2.6.2: a 100 has no tag of ours.
+        let answer = if status == Status::TRYING { answer } else { answer.to_tag(&self.tag) };
+        let answer = answer.header(Name::Server, &desk.settings.product);
+        let Some(contact) = self.contact(desk) else { return };
+        // What can't be written would be our own fault; the plain refusal always can.
+        let response = with(answer, &contact).build().or_else(|_| {
+            Response::builder(request, Status::SERVER_INTERNAL_ERROR).to_tag(&self.tag).build()
+        });
+        if let Ok(response) = response {
+            desk.respond(key, response);
+        }
+    }
+
+    fn contact(&self, desk: &Desk<'_>) -> Option<NameAddrBuf> {
+        let transport = self.party.path.flow.transport;
+        let at = desk.sent_by(self.party.realm, transport);
+        NameAddrBuf::new(None, &format!("sip:pbx@{at}{}", transport.uri_parameter())).ok()
+    }
+
+    // What is stored and shown.
+
+    /// `TLSv1.3 TLS13_AES_128_GCM_SHA256`; empty in clear.
+    pub(crate) fn signalling(&self) -> String {
+        let facts = self.party.tls.as_ref();
+        facts.map(|tls| format!("{} {}", tls.version, tls.suite)).unwrap_or_default()
+    }
+
+    pub(crate) fn protection(&self) -> String {
+        let transport = self.party.path.flow.transport.via();
+        let media = match (&self.media.agreed, self.media.suite()) {
+            (_, Some(suite)) => format!("SRTP {suite}"),
+            (Some(_), None) => "unencrypted audio".to_owned(),
+            (None, None) => "no audio yet".to_owned(),
+        };
+        format!("{transport} + {media}")
+    }
+
+    /// In plain words, as shown everywhere.
+    pub(crate) fn weaknesses(&self) -> Vec<String> {
+        let weak = [
+            (!self.is_secure(), "signalling is not encrypted"),
+            (self.media.is_plain(), "audio is not encrypted"),
+            (self.party.proof == Some(Proof::Digest(Algorithm::Md5)), "digest uses MD5"),
+        ];
+        weak.into_iter().filter(|(is, _)| *is).map(|(_, words)| words.to_owned()).collect()
+    }
+
+    /// The INVITE that waits for its snapshot or is out.
+    pub(crate) fn invited(&self) -> Option<&Request> {
+        match &self.state {
+            State::Composed(composed) => Some(&composed.invite),
+            State::Calling(calling) | State::Cancelling(calling) => Some(&calling.invite),
+            State::Inviting(_)
+            | State::Answered(_)
+            | State::Planned(_)
+            | State::Confirmed(_)
+            | State::Leaving(_)
+            | State::Gone => None,
+        }
+    }
+
+    /// The refusal that a restart would send to a caller without an answer.
+    pub(crate) fn refusal(&self) -> Option<Response> {
+        let State::Inviting(inviting) = &self.state else { return None };
+        let status = Status::new(Cause::Interrupted.outcome().status).ok()?;
+        let answer = Response::builder(&inviting.request, status).to_tag(&self.tag);
+        explain(answer, Cause::Interrupted).build().ok()
+    }
+
+    pub(crate) fn forget(&self, desk: &mut Desk<'_>) {
+        desk.lines.forget_leg(self.id, &self.call_id, &self.tag, self.party.path);
+    }
+}
+
+/// ACK and BYE for a 2xx that nobody waits for.
+pub(crate) fn end_stray(
+    desk: &mut Desk<'_>,
+    realm: RealmId,
+    path: Path,
+    invite: &Request,
+    response: &Response,
+) {
+    let Ok(mut dialog) = Dialog::uac(invite, response) else { return };
+    let sent_by = desk.sent_by(realm, path.flow.transport);
+    let transport = path.flow.transport.sip();
+    let branch = desk.transactions.branch();
+    let hop = Hop { transport, sent_by: &sent_by, branch: &branch };
+    if let Ok(ack) = dialog.ack(response.headers().cseq().number, hop).build() {
+        desk.transmit(path, ack.as_bytes().clone());
+    }
+    let branch = desk.transactions.branch();
+    let hop = Hop { transport, sent_by: &sent_by, branch: &branch };
+    if let Ok(Ok(request)) = dialog.request(Method::Bye, hop).map(RequestBuilder::build) {
+        let key = desk.transactions.reserve();
+        let input = sip::transaction::Input::Send { key, path, request };
+        desk.transactions.handle(desk.now, input);
+    }
+}
+
+/// Reason and Warning for the peer: a number for its logs, a sentence for its display (RFC 3326,
+/// RFC 3261 §20.43 code 399).
+pub(crate) fn explain(answer: ResponseBuilder, cause: Cause) -> ResponseBuilder {
+    let outcome = cause.outcome();
+    let answer = answer.header(Name::Reason, &reason(cause));
+    match outcome.status {
+        488 => answer.header(Name::Warning, &format!("399 ringfence \"{}\"", outcome.sentence)),
+        503 => answer.header(Name::RetryAfter, "10"),
+        _ => answer,
+    }
+}
+
+fn reason(cause: Cause) -> String {
+    let outcome = cause.outcome();
+    format!("Q.850;cause={};text=\"{}\"", outcome.q850, outcome.sentence)
+}
+
+/// What we can do: in answers to OPTIONS and INVITE, and beside every 405.
+pub(crate) fn abilities(answer: ResponseBuilder) -> ResponseBuilder {
+    answer
+        .header(Name::Allow, ALLOW)
+        .header(Name::Accept, info::ACCEPT)
+        .header(Name::Supported, "timer")
+}
+
+/// The session interval that a request asks for, as far as we grant it. A phone that knows the timer
+/// refreshes itself unless it asked us to.
+fn asked_session(desk: &Desk<'_>, request: &Request) -> Option<SessionTimer> {
+    let headers = request.headers();
+    if !headers.has_token(Name::Supported, "timer") && !headers.has_token(Name::Require, "timer") {
+        return None;
+    }
+    let asked = headers.session_expires().present()?;
+    let interval = Duration::from_secs(asked.interval.into())
+        .clamp(desk.settings.session_interval_min, desk.settings.session_interval);
+    Some(SessionTimer { interval, ours: asked.refresher == Some(Refresher::Uas) })
+}
+
+fn granted_session(desk: &Desk<'_>, response: &Response) -> Option<SessionTimer> {
+    let granted = response.headers().session_expires().present()?;
+    let interval =
+        Duration::from_secs(granted.interval.into()).max(desk.settings.session_interval_min);
+    Some(SessionTimer { interval, ours: granted.refresher == Some(Refresher::Uac) })
+}
+
+fn grant_session(answer: ResponseBuilder, session: Option<SessionTimer>) -> ResponseBuilder {
+    let Some(session) = session else { return answer };
+    let refresher = if session.ours { "uas" } else { "uac" };
+    let value = format!("{};refresher={refresher}", session.interval.as_secs());
+    let answer = answer.header(Name::SessionExpires, &value);
+    // RFC 4028 §9: required where the refreshing is theirs.
+    if session.ours { answer } else { answer.header(Name::Require, "timer") }
+}
+
+fn ask_session(request: RequestBuilder, session: Option<SessionTimer>) -> RequestBuilder {
+    let Some(session) = session else { return request };
+    let refresher = if session.ours { "uac" } else { "uas" };
+    let value = format!("{};refresher={refresher}", session.interval.as_secs());
+    request.header(Name::Supported, "timer").header(Name::SessionExpires, &value)
+}
+
+/// A tag or Call-ID of ours: version, node, 128 random bits. Whoever hasn't seen it can't guess it,
+/// and a survivor knows whose it was.
+pub(crate) fn token(desk: &mut Desk<'_>) -> String {
+    format!("1{:04x}{:032x}", desk.node.0, desk.chance.u128())
+}
+
+/// REFER is missing until its gate exists; PRACK because 100rel is not offered.
+pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE";
+
+/// Longer names of a phone are cut.
+const AGENT_MAX: usize = 96;

@@ -1,0 +1,308 @@
+//! After a crash: the legs that a former process left behind, each ended as soon as its phone can be
+//! reached.
+//!
+//! A leg over UDP is ended at once, one over a connection when its device is back on a new one. What
+//! was up gets BYE; what rang gets CANCEL, and ACK with BYE if it answers all the same; a caller
+//! without an answer gets its refusal. 481 is as good as 200. What can't be reached within
+//! [`Settings::orphan_timeout`](crate::settings::Settings) is given up: its phone has long registered
+//! anew or never will, and its own session ended with its silence.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use guard::cause::{Cause, Disposition};
+use guard::fact::Fact;
+use guard::id::{CallId, DeviceId, NodeId, RealmId};
+use pure::{Instant, Now, Timers};
+use sip::dialog::{Dialog, DialogId, Hop};
+use sip::transaction::{Input, Key};
+use sip::{Message, Method, Name, Request, RequestBuilder, Response};
+
+use crate::back_to_back::desk::Desk;
+use crate::back_to_back::leg::end_stray;
+use crate::flow::{FlowOpened, Path, Transport};
+use crate::record::{Cdr, CdrLeg, Row};
+use crate::snapshot::{CallSnapshot, LegSnapshot, LegStage};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Recovery {
+    orphans: BTreeMap<u64, Orphan>,
+    /// Requests under way, and whose they are.
+    sent: BTreeMap<Key, u64>,
+    deadlines: Timers<u64>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Orphan {
+    call: CallId,
+    device: Option<DeviceId>,
+    path: Path,
+    stage: LegStage,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    /// Its phone can't be reached yet.
+    Waiting,
+    Asked(Path, RealmId),
+    /// Nothing more to say. Kept until its deadline where a late 2xx may still come.
+    Done,
+}
+
+impl Recovery {
+    /// Takes over what was loaded: the interrupted calls' records, and the legs to end.
+    pub(crate) fn begin(
+        &mut self,
+        now: Now,
+        node: NodeId,
+        snapshots: Vec<CallSnapshot>,
+        timeout: std::time::Duration,
+    ) -> (Vec<Row>, Vec<Fact>) {
+        let (mut rows, mut facts, mut legs_ended) = (Vec::new(), Vec::new(), 0);
+        let calls = u32::try_from(snapshots.len()).unwrap_or(u32::MAX);
+        for snapshot in snapshots {
+            let call = snapshot.call;
+            let duration = snapshot.answered.map(|answered| now.utc.since(answered));
+            facts.push(Fact::CallInterrupted {
+                call,
+                duration_ms_min: duration
+                    .map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+                    .unwrap_or_default(),
+            });
+            rows.push(Row::Cdr(Box::new(interrupted(now, node, &snapshot))));
+            if snapshot.legs.is_empty() {
+                rows.push(Row::RemoveSnapshot(call));
+            }
+            for leg in snapshot.legs {
+                let LegSnapshot { device, path, stage, .. } = leg;
+                self.next += 1;
+                legs_ended += 1;
+                self.deadlines.set(now.instant + timeout, self.next);
+                let orphan = Orphan { call, device, path, stage, state: State::Waiting };
+                self.orphans.insert(self.next, orphan);
+            }
+        }
+        if calls > 0 {
+            facts.push(Fact::CrashRecovered { node, calls_interrupted: calls, legs_ended });
+        }
+        (rows, facts)
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    /// Gives up what could not be reached in time.
+    pub(crate) fn expire(&mut self, now: Now) -> Vec<Row> {
+        let mut rows = Vec::new();
+        while let Some(id) = self.deadlines.pop(now.instant) {
+            if let Some(orphan) = self.orphans.remove(&id) {
+                self.sent.retain(|_, of| *of != id);
+                rows.extend(self.settled(orphan.call));
+            }
+        }
+        rows
+    }
+
+    /// A UDP socket of ours is open again: the legs that used one are ended through it.
+    pub(crate) fn flow_opened(&mut self, desk: &mut Desk<'_>, opened: &FlowOpened) -> Vec<Row> {
+        if opened.flow.transport != Transport::Udp {
+            return Vec::new();
+        }
+        let on_udp: Vec<u64> = self
+            .waiting()
+            .filter(|(_, orphan)| orphan.path.flow.transport == Transport::Udp)
+            .map(|(id, _)| *id)
+            .collect();
+        let mut rows = Vec::new();
+        for id in on_udp {
+            let Some(orphan) = self.orphans.get(&id) else { continue };
+            let path = Path { flow: opened.flow, remote: orphan.path.remote };
+            rows.extend(self.end(desk, id, path, opened.realm));
+        }
+        rows
+    }
+
+    /// A device is back.
+    pub(crate) fn reachable(
+        &mut self,
+        desk: &mut Desk<'_>,
+        device: DeviceId,
+        path: Path,
+        realm: RealmId,
+    ) -> Vec<Row> {
+        let of_device: Vec<u64> = self
+            .waiting()
+            .filter(|(_, orphan)| orphan.device == Some(device))
+            .map(|(id, _)| *id)
+            .collect();
+        of_device.into_iter().flat_map(|id| self.end(desk, id, path, realm)).collect()
+    }
+
+    fn waiting(&self) -> impl Iterator<Item = (&u64, &Orphan)> {
+        self.orphans.iter().filter(|(_, orphan)| orphan.state == State::Waiting)
+    }
+
+    /// Says what ends the leg.
+    fn end(&mut self, desk: &mut Desk<'_>, id: u64, path: Path, realm: RealmId) -> Vec<Row> {
+        let Some(orphan) = self.orphans.get_mut(&id) else { return Vec::new() };
+        let request = match &orphan.stage {
+            LegStage::Incoming { refusal } => {
+                desk.transmit(path, Bytes::copy_from_slice(refusal));
+                None
+            }
+            LegStage::Outgoing { cancel, .. } => request_of(cancel),
+            LegStage::Up { dialog } => {
+                let sent_by = desk.sent_by(realm, path.flow.transport);
+                let branch = desk.transactions.branch();
+                let transport = path.flow.transport.sip();
+                let hop = Hop { transport, sent_by: &sent_by, branch: &branch };
+                let bye = Dialog::restore(dialog.clone())
+                    .and_then(|mut dialog| dialog.request(Method::Bye, hop))
+                    .and_then(RequestBuilder::build);
+                bye.ok()
+            }
+        };
+        let Some(request) = request else { return self.done(id) };
+        orphan.state = State::Asked(path, realm);
+        let key = desk.transactions.reserve();
+        self.sent.insert(key, id);
+        desk.transactions.handle(desk.now, Input::Send { key, path, request });
+        Vec::new()
+    }
+
+    /// A request of ours has its answer, or will never get one.
+    pub(crate) fn answered(&mut self, key: Key) -> Vec<Row> {
+        match self.sent.remove(&key) {
+            Some(id) => self.done(id),
+            None => Vec::new(),
+        }
+    }
+
+    /// The connection broke again before it was said: at the next one.
+    pub(crate) fn undelivered(&mut self, key: Key) {
+        if let Some(orphan) = self.sent.remove(&key).and_then(|id| self.orphans.get_mut(&id)) {
+            orphan.state = State::Waiting;
+        }
+    }
+
+    /// A late 2xx to an INVITE of the former process: acknowledged and ended.
+    pub(crate) fn stray(&mut self, desk: &mut Desk<'_>, path: Path, response: &Response) {
+        let meant = DialogId::of_response(response);
+        for orphan in self.orphans.values() {
+            let LegStage::Outgoing { invite, .. } = &orphan.stage else { continue };
+            let Some(invite) = request_of(invite) else { continue };
+            let headers = invite.headers();
+            let tag = headers.from();
+            if headers.call_id() == meant.call_id && tag.tag() == Some(&meant.local_tag) {
+                let realm = match orphan.state {
+                    State::Asked(_, realm) => realm,
+                    State::Waiting | State::Done => RealmId::default(),
+                };
+                return end_stray(desk, realm, path, &invite, response);
+            }
+        }
+    }
+
+    fn done(&mut self, id: u64) -> Vec<Row> {
+        let Some(orphan) = self.orphans.get_mut(&id) else { return Vec::new() };
+        orphan.state = State::Done;
+        let call = orphan.call;
+        if !matches!(orphan.stage, LegStage::Outgoing { .. }) {
+            self.orphans.remove(&id);
+        }
+        self.settled(call)
+    }
+
+    /// The snapshot goes when no leg of its call is left to be ended.
+    fn settled(&self, call: CallId) -> Vec<Row> {
+        let left = self.orphans.values().any(|o| o.call == call && o.state != State::Done);
+        if left { Vec::new() } else { vec![Row::RemoveSnapshot(call)] }
+    }
+}
+
+/// How a leg that we call is ended from a snapshot: the INVITE without its description (which holds
+/// keys), and its CANCEL, which shares branch, target, From, To, Call-ID and CSeq number
+/// (RFC 3261 §9.1).
+pub(crate) fn outgoing(invite: &Request) -> Option<LegStage> {
+    let bare = copy_head(invite, Method::Invite, true)?;
+    let cancel = copy_head(invite, Method::Cancel, false)?;
+    Some(LegStage::Outgoing {
+        cancel: cancel.as_bytes().to_vec(),
+        invite: bare.as_bytes().to_vec(),
+    })
+}
+
+fn copy_head(invite: &Request, method: Method, whole: bool) -> Option<Request> {
+    let headers = invite.headers();
+    let mut builder = Request::builder(method, invite.uri().as_str());
+    for (name, _, value) in headers.rows() {
+        let kept = match name {
+            Name::Via
+            | Name::From
+            | Name::To
+            | Name::CallId
+            | Name::MaxForwards
+            | Name::Route => true,
+            Name::Contact => whole,
+            _ => false,
+        };
+        if kept {
+            builder = builder.header(name, value);
+        }
+    }
+    builder.cseq(headers.cseq().number).build().ok()
+}
+
+fn request_of(bytes: &[u8]) -> Option<Request> {
+    match Message::parse(Bytes::copy_from_slice(bytes)) {
+        Ok(Message::Request(request)) => Some(request),
+        Ok(Message::Response(_)) | Err(_) => None,
+    }
+}
+
+fn interrupted(now: Now, node: NodeId, snapshot: &CallSnapshot) -> Cdr {
+    let leg = |leg: &LegSnapshot| CdrLeg {
+        leg: leg.leg,
+        extension: leg.extension,
+        device: leg.device,
+        caller: leg.proof.is_some(),
+        transport: leg.transport,
+        signalling: String::new(),
+        proof: leg.proof,
+        suite: leg.suite.as_deref().and_then(rtp::srtp::Suite::from_name).map(|s| s.name()),
+        agent: String::new(),
+        status: 0,
+        quality: None,
+        weaknesses: Vec::new(),
+    };
+    let mut legs: Vec<CdrLeg> = snapshot.legs.iter().map(leg).collect();
+    // A caller between answer and ACK stands twice in its snapshot.
+    legs.dedup_by_key(|leg| leg.leg);
+    Cdr {
+        call: snapshot.call,
+        tenant: snapshot.tenant,
+        node,
+        from: snapshot.from.clone(),
+        to: snapshot.to.clone(),
+        responsible: match snapshot.responsible {
+            Some(guard::gate::Responsible::Extension(extension)) => Some(extension),
+            Some(guard::gate::Responsible::Trunk(_) | guard::gate::Responsible::System) | None => {
+                None
+            }
+        },
+        started: snapshot.started,
+        answered: snapshot.answered,
+        ended: now.utc,
+        disposition: match Cause::Interrupted.outcome().disposition {
+            Disposition::Interrupted => Disposition::Interrupted,
+            other => other,
+        },
+        decision: Some(snapshot.decision),
+        emergency: snapshot.emergency,
+        legs,
+    }
+}

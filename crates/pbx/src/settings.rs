@@ -1,0 +1,90 @@
+//! The bounds and waiting times of the exchange, each with its reason. What happens at a bound stands
+//! beside it. Defaults suit one node of a small or mid-size business.
+
+use std::time::Duration;
+
+use rtp::srtp::Suite;
+
+/// See each field. A value is taken as it is: whoever reads a configuration checks it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// Calls up or being set up. The next INVITE gets 503 with Retry-After; emergency still passes.
+    /// 500 calls are a thousand legs, which one signalling thread and one media thread carry with
+    /// room to spare.
+    pub calls_max: usize,
+    /// Legs beside the caller's that one call may open: the devices of an extension that ring
+    /// together. Further devices don't ring. A person has three; eight leaves room for a hot desk.
+    pub forks_max: usize,
+    /// Transactions in progress, all methods. The next request is answered 503, statelessly where it
+    /// can be. Each holds a message of a few kilobytes.
+    pub transactions_max: usize,
+    /// Calls that one extension may have open as caller. The next is refused with 486. A phone has two
+    /// to six line keys; a stolen secret must not get more than a phone could use.
+    pub calls_per_extension_max: usize,
+    /// How long a phone may ring before the caller hears 480.
+    pub ring_timeout: Duration,
+    /// How long ports and the snapshot may take before the call is refused with 500. Both are local.
+    pub prepare_timeout: Duration,
+    /// How long arming the media and writing the answer may take before the call is ended.
+    pub answer_timeout: Duration,
+    /// How long statistics are awaited after the media was closed; the CDR goes without them then.
+    pub stats_timeout: Duration,
+    /// Both parties silent for so long: the call is ended, since nobody is there. Audio that stops in
+    /// one direction only is somebody listening.
+    pub silence_limit: Duration,
+    /// A held call carries no audio, so silence says nothing; it is ended after so long.
+    pub hold_max: Duration,
+    /// The longest a call may last, whatever happens on it.
+    pub call_max: Duration,
+    /// The session interval that we ask for as refresher and grant at most (RFC 4028).
+    pub session_interval: Duration,
+    /// The shortest session interval accepted; a shorter one gets 422 (RFC 4028 §5: not below 90 s).
+    pub session_interval_min: Duration,
+    /// After [`crate::command::Command::Drain`]: what still has no answer to its BYE is left behind.
+    /// A service is given ten seconds by most supervisors.
+    pub drain_timeout: Duration,
+    /// What Retry-After says when calls are shed.
+    pub retry_after: Duration,
+    /// How long the orphan legs of a former process are kept to be ended when their phone comes back:
+    /// longer than the granted expiry of a registration over a connection.
+    pub orphan_timeout: Duration,
+    /// Violations written into the journal in one minute; more are only counted, so that a flood
+    /// can't fill the disk.
+    pub violations_per_minute: u32,
+    /// The suites that we offer to a phone we call, preferred first. AES_CM_128_HMAC_SHA1_80 is the
+    /// one that every phone takes, so it is always among them and stands first; AES-256-GCM follows
+    /// for phones that were told to take nothing less. What a caller offers is answered with the
+    /// strongest of its own.
+    pub suites: Vec<Suite>,
+    /// A re-INVITE that meets one of the other side is tried again so often (RFC 3261 §14.1).
+    pub glare_retries: u8,
+    /// What we call ourselves in Server and User-Agent. No version: it helps only who attacks.
+    pub product: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            calls_max: 500,
+            forks_max: 8,
+            transactions_max: 8_000,
+            calls_per_extension_max: 6,
+            ring_timeout: Duration::from_secs(60),
+            prepare_timeout: Duration::from_secs(4),
+            answer_timeout: Duration::from_secs(4),
+            stats_timeout: Duration::from_secs(2),
+            silence_limit: Duration::from_secs(10 * 60),
+            hold_max: Duration::from_secs(4 * 3_600),
+            call_max: Duration::from_secs(12 * 3_600),
+            session_interval: Duration::from_secs(1_800),
+            session_interval_min: Duration::from_secs(90),
+            drain_timeout: Duration::from_secs(5),
+            retry_after: Duration::from_secs(10),
+            orphan_timeout: Duration::from_secs(15 * 60),
+            violations_per_minute: 60,
+            suites: vec![Suite::AesCm128HmacSha1_80, Suite::AeadAes256Gcm],
+            glare_retries: 4,
+            product: "Ringfence".to_owned(),
+        }
+    }
+}
