@@ -38,6 +38,8 @@ pub struct Phone {
     link: Option<(Link, SocketAddr)>,
     registration: Registration,
     calls: BTreeMap<CallId, Call>,
+    /// What was heard in calls that have ended, at most [`PAST_MAX`] of them.
+    past: BTreeMap<CallId, Heard>,
     /// Which call a transaction of ours belongs to.
     purposes: BTreeMap<Key, Purpose>,
     timers: Timers<Timer>,
@@ -146,6 +148,10 @@ pub enum Action {
     Dial {
         number: String,
     },
+    /// Leaves the offer to the called side (RFC 3261 §13.2.1).
+    DialWithoutOffer {
+        number: String,
+    },
     Answer {
         call: CallId,
     },
@@ -237,6 +243,14 @@ pub enum Event {
     },
 }
 
+/// What a call that has ended brought.
+#[derive(Debug)]
+struct Heard {
+    voices: BTreeMap<Voice, u64>,
+    digits: String,
+    forged: u64,
+}
+
 /// What a transaction of ours is for.
 #[derive(Clone, Debug)]
 enum Purpose {
@@ -268,6 +282,7 @@ impl Phone {
             link: None,
             registration: Registration::new(&mut chance),
             calls: BTreeMap::new(),
+            past: BTreeMap::new(),
             purposes: BTreeMap::new(),
             timers: Timers::new(),
             out: VecDeque::new(),
@@ -314,19 +329,22 @@ impl Phone {
         self.calls.iter().map(|(id, call)| (*id, &call.state))
     }
 
-    /// Whom it heard in this call: packets by voice. Kept until the call is forgotten at its end.
+    /// Whom it heard in this call: packets by voice. The last calls are remembered after their end.
     pub fn heard(&self, call: CallId) -> Option<&BTreeMap<Voice, u64>> {
-        self.calls.get(&call).map(|call| &call.media.heard)
+        let past = || self.past.get(&call).map(|past| &past.voices);
+        self.calls.get(&call).map(|call| &call.media.heard).or_else(past)
     }
 
     /// Digits that came in this call, as RFC 4733 events.
     pub fn digits(&self, call: CallId) -> Option<&str> {
-        self.calls.get(&call).map(|call| call.media.digits.as_str())
+        let past = || self.past.get(&call).map(|past| past.digits.as_str());
+        self.calls.get(&call).map(|call| call.media.digits.as_str()).or_else(past)
     }
 
     /// Media packets of this call that were not authentic.
     pub fn forged(&self, call: CallId) -> Option<u64> {
-        self.calls.get(&call).map(|call| call.media.forged)
+        let past = || self.past.get(&call).map(|past| past.forged);
+        self.calls.get(&call).map(|call| call.media.forged).or_else(past)
     }
 
     fn act(&mut self, now: Now, action: Action) {
@@ -353,7 +371,8 @@ impl Phone {
                     self.forget(call, Ending::Died);
                 }
             }
-            Action::Dial { number } => self.dial(now, number),
+            Action::Dial { number } => self.dial(now, number, true),
+            Action::DialWithoutOffer { number } => self.dial(now, number, false),
             Action::Answer { call } => self.answer(now, call),
             Action::Reject { call } => self.reject(now, call, Status::DECLINE),
             Action::HangUp { call } => self.hang_up(now, call),
@@ -526,6 +545,9 @@ impl Phone {
         self.event(Event::Confused { what });
     }
 }
+
+/// Enough for whoever asks after a call; a phone that runs for months forgets the rest.
+const PAST_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,180 @@
+//! What must be true, whatever the exchange thinks: the wire and the facts as a stranger to its code
+//! sees them, and who should have heard whom.
+//!
+//! [`Watch`] looks at every message, trace and fact of a world, ladders included.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use guard::cause::Disposition;
+use guard::fact::{Fact, Severity};
+use guard::id::{CallId, LegId};
+use pbx::io::Trace;
+
+use crate::store::Store;
+
+/// Invariants that hold at every moment. What broke is kept as text.
+#[derive(Debug, Default)]
+pub struct Watch {
+    pub broken: Vec<String>,
+    /// Addresses of each phone, as text.
+    pub addresses: BTreeMap<usize, Vec<String>>,
+    /// Secrets in clear: none may ever appear in what is shown.
+    pub secrets: Vec<String>,
+    /// Long words (Call-IDs, tags, branches, keys) and who said them first; `None`: the server.
+    words: BTreeMap<Vec<u8>, Option<usize>>,
+    /// Legs that the gate permitted.
+    permitted: BTreeSet<LegId>,
+    /// Calls that began, and those whose snapshot was on disk at some commit.
+    pub started: BTreeSet<CallId>,
+    pub durable: BTreeSet<CallId>,
+    /// Errors that a fault of the world explains.
+    pub disk_may_fail: bool,
+    calls_for_help: u64,
+}
+
+impl Watch {
+    fn breaks(&mut self, what: String) {
+        if self.broken.len() < 20 {
+            self.broken.push(what);
+        }
+    }
+
+    pub(crate) fn from_phone(&mut self, phone: usize, bytes: &Bytes) {
+        for word in words(bytes) {
+            if !self.words.contains_key(word) {
+                self.words.insert(word.to_vec(), Some(phone));
+            }
+        }
+    }
+
+    /// Nothing of one leg shows on another: no address, Call-ID, tag, branch or key.
+    pub(crate) fn to_phone(&mut self, phone: usize, bytes: &Bytes) {
+        let mut leaks = Vec::new();
+        for word in words(bytes) {
+            match self.words.get(word) {
+                Some(Some(owner)) if *owner != phone => {
+                    leaks.push(String::from_utf8_lossy(word).into_owned());
+                }
+                Some(_) => {}
+                None => {
+                    self.words.insert(word.to_vec(), None);
+                }
+            }
+        }
+        for address in addresses(bytes) {
+            let own = self.addresses.get(&phone).is_some_and(|own| own.contains(&address));
+            if !own && !address.starts_with("198.51.100.") {
+                leaks.push(address);
+            }
+        }
+        for leak in leaks {
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            self.breaks(format!("topology: {leak} shows on another leg:\n{text}"));
+        }
+    }
+
+    pub(crate) fn trace(&mut self, trace: &Trace) {
+        let text = &trace.text;
+        for line in text.lines() {
+            let key = line.split_once("inline:").is_some_and(|(_, rest)| rest != STRUCK);
+            let head = line.to_ascii_lowercase();
+            let credentials = head.starts_with("authorization:") && !line.ends_with(STRUCK);
+            if key || credentials {
+                self.breaks(format!("secret: a trace shows {line}"));
+            }
+        }
+        if let Some(secret) = self.secrets.iter().find(|secret| text.contains(*secret)) {
+            let what = format!("secret: a trace shows the password {secret}");
+            self.breaks(what);
+        }
+        // Whatever we open toward a device, the gate has permitted.
+        if trace.sent && text.starts_with("INVITE ") && !self.permitted.contains(&trace.leg) {
+            self.breaks(format!("gate: leg {:?} was opened without a permit", trace.leg));
+        }
+    }
+
+    pub(crate) fn fact(&mut self, fact: &Fact) {
+        if fact.severity() == Severity::Error {
+            let expected = matches!(fact, Fact::PersistFailed { .. }) && self.disk_may_fail;
+            if !expected {
+                self.breaks(format!("error: {fact}"));
+            }
+        }
+        match fact {
+            Fact::GateDecided { leg, permitted: true, .. } => {
+                self.permitted.insert(*leg);
+            }
+            Fact::CallStarted { call, .. } => {
+                self.started.insert(*call);
+            }
+            Fact::EmergencyCalled { .. } => self.calls_for_help += 1,
+            _ => {}
+        }
+        let shown = format!("{fact:?} {fact}");
+        let personal = shown.contains("10.0.0.") || shown.contains("203.0.113.");
+        if personal || self.secrets.iter().any(|secret| shown.contains(secret)) {
+            self.breaks(format!("secret: a fact shows too much: {shown}"));
+        }
+    }
+
+    pub(crate) fn committed(&mut self, store: &Store) {
+        self.durable.extend(store.snapshots.keys().copied());
+    }
+
+    pub fn calls_for_help(&self) -> u64 {
+        self.calls_for_help
+    }
+
+    /// Once everything is quiet: every call that was durable has its record, and exactly one; only
+    /// the record of an interrupted call may be written again by the next start.
+    pub fn records(&mut self, store: &Store) {
+        let mut records: BTreeMap<CallId, Vec<Disposition>> = BTreeMap::new();
+        for cdr in &store.cdrs {
+            records.entry(cdr.call).or_default().push(cdr.disposition);
+        }
+        for (call, dispositions) in &records {
+            let interrupted = dispositions.iter().all(|d| *d == Disposition::Interrupted);
+            if dispositions.len() > 1 && !interrupted {
+                self.breaks(format!("records: call {call:?} has {dispositions:?}"));
+            }
+        }
+        let missing = self.durable.iter().find(|call| !records.contains_key(call));
+        if let Some(call) = missing {
+            self.breaks(format!("records: call {call:?} has none"));
+        }
+        if let Some(call) = store.snapshots.keys().next() {
+            let count = store.snapshots.len();
+            self.breaks(format!("leak: {count} snapshots are left, {call:?} the first"));
+        }
+        if let Err(broken) = store.verify() {
+            self.breaks(format!("journal: {broken}"));
+        }
+    }
+}
+
+/// Runs of letters and digits long enough to name something: Call-IDs, tags, branches, keys.
+fn words(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let inside = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
+    bytes.split(move |b| !inside(b)).filter(|word| word.len() >= WORD_MIN)
+}
+
+/// The private and translated addresses in a message.
+fn addresses(bytes: &[u8]) -> Vec<String> {
+    let mut found = Vec::new();
+    for start in [&b"10.0.0."[..], b"203.0.113.", b"192.0.2."] {
+        let mut rest = bytes;
+        while let Some(at) = rest.windows(start.len()).position(|window| window == start) {
+            let tail = &rest[at + start.len()..];
+            let digits = tail.iter().take_while(|b| b.is_ascii_digit()).count();
+            let whole = &rest[at..at + start.len() + digits];
+            found.push(String::from_utf8_lossy(whole).into_owned());
+            rest = tail;
+        }
+    }
+    found
+}
+
+/// No word of the protocol is so long; every identifier that an engine draws is.
+const WORD_MIN: usize = 16;
+const STRUCK: &str = pbx::ladder::STRUCK;
