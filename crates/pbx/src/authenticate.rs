@@ -72,7 +72,8 @@ impl Registrar {
             Some(Err(fault)) => return Verdict::Refused(self.malformed(request, fault)),
             Some(Ok(credentials)) => credentials,
         };
-        if !offered.contains(&credentials.algorithm) {
+        self.puzzled.remove(request.headers().call_id());
+        if offered.iter().all(|offered| credentials.algorithm < *offered) {
             self.failed(now, path, &credentials, tenant, AuthenticationFailure::WeakAlgorithm, out);
             return Verdict::Challenge(self.challenge(now, request, path, &realm, false));
         }
@@ -126,6 +127,13 @@ impl Registrar {
         stale: bool,
     ) -> Response {
         let order = self.algorithms_for(self.tenant_of(request), request, path);
+        let headers = request.headers();
+        if order.len() > 1 {
+            if self.puzzled.len() >= PUZZLED_MAX {
+                self.puzzled.clear();
+            }
+            self.puzzled.insert(headers.call_id().to_owned(), headers.cseq().number);
+        }
         let nonce = self.nonces.issue(now, &nonce_binding(path));
         let challenges = Challenge::in_order(realm, &nonce, stale, order);
         self.answer(request, Status::UNAUTHORIZED, |answer| {
@@ -139,19 +147,28 @@ impl Registrar {
         self.answer(request, Status::BAD_REQUEST, |answer| answer.reason(fault_phrase(fault)))
     }
 
-    /// Of a device that once managed SHA-256 nothing less is taken; of all others what the settings
-    /// say. The instance is a claim of the sender: whoever lies about it gets the ordinary offer.
+    /// A device is offered what it managed before, as long as its firmware is the same; all others
+    /// what the settings say, less what is known to confuse them. The instance and the agent are
+    /// claims of the sender: whoever lies about them gets the ordinary offer or a weaker one, and
+    /// would have to know the secret all the same.
     fn algorithms_for(
         &self,
         tenant: TenantId,
         request: &Request,
         path: Path,
     ) -> &'static [Algorithm] {
+        let headers = request.headers();
+        let agent = headers.get(Name::UserAgent).unwrap_or_default();
         let known = self.claimed_device(tenant, request, path);
-        match known.and_then(|device| device.algorithm) {
-            Some(guard::gate::Algorithm::Sha256) => &[Algorithm::Sha256],
-            Some(guard::gate::Algorithm::Md5) | None => self.settings.first_contact,
+        match known.filter(|device| device.agent == agent).and_then(|device| device.algorithm) {
+            Some(guard::gate::Algorithm::Sha256) => return &[Algorithm::Sha256],
+            Some(guard::gate::Algorithm::Md5) => return &[Algorithm::Md5],
+            None => {}
         }
+        let gave_up =
+            self.puzzled.get(headers.call_id()).is_some_and(|cseq| *cseq < headers.cseq().number);
+        let confused = CONFUSED_BY_SHA_256.iter().any(|name| agent.starts_with(name));
+        if gave_up || confused { &[Algorithm::Md5] } else { self.settings.first_contact }
     }
 
     /// The account behind a user name, its secret, and its former one; decoys where there is none.
@@ -231,5 +248,11 @@ fn fault_phrase(fault: Fault) -> &'static str {
     }
 }
 
+/// Agents that give up when any challenge names another algorithm than MD5, in whatever order
+/// (measured with baresip 1.1: it comes back 44 seconds later, without credentials).
+const CONFUSED_BY_SHA_256: &[&str] = &["baresip v0.", "baresip v1."];
+/// Phones between a challenge and its answer; at the bound all are forgotten, and a confused one is
+/// recognised one round later.
+const PUZZLED_MAX: usize = 4_096;
 /// An extension number has at most eight digits; what is longer is kept this far for the journal.
 const ACCOUNT_LEN_MAX: usize = 64;

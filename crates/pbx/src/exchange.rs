@@ -8,7 +8,7 @@
 //! A call for help is recognised before all else and passes bounds, lockdown and drain. There is no
 //! trunk yet: it is judged, written down and answered that no emergency route exists.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -16,7 +16,9 @@ use bytes::Bytes;
 use guard::access::Actor;
 use guard::cause::{Cause, Outcome};
 use guard::fact::{Fact, ViolationKind};
-use guard::gate::{Attempt, Decision, Destination, Gate, Origin, Permit, Responsible, Standing, Verdict};
+use guard::gate::{
+    Attempt, Decision, Destination, Gate, Origin, Permit, Responsible, Standing, Verdict,
+};
 use guard::id::{CallId, ExtensionId, LegId, NodeId};
 use guard::number::{Digits, Emergency, Outside};
 use pure::{Chance, Instant, Now};
@@ -47,7 +49,6 @@ pub struct Exchange {
     changes: BTreeMap<Ticket, Pending>,
     violations: Throttle<(IpAddr, ViolationKind)>,
     drain: Drain,
-    out: VecDeque<Output>,
 }
 
 /// A change that waits to be durable.
@@ -61,7 +62,9 @@ struct Pending {
 enum Drain {
     Open,
     /// Nothing new; what is up is being ended until the deadline.
-    Draining { deadline: Instant },
+    Draining {
+        deadline: Instant,
+    },
     Drained,
 }
 
@@ -112,11 +115,10 @@ impl Exchange {
             recovery: Recovery::default(),
             changes: BTreeMap::new(),
             drain: Drain::Open,
-            out: VecDeque::new(),
         };
         let (rows, facts) = exchange.recovery.begin(now, node, snapshots, timeout);
         exchange.write(rows);
-        exchange.out.extend(facts.into_iter().map(Output::Fact));
+        facts.into_iter().for_each(|fact| exchange.core.output(Output::Fact(fact)));
         exchange
     }
 
@@ -152,7 +154,7 @@ impl Exchange {
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.out.pop_front()
+        self.core.poll_output()
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
@@ -185,13 +187,9 @@ impl Exchange {
         act(&mut self.core, now, &|device, path| registrar.is_at(device, path))
     }
 
-    /// Handles what the core has found until there is nothing more, keeping outputs in order.
+    /// Handles what the core has found until there is nothing more.
     fn serve(&mut self, now: Now) {
-        loop {
-            while let Some(output) = self.core.poll_output() {
-                self.out.push_back(output);
-            }
-            let Some(event) = self.core.poll_event() else { break };
+        while let Some(event) = self.core.poll_event() {
             match event {
                 Event::Request { key, path, request } => self.request(now, key, path, &request),
                 Event::Overloaded { path, request } => self.overloaded(now, path, request),
@@ -211,7 +209,7 @@ impl Exchange {
 
     fn write(&mut self, rows: Vec<Row>) {
         if !rows.is_empty() {
-            self.out.push_back(Output::Persist { ticket: None, rows });
+            self.core.output(Output::Persist { ticket: None, rows });
         }
     }
 
@@ -219,8 +217,8 @@ impl Exchange {
         for effect in effects {
             match effect {
                 Effect::Persist(rows) => self.write(rows),
-                Effect::Fact(fact) => self.out.push_back(Output::Fact(fact)),
-                Effect::CloseFlow(flow) => self.out.push_back(Output::CloseFlow { flow }),
+                Effect::Fact(fact) => self.core.output(Output::Fact(fact)),
+                Effect::CloseFlow(flow) => self.core.output(Output::CloseFlow { flow }),
                 Effect::Reachable { device, path } => {
                     self.core.reachable(now, device, path);
                     let Some(realm) = self.registrar.flow(path.flow).map(|flow| flow.realm) else {
@@ -253,18 +251,16 @@ impl Exchange {
 
     fn received(&mut self, now: Now, path: Path, bytes: Bytes) {
         let message = match Message::parse_or_reject(bytes) {
-            Ok(Message::Request(request)) => {
-                match request.with_received(path.remote) {
-                    Ok(request) => Message::Request(request),
-                    Err(_) => return self.violated(now, path, ViolationKind::TooLarge),
-                }
-            }
+            Ok(Message::Request(request)) => match request.with_received(path.remote) {
+                Ok(request) => Message::Request(request),
+                Err(_) => return self.violated(now, path, ViolationKind::TooLarge),
+            },
             Ok(response) => response,
             // A keep-alive (RFC 5626 §4.4.1): the edge has answered it.
             Err(Rejected { violation: Violation::Empty, .. }) => return,
             Err(Rejected { reply, .. }) => {
                 if let Some(reply) = reply {
-                    self.out.push_back(Output::Transmit { path, bytes: reply.as_bytes().clone() });
+                    self.core.output(Output::Transmit { path, bytes: reply.as_bytes().clone() });
                 }
                 return self.violated(now, path, ViolationKind::Malformed);
             }
@@ -277,7 +273,7 @@ impl Exchange {
         if let Some(count) = self.violations.admit(now.instant, key) {
             let count = u32::try_from(count).unwrap_or(u32::MAX);
             let address = path.remote.ip().into();
-            self.out.push_back(Output::Fact(Fact::ViolationSeen { kind, count, address }));
+            self.core.output(Output::Fact(Fact::ViolationSeen { kind, count, address }));
         }
     }
 
@@ -313,8 +309,7 @@ impl Exchange {
     fn overloaded(&mut self, now: Now, path: Path, request: Request) {
         let emergency = request.method() == Method::Invite && self.emergency(&request).is_some();
         if emergency {
-            return self
-                .on_core(now, |core, now, is_at| core.admit(now, path, request, is_at));
+            return self.on_core(now, |core, now, is_at| core.admit(now, path, request, is_at));
         }
         let after = self.core.settings.retry_after.as_secs().to_string();
         let reply = Response::builder(&request, Status::SERVICE_UNAVAILABLE)
@@ -483,8 +478,7 @@ impl Exchange {
         let Some(called) = called else { return Err(Refused::by(Cause::NotFound, decision)) };
         let refused = |cause| Refused::by(cause, decision);
         let party = self.caller(path, request, asker);
-        let plain = party.exceptions.dangerous_plain_rtp;
-        let heard = self.offer(now, request, path, &party, asker).map_err(refused)?;
+        let heard = self.offer(request, path, &party, asker).map_err(refused)?;
         let reachable = !targets.is_empty();
         let targets: Vec<Target> = targets
             .into_iter()
@@ -497,7 +491,6 @@ impl Exchange {
             let cause = if reachable { Cause::NotEncrypted } else { Cause::Unavailable };
             return Err(refused(cause));
         }
-        let _ = plain;
         let domain = self.domain(asker.identity.tenant);
         let mut permits = vec![first];
         while permits.len() < targets.len() {
@@ -537,7 +530,12 @@ impl Exchange {
         Ok(())
     }
 
-    fn judge(&mut self, now: Now, asker: &Asker, destination: Destination) -> Result<Permit, Refused> {
+    fn judge(
+        &mut self,
+        now: Now,
+        asker: &Asker,
+        destination: Destination,
+    ) -> Result<Permit, Refused> {
         let attempt = Attempt {
             tenant: asker.identity.tenant,
             call: asker.call,
@@ -555,7 +553,7 @@ impl Exchange {
             Verdict::NeedPin(_) | Verdict::NeedReserve(_) => (false, None),
         };
         if let Some(decision) = decision {
-            self.out.push_back(Output::Fact(Fact::GateDecided {
+            self.core.output(Output::Fact(Fact::GateDecided {
                 call: asker.call,
                 leg: attempt.leg,
                 origin: attempt.origin,
@@ -583,7 +581,7 @@ impl Exchange {
             if weak && !target.exceptions.dangerous_plain_rtp {
                 let (call, device) = (asker.call, Some(target.device));
                 let leg = LegId::draw(self.core.desk(now).chance);
-                self.out.push_back(Output::Fact(Fact::LegNotEncrypted { call, leg, device }));
+                self.core.output(Output::Fact(Fact::LegNotEncrypted { call, leg, device }));
             }
         }
         targets.into_iter().filter(|target| target.path != path).collect()
@@ -593,20 +591,16 @@ impl Exchange {
     /// clear signalling is no key.
     fn offer(
         &mut self,
-        _now: Now,
         request: &Request,
         path: Path,
         party: &Party,
         asker: &Asker,
     ) -> Result<Option<Heard>, Cause> {
         let plain = party.exceptions.dangerous_plain_rtp;
-        let refused = Fact::LegNotEncrypted {
-            call: asker.call,
-            leg: asker.leg,
-            device: party.device,
-        };
+        let refused =
+            Fact::LegNotEncrypted { call: asker.call, leg: asker.leg, device: party.device };
         if !path.flow.transport.is_encrypted() && !plain {
-            self.out.push_back(Output::Fact(refused));
+            self.core.output(Output::Fact(refused));
             return Err(Cause::NotEncrypted);
         }
         if request.body().is_empty() {
@@ -616,7 +610,7 @@ impl Exchange {
             Ok(heard) => Ok(Some(heard)),
             Err(reason) => {
                 if reason == crate::back_to_back::Unacceptable::NotEncrypted {
-                    self.out.push_back(Output::Fact(refused));
+                    self.core.output(Output::Fact(refused));
                 }
                 Err(reason.cause())
             }
@@ -730,7 +724,7 @@ impl Exchange {
                 identity.as_ref().and_then(|identity| identity.device)
             }
         };
-        self.out.push_back(Output::Fact(Fact::EmergencyCalled {
+        self.core.output(Output::Fact(Fact::EmergencyCalled {
             call,
             extension,
             device,
@@ -777,7 +771,7 @@ impl Exchange {
                 Reply::Done
             }
         };
-        self.out.push_back(Output::Reply { ticket, reply });
+        self.core.output(Output::Reply { ticket, reply });
     }
 
     fn status(&self) -> StatusView {
@@ -796,21 +790,22 @@ impl Exchange {
 
     fn change(&mut self, now: Now, asked: Ticket, actor: &Actor, change: Change) {
         if let Change::HangUp { call } = change {
-            let known = self.on_core(now, |core, now, is_at| core.end(now, call, Cause::Cleared, is_at));
+            let known =
+                self.on_core(now, |core, now, is_at| core.end(now, call, Cause::Cleared, is_at));
             let reply = if known { Reply::Done } else { Reply::Refused(Refusal::NotFound) };
-            return self.out.push_back(Output::Reply { ticket: asked, reply });
+            return self.core.output(Output::Reply { ticket: asked, reply });
         }
         let Prepared { rows, facts, change } = match self.registrar.prepare(actor, change) {
             Ok(prepared) => prepared,
             Err(refusal) => {
                 let reply = Reply::Refused(refusal);
-                return self.out.push_back(Output::Reply { ticket: asked, reply });
+                return self.core.output(Output::Reply { ticket: asked, reply });
             }
         };
         let ticket = self.core.ticket();
-        self.out.push_back(Output::Persist { ticket: Some(ticket), rows });
+        self.core.output(Output::Persist { ticket: Some(ticket), rows });
         // Directly behind its rows, so that one commit takes both.
-        self.out.extend(facts.into_iter().map(Output::Fact));
+        facts.into_iter().for_each(|fact| self.core.output(Output::Fact(fact)));
         self.changes.insert(ticket, Pending { asked, change });
     }
 
@@ -828,14 +823,14 @@ impl Exchange {
             }
             Err(error) => {
                 self.registrar.abandon(&change);
-                self.out.push_back(Output::Fact(Fact::PersistFailed {
+                self.core.output(Output::Fact(Fact::PersistFailed {
                     what: "a change of the directory".to_owned(),
                     error: format!("{error:?}"),
                 }));
                 Reply::Refused(Refusal::NotPersisted)
             }
         };
-        self.out.push_back(Output::Reply { ticket: asked, reply });
+        self.core.output(Output::Reply { ticket: asked, reply });
     }
 
     fn begin_drain(&mut self, now: Now) {
@@ -843,7 +838,7 @@ impl Exchange {
             return;
         }
         let calls_up = u32::try_from(self.core.calls_up()).unwrap_or(u32::MAX);
-        self.out.push_back(Output::Fact(Fact::DrainStarted { node: self.node, calls_up }));
+        self.core.output(Output::Fact(Fact::DrainStarted { node: self.node, calls_up }));
         let deadline = now.instant + self.core.settings.drain_timeout;
         self.drain = Drain::Draining { deadline };
         self.on_core(now, |core, now, is_at| core.end_all(now, Cause::Draining, is_at));
@@ -854,10 +849,7 @@ impl Exchange {
             && self.core.calls_up() == 0
         {
             self.drain = Drain::Drained;
-            while let Some(output) = self.core.poll_output() {
-                self.out.push_back(output);
-            }
-            self.out.push_back(Output::Drained);
+            self.core.output(Output::Drained);
         }
     }
 }
@@ -925,3 +917,6 @@ const INTERNAL_DIGITS_MAX: usize = 6;
 
 /// Longer names of a phone are cut.
 const AGENT_MAX: usize = 96;
+
+#[cfg(test)]
+mod tests;

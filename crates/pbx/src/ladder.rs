@@ -42,8 +42,11 @@ pub fn redact(message: &[u8]) -> String {
             text.push('\n');
         } else {
             for line in lines(body) {
-                if line.starts_with(b"k=") || starts_with(line, b"a=key-mgmt") {
-                    push(&mut text, line.split(|&b| b == b':').next().unwrap_or_default());
+                if line.starts_with(b"k=") {
+                    text.push_str("k=");
+                    text.push_str(STRUCK);
+                } else if starts_with(line, b"a=key-mgmt") {
+                    text.push_str("a=key-mgmt:");
                     text.push_str(STRUCK);
                 } else {
                     push_without_keys(&mut text, line);

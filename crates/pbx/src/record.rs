@@ -5,11 +5,13 @@ use guard::cause::Disposition;
 use guard::gate::{Algorithm, Decision, Proof};
 use guard::id::{CallId, DeviceId, ExtensionId, LegId, NodeId, TenantId};
 use pure::Utc;
-use rtp::quality::Report as Quality;
 
 use crate::directory::{Device, Extension, Tenant};
 use crate::flow::Transport;
 use crate::snapshot::CallSnapshot;
+
+/// Part of a row, so that the store needs no crate below this one.
+pub use rtp::quality::Report as Quality;
 
 /// One change of one row.
 #[derive(Clone, PartialEq, Debug)]

@@ -241,12 +241,9 @@ fn copy_head(invite: &Request, method: Method, whole: bool) -> Option<Request> {
     let mut builder = Request::builder(method, invite.uri().as_str());
     for (name, _, value) in headers.rows() {
         let kept = match name {
-            Name::Via
-            | Name::From
-            | Name::To
-            | Name::CallId
-            | Name::MaxForwards
-            | Name::Route => true,
+            Name::Via | Name::From | Name::To | Name::CallId | Name::MaxForwards | Name::Route => {
+                true
+            }
             Name::Contact => whole,
             _ => false,
         };

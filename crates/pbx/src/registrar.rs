@@ -2,8 +2,8 @@
 //!
 //! A binding over a connection belongs to its flow: calls to that phone use it, a new connection of
 //! the same device replaces it, and a dead flow makes the phone unreachable at once (RFC 5626's aim
-//! without asking phones for RFC 5626). A device is told from another by its `+sip.instance`, else by
-//! its Contact, else by its registration's Call-ID.
+//! without asking phones for RFC 5626). A device is told from another by its `+sip.instance`, its
+//! registration's Call-ID, or its Contact: real phones change one or two of them when they reconnect.
 //!
 //! Nothing here waits: what must be stored leaves as an [`Effect`]. A changed secret or extension is
 //! prepared, made durable by the caller, and then applied.
@@ -19,7 +19,7 @@ use std::time::Duration;
 use guard::fact::Fact;
 use guard::id::{DeviceId, ExtensionId, NodeId, RealmId, TenantId};
 use guard::number::{Country, ExtensionNumber};
-use pure::{Chance, Instant, Now, TimerId, Timers, Utc};
+use pure::{Chance, Instant, Map, Now, TimerId, Timers, Utc};
 use sip::digest::{Algorithm, Nonces, NoncesConfig};
 use sip::{Request, Response, ResponseBuilder, Status};
 
@@ -49,6 +49,8 @@ pub struct Registrar {
     pub(crate) nonces: Nonces,
     pub(crate) decoy_key: [u8; 32],
     pub(crate) failures: Throttle<(IpAddr, String)>,
+    /// Call-IDs whose sender was offered several algorithms and has not answered yet.
+    pub(crate) puzzled: Map<String, u32>,
     chance: Chance,
 }
 
@@ -56,11 +58,12 @@ pub struct Registrar {
 #[derive(Clone, Debug)]
 pub struct RegistrarSettings {
     pub home: Country,
-    /// What an unknown device is offered, preferred first. Many phones read only the first challenge,
-    /// and some fail on one they don't know; a device that shows SHA-256 is held to it from then on.
+    /// What an unknown device is offered, preferred first. Some phones fail on a challenge they don't
+    /// know: those known to are offered MD5 alone, and so is whoever comes back without an answer. A
+    /// device that shows SHA-256 is held to it from then on.
     pub first_contact: &'static [Algorithm],
-    /// Granted at the most on connections: short, since after a crash of ours the phone may notice
-    /// nothing until it refreshes.
+    /// Granted at the most on connections: short, since after a crash of ours a phone may notice
+    /// nothing until it refreshes; and above 60 s, after which some phones try a lost connection anew.
     pub expires_max_connection: Duration,
     /// Granted at the most on UDP: within the lifetime of most address translations.
     pub expires_max_datagram: Duration,
@@ -112,9 +115,18 @@ pub(crate) struct Account {
 #[derive(Debug)]
 struct Known {
     device: Device,
-    /// Where it last registered from: an emergency call from there is believed.
-    last_remote: Option<SocketAddr>,
+    /// Its last registration, which may be over.
+    last: Option<Last>,
     binding: Option<Binding>,
+}
+
+/// What a device that comes back is recognised by.
+#[derive(Debug)]
+struct Last {
+    /// Where it registered from: an emergency call from there is believed.
+    remote: SocketAddr,
+    contact: String,
+    call_id: String,
 }
 
 #[derive(Debug)]
@@ -152,19 +164,21 @@ impl Registrar {
             nonces: Nonces::new(nonces, node.0, chance.fork(), now),
             decoy_key: chance.bytes(),
             failures: Throttle::new(FAILURE_INTERVAL, chance.hash_seed()),
+            puzzled: Map::new(chance.hash_seed()),
             chance,
         };
         for (extension, credentials, former) in loaded.extensions {
             registrar.insert(Account { extension, credentials, former });
         }
         for device in loaded.devices {
-            let known = Known { device, last_remote: None, binding: None };
+            let known = Known { device, last: None, binding: None };
             registrar.devices.insert(known.device.id, known);
         }
         // Connections died with the process: what was bound says where from, not where.
         for row in loaded.bindings {
             if let Some(known) = registrar.devices.get_mut(&row.device) {
-                known.last_remote = Some(row.remote);
+                let BindingRow { remote, contact, call_id, .. } = row;
+                known.last = Some(Last { remote, contact, call_id });
             }
         }
         registrar
@@ -246,7 +260,7 @@ impl Registrar {
     pub fn known_device(&self, path: Path) -> Option<(DeviceId, Utc)> {
         let here = self.at.get(&path).and_then(|devices| devices.first());
         let from_here = |known: &&Known| {
-            known.last_remote.is_some_and(|remote| remote.ip() == path.remote.ip())
+            known.last.as_ref().is_some_and(|last| last.remote.ip() == path.remote.ip())
         };
         let known = match here {
             Some(id) => self.devices.get(id),
@@ -405,7 +419,7 @@ impl Default for RegistrarSettings {
         Self {
             home: Country::US,
             first_contact: &[Algorithm::Sha256, Algorithm::Md5],
-            expires_max_connection: Duration::from_secs(120),
+            expires_max_connection: Duration::from_secs(90),
             expires_max_datagram: Duration::from_secs(300),
             expires_min: Duration::from_secs(30),
             devices_max: 32,

@@ -10,6 +10,9 @@ use pure::Utc;
 
 use crate::flow::{Path, Transport};
 
+/// Part of a snapshot, so that the store needs no crate below this one.
+pub use sip::dialog::{DialogState, Role, Stage};
+
 /// Raised whenever a field changes meaning. A newer version than ours is kept and ended by hand.
 pub const VERSION: u16 = 1;
 
@@ -54,5 +57,5 @@ pub enum LegStage {
     /// We called them: `cancel` is the whole CANCEL; `invite` answers a late 2xx with ACK and BYE.
     Outgoing { cancel: Vec<u8>, invite: Vec<u8> },
     /// Confirmed: BYE within this dialog.
-    Up { dialog: sip::dialog::DialogState },
+    Up { dialog: DialogState },
 }

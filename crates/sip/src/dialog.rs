@@ -372,3 +372,157 @@ pub const GLARE_STEPS_UAC: Range<u64> = 210..401;
 pub const GLARE_STEPS_UAS: Range<u64> = 0..201;
 /// Our first CSeq number where we were called. Any below 2^31 will do (§8.1.1.5).
 const FIRST_CSEQ: u32 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Message, NameAddrBuf};
+    use proptest::prelude::*;
+
+    const HOP: Hop<'static> =
+        Hop { transport: Transport::Tls, sent_by: "pbx.example", branch: "z9hG4bKx" };
+
+    fn request(method: &str, cseq: u32, from_tag: &str, to_tag: &str, more: &str) -> Request {
+        let to = if to_tag.is_empty() { String::new() } else { format!(";tag={to_tag}") };
+        let text = format!(
+            "{method} sip:bob@pbx SIP/2.0\r\nVia: SIP/2.0/TLS a.example;branch=z9hG4bK1\r\n\
+             Max-Forwards: 70\r\nFrom: \"Alice\" <sip:alice@pbx>;tag={from_tag}\r\n\
+             To: <sip:bob@pbx>{to}\r\nCall-ID: c1\r\nCSeq: {cseq} {method}\r\n{more}\
+             Content-Length: 0\r\n\r\n"
+        );
+        match Message::parse(text.into()).expect("well-formed") {
+            Message::Request(request) => request,
+            Message::Response(_) => unreachable!("it has a request line"),
+        }
+    }
+
+    const CONTACT: &str = "Contact: <sip:alice@192.0.2.1:5061;transport=tls>\r\n";
+    const ROUTES: &str = "Record-Route: <sip:p2;lr>, <sip:p1;lr>\r\n";
+
+    fn answer(request: &Request, status: u16, contact: &str) -> Response {
+        let status = Status::new(status).expect("a status");
+        let contact = NameAddrBuf::parse(contact).expect("an address");
+        Response::builder(request, status)
+            .to_tag("b")
+            .contact(&contact)
+            .record_routes_of(request)
+            .build()
+            .expect("well-formed")
+    }
+
+    fn called() -> Dialog {
+        let invite = request("INVITE", 5, "a", "", &format!("{CONTACT}{ROUTES}"));
+        Dialog::uas(&invite, &answer(&invite, 200, "<sip:pbx>"), true).expect("it has a Contact")
+    }
+
+    fn calling(status: u16, more: &str) -> Dialog {
+        let invite = request("INVITE", 5, "a", "", more);
+        Dialog::uac(&invite, &answer(&invite, status, "<sip:bob@192.0.2.9>")).expect("tagged")
+    }
+
+    #[test]
+    fn the_called_side_requests_along_the_recorded_route() {
+        let mut dialog = called();
+        let bye = dialog.request(Method::Bye, HOP).expect("numbers left").build().expect("sound");
+        assert_eq!(bye.uri().as_str(), "sip:alice@192.0.2.1:5061;transport=tls");
+        let routes: Vec<&str> = bye.headers().routes().map(|route| route.as_str()).collect();
+        assert_eq!(routes, ["<sip:p2;lr>", "<sip:p1;lr>"], "§12.1.1: in order");
+        assert_eq!(bye.headers().from().tag(), Some("b"));
+        assert_eq!(bye.headers().to().tag(), Some("a"));
+        assert_eq!(bye.headers().cseq().number, FIRST_CSEQ);
+        assert_eq!(bye.headers().max_forwards(), Some(70));
+        assert_eq!(dialog.next_hop().as_str(), "sip:p2;lr");
+    }
+
+    #[test]
+    fn the_calling_side_meets_the_route_from_its_end() {
+        let mut dialog = calling(200, ROUTES);
+        assert_eq!(dialog.state().route_set, ["<sip:p1;lr>", "<sip:p2;lr>"], "§12.1.2: reversed");
+        let ack = dialog.ack(5, HOP).build().expect("sound");
+        assert_eq!((ack.method(), ack.headers().cseq().number), (Method::Ack, 5));
+        assert_eq!(ack.uri().as_str(), "sip:bob@192.0.2.9");
+        let bye = dialog.request(Method::Bye, HOP).expect("numbers left").build().expect("sound");
+        assert_eq!(bye.headers().cseq().number, 6);
+    }
+
+    #[test]
+    fn a_strict_router_gets_the_request_uri() {
+        let mut dialog = calling(200, "Record-Route: <sip:p2;lr>, <sip:p1>\r\n");
+        let bye = dialog.request(Method::Bye, HOP).expect("numbers left").build().expect("sound");
+        assert_eq!(bye.uri().as_str(), "sip:p1");
+        let routes: Vec<&str> = bye.headers().routes().map(|route| route.as_str()).collect();
+        assert_eq!(routes, ["<sip:p2;lr>", "<sip:bob@192.0.2.9>"]);
+    }
+
+    #[test]
+    fn an_answer_confirms_and_a_fork_is_another_dialog() {
+        let invite = request("INVITE", 5, "a", "", "");
+        let mut dialog = calling(180, ROUTES);
+        assert_eq!(dialog.state().stage, Stage::Early);
+        let answered = answer(&invite, 200, "<sip:bob@192.0.2.77>");
+        assert_eq!(dialog.answered(&answered), Ok(()));
+        assert_eq!(dialog.state().stage, Stage::Confirmed);
+        assert_eq!(dialog.state().remote_target, "sip:bob@192.0.2.77");
+        assert!(dialog.state().route_set.is_empty(), "§13.2.2.4: as the 2xx says");
+        let fork = Response::builder(&invite, Status::OK).to_tag("c").build().expect("sound");
+        assert!(dialog.answered(&fork).is_err());
+    }
+
+    #[test]
+    fn requests_are_judged_by_tags_and_order() {
+        let mut dialog = called();
+        let mut judge =
+            |method, cseq, from, to| dialog.receive(&request(method, cseq, from, to, ""));
+        assert_eq!(judge("BYE", 6, "a", "x"), Err(Refusal::OtherDialog));
+        assert_eq!(judge("BYE", 6, "x", "b"), Err(Refusal::OtherDialog));
+        assert_eq!(judge("INFO", 4, "a", "b"), Err(Refusal::OutOfOrder));
+        assert_eq!(judge("INVITE", 5, "a", "b"), Err(Refusal::Merged));
+        assert_eq!(judge("ACK", 5, "a", "b"), Ok(()));
+        assert_eq!(judge("INFO", 9, "a", "b"), Ok(()), "gaps are fine (§12.2.2)");
+        assert_eq!(judge("BYE", 8, "a", "b"), Err(Refusal::OutOfOrder));
+        assert_eq!(Refusal::OutOfOrder.status().code(), 500);
+        assert_eq!(Refusal::OtherDialog.status().code(), 481);
+    }
+
+    #[test]
+    fn a_snapshot_is_judged_when_it_returns() {
+        let state = called().state().clone();
+        assert_eq!(Dialog::restore(state.clone()), Ok(called()));
+        let forged = DialogState { remote_target: "sip:x\r\nEvil: 1".into(), ..state.clone() };
+        assert!(Dialog::restore(forged).is_err());
+        let spent = DialogState { local_cseq: Some(CSEQ_MAX), ..state };
+        let mut spent = Dialog::restore(spent).expect("sound");
+        assert_eq!(spent.request(Method::Bye, HOP).err(), Some(Violation::CSeq));
+    }
+
+    #[test]
+    fn what_makes_no_dialog() {
+        let bare = request("INVITE", 5, "a", "", "");
+        assert!(Dialog::uas(&bare, &answer(&bare, 200, "<sip:pbx>"), true).is_err(), "no Contact");
+        assert!(Dialog::uac(&bare, &answer(&bare, 100, "<sip:pbx>")).is_err());
+        assert!(Dialog::uac(&bare, &answer(&bare, 486, "<sip:pbx>")).is_err());
+    }
+
+    proptest! {
+        /// The owner of the Call-ID waits longer, always: the second attempts can't collide.
+        #[test]
+        fn the_waits_after_glare_do_not_meet(seed in any::<u64>()) {
+            let mut chance = Chance::from_number(seed);
+            let (uac, uas) = (glare_wait(Role::Uac, &mut chance), glare_wait(Role::Uas, &mut chance));
+            prop_assert!((2_100..=4_000).contains(&uac.as_millis()));
+            prop_assert!(uas.as_millis() <= 2_000);
+        }
+
+        /// CSeq numbers that pass only ever grow.
+        #[test]
+        fn numbers_only_grow(numbers in proptest::collection::vec(1_u32..50, 1..40)) {
+            let mut dialog = called();
+            let mut last = 5;
+            for number in numbers {
+                let passed = dialog.receive(&request("INFO", number, "a", "b", "")).is_ok();
+                prop_assert_eq!(passed, number > last);
+                last = last.max(number);
+            }
+        }
+    }
+}

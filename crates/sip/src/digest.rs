@@ -249,9 +249,8 @@ mod tests {
     #[test]
     fn a_stored_ha1_is_the_derived_one() {
         // printf 101:pbx:secret | md5sum
-        let stored = Hashed::from_hex(Algorithm::Md5, "a1b2").map(|_| ());
-        assert_eq!(stored, None, "too short");
         let derived = Ha1::derive(Algorithm::Md5, "101", "pbx", "secret");
+        assert_eq!(*derived.0.hex(), "83e21791b9f6d30047c27da88eb66817");
         let bytes = derived.0.bytes;
         assert_eq!(Ha1::from_bytes(Algorithm::Md5, &bytes[..16]), Some(derived));
         assert_eq!(Ha1::from_bytes(Algorithm::Sha256, &bytes[..16]), None);

@@ -4,6 +4,10 @@
 //! ([`message`]), its headers and URIs are read through borrowed views ([`header`], [`uri`]), bodies
 //! become a [`sdp::Session`], and streams become frames ([`stream`]). What breaks a rule is a
 //! [`Violation`], counted by whoever judges the peer.
+//!
+//! The time half: messages become requests that are answered once ([`transaction`]), calls that both
+//! sides remember ([`dialog`]), media that both agree on ([`offer_answer`]), and passwords that are
+//! proved without being said ([`digest`]).
 #![forbid(unsafe_code)]
 
 mod ascii;

@@ -6,6 +6,8 @@
 //! further `m=` line is answered with port 0 and keeps its place for good (§8).
 
 pub mod media;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 
@@ -206,6 +208,17 @@ impl OfferAnswer {
     /// peers count in signed numbers.
     pub fn new(session_id: u64) -> Self {
         Self { state: State::Fresh, session_id, version: 1, local: None, agreed: None }
+    }
+
+    /// After a restart or a takeover, from our last agreed description.
+    pub fn restore(local: Session) -> Self {
+        Self {
+            state: State::Stable,
+            session_id: local.origin.session_id,
+            version: local.origin.version.saturating_add(1),
+            local: Some(local.clone()),
+            agreed: Some(local),
+        }
     }
 
     pub fn state(&self) -> State {
@@ -440,7 +453,7 @@ impl OfferAnswer {
         }
         let described = MediaDescription::read(offer)?;
         let mut remote = MediaDescription::read_line(answer, place)?;
-        // A payload type that we didn't offer, or offered as another codec, was not agreed.
+        // A codec that we didn't offer was not agreed. Its payload type may be another (RFC 3264 §6.1).
         remote.codecs.retain(|codec| described.codecs.iter().any(|one| one.coding == codec.coding));
         if remote.codecs.is_empty() {
             return Err(Refusal::NoCommonCodec);

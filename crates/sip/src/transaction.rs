@@ -125,7 +125,7 @@ pub enum Output<P> {
         path: P,
         response: Response,
     },
-    /// The table is full (or this INVITE can't be built upon); answer 503 without a transaction.
+    /// The table is full: answer 503 without a transaction.
     Overloaded {
         path: P,
         request: Request,
@@ -135,8 +135,8 @@ pub enum Output<P> {
         key: Key,
     },
     /// A timer ran out: B and F: nobody answered. C: ringing for too long, send [`Input::Cancel`].
-    /// H: a failure was never acknowledged. `Retransmit2xx`: a 2xx wasn't, so send BYE (§13.3.1.4).
-    /// `Unanswered`: we never answered.
+    /// `Cancelled`: no 487 came. H: a failure was never acknowledged. `Retransmit2xx`: a 2xx wasn't, so
+    /// send BYE (§13.3.1.4). `Unanswered`: we never answered. All but C end the transaction.
     Timeout {
         key: Key,
         timer: Timer,

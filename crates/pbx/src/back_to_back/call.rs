@@ -58,6 +58,7 @@ pub(crate) struct Call {
 }
 
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one a call, in a call that is larger still")]
 enum Stage {
     Preparing(Preparing),
     Ringing(Ringing),
@@ -164,7 +165,6 @@ pub(crate) struct NewCall {
     pub(crate) caller: Leg,
     pub(crate) forks: Vec<Leg>,
 }
-
 
 impl Call {
     /// Begins: ports are opened for every leg. The caller's offer has been
@@ -406,10 +406,12 @@ impl Call {
                     return self.end(desk, Cause::Internal);
                 }
                 self.cancel_alarm(desk, Why::Prepare);
-                self.stage =
-                    Stage::Ringing(Ringing { early: Early::Silent, worst: None });
+                self.stage = Stage::Ringing(Ringing { early: Early::Silent, worst: None });
                 self.alarm(desk, Why::Ring, desk.settings.ring_timeout);
-                for fork in self.planned().collect::<Vec<_>>() {
+                let composed = |leg: &&Leg| matches!(leg.state, State::Composed(_));
+                let ready: Vec<LegId> =
+                    self.forks.iter().filter(composed).map(|leg| leg.id).collect();
+                for fork in ready {
                     self.dial(desk, fork);
                 }
             }
@@ -494,15 +496,12 @@ impl Call {
             leg.heard_from(response);
         }
         if silent && !response.body().is_empty() && self.heard.is_some() {
-            match self.settle(desk, fork, response.body()) {
-                Ok((sdp, awaited)) => {
-                    if let Stage::Ringing(ringing) = &mut self.stage {
-                        ringing.early = Early::Arming { fork, awaited, sdp };
-                    }
-                    return;
+            // What can't be played is no reason to stop ringing; the answer will be judged.
+            if let Ok((sdp, awaited)) = self.settle(desk, fork, response.body()) {
+                if let Stage::Ringing(ringing) = &mut self.stage {
+                    ringing.early = Early::Arming { fork, awaited, sdp };
                 }
-                // What can't be played is no reason to stop ringing; the answer will be judged.
-                Err(_) => {}
+                return;
             }
         }
         if status == Status::RINGING
@@ -757,9 +756,9 @@ impl Call {
                 State::Inviting(_) => {
                     // Until the caller has the 200 it must be refused, afterwards hung up; a crash
                     // between the two can't tell which, so both are tried.
-                    let refusal = leg.refusal().map(|refusal| LegStage::Incoming {
-                        refusal: refusal.as_bytes().to_vec(),
-                    });
+                    let refusal = leg
+                        .refusal()
+                        .map(|refusal| LegStage::Incoming { refusal: refusal.as_bytes().to_vec() });
                     let up = matches!(self.stage, Stage::Ringing(_) | Stage::Answering(_));
                     let up = leg.dialog().filter(|_| up && self.answered.is_some());
                     let up = up.map(|dialog| LegStage::Up { dialog: dialog.state().clone() });
@@ -773,7 +772,7 @@ impl Call {
                     let dialog = leg.dialog();
                     [dialog.map(|dialog| LegStage::Up { dialog: dialog.state().clone() }), None]
                 }
-                State::Planned(_) | State::Leaving(_) | State::Gone => [None, None],
+                State::Planned(_) | State::Leaving | State::Gone => [None, None],
             };
             stages.into_iter().flatten().map(|stage| LegSnapshot {
                 leg: leg.id,
@@ -932,14 +931,19 @@ impl Call {
             Turn::Idle => {}
             // RFC 3261 §14.2: ours is under way.
             Turn::Ours(_) | Turn::BackingOff => {
-                return found.respond(desk, server, request, Status::REQUEST_PENDING, |answer| answer);
+                return found
+                    .respond(desk, server, request, Status::REQUEST_PENDING, |answer| answer);
             }
             // RFC 3261 §14.2: an earlier one of theirs has no final answer yet.
             Turn::Theirs(_) | Turn::Acknowledging { .. } => {
                 let wait = desk.chance.below(10).to_string();
-                return found.respond(desk, server, request, Status::SERVER_INTERNAL_ERROR, |answer| {
-                    answer.header(Name::RetryAfter, &wait)
-                });
+                return found.respond(
+                    desk,
+                    server,
+                    request,
+                    Status::SERVER_INTERNAL_ERROR,
+                    |answer| answer.header(Name::RetryAfter, &wait),
+                );
             }
         }
         if !up {
@@ -948,7 +952,13 @@ impl Call {
         if request.body().is_empty() {
             // They leave the offer to us: what is in force is said again (RFC 3264 §8).
             let Some(sdp) = found.media.repeat() else {
-                return found.respond(desk, server, request, Status::NOT_ACCEPTABLE_HERE, |answer| answer);
+                return found.respond(
+                    desk,
+                    server,
+                    request,
+                    Status::NOT_ACCEPTABLE_HERE,
+                    |answer| answer,
+                );
             };
             found.accept_modification(desk, server, request, Some(&sdp), true);
             return self.session_alarm(desk, leg);
@@ -1152,9 +1162,9 @@ impl Call {
         self.cancel_alarm(desk, Why::Glare);
         // A status of the other side that means something else on this leg is not passed on.
         let status = match status {
-            Status::REQUEST_PENDING
-            | Status::NOT_ACCEPTABLE_HERE
-            | Status::REQUEST_TERMINATED => status,
+            Status::REQUEST_PENDING | Status::NOT_ACCEPTABLE_HERE | Status::REQUEST_TERMINATED => {
+                status
+            }
             status if status.code() == 500 => status,
             _ => Status::NOT_ACCEPTABLE_HERE,
         };
@@ -1170,16 +1180,22 @@ impl Call {
         let other = match &self.stage {
             Stage::Up(up) if leg == self.caller.id => Some(up.other),
             Stage::Up(_) => Some(self.caller.id),
-            Stage::Preparing(_) | Stage::Ringing(_) | Stage::Answering(_) | Stage::Ending(_) => None,
+            Stage::Preparing(_) | Stage::Ringing(_) | Stage::Answering(_) | Stage::Ending(_) => {
+                None
+            }
         };
         let Some(found) = self.leg_mut(leg) else { return };
         if request.body().is_empty() {
             return found.respond(desk, server, request, Status::OK, |answer| answer);
         }
         let Some(key) = super::info::read(request) else {
-            return found.respond(desk, server, request, Status::UNSUPPORTED_MEDIA_TYPE, |answer| {
-                answer.header(Name::Accept, super::info::ACCEPT)
-            });
+            return found.respond(
+                desk,
+                server,
+                request,
+                Status::UNSUPPORTED_MEDIA_TYPE,
+                |answer| answer.header(Name::Accept, super::info::ACCEPT),
+            );
         };
         found.respond(desk, server, request, Status::OK, |answer| answer);
         if let Some(other) = other.and_then(|other| self.leg_mut(other)) {
@@ -1246,8 +1262,7 @@ impl Call {
             Why::Glare => {
                 let Stage::Up(up) = &self.stage else { return };
                 let Some(change) = &up.change else { return };
-                let other =
-                    if change.asker == self.caller.id { up.other } else { self.caller.id };
+                let other = if change.asker == self.caller.id { up.other } else { self.caller.id };
                 self.ask_other(desk, other);
             }
             Why::Refresh(leg) => {
@@ -1331,7 +1346,7 @@ impl Call {
                     leg.lost = true;
                     self.alarm(desk, Why::Lost(id), LOST_FLOW_TIMEOUT);
                 }
-                State::Cancelling(_) | State::Leaving(_) => {
+                State::Cancelling(_) | State::Leaving => {
                     leg.state = State::Gone;
                     self.maybe_record(desk);
                 }
@@ -1368,7 +1383,9 @@ impl Call {
         }
         let pending = match &mut self.stage {
             Stage::Up(up) => up.change.take(),
-            Stage::Preparing(_) | Stage::Ringing(_) | Stage::Answering(_) | Stage::Ending(_) => None,
+            Stage::Preparing(_) | Stage::Ringing(_) | Stage::Answering(_) | Stage::Ending(_) => {
+                None
+            }
         };
         if let Some(Change { asker, server, request, .. }) = pending
             && let Some(leg) = self.leg_mut(asker)
@@ -1482,6 +1499,7 @@ fn more_telling(a: Cause, b: Cause) -> Cause {
         | Cause::MediaLost
         | Cause::ProtocolError
         | Cause::Internal
+        | Cause::PeerFailed
         | Cause::Interrupted => 6,
     };
     if rank(b) < rank(a) { b } else { a }

@@ -52,9 +52,6 @@ impl Carry {
 
     pub fn of(name: &str, number: &str, attestation: Attestation) -> Self {
         let name = name.chars().filter(|c| !c.is_control()).take(Self::NAME_MAX).collect();
-        Self {
-            caller: Caller { name, number: number.to_owned(), attestation },
-            ..Self::default()
-        }
+        Self { caller: Caller { name, number: number.to_owned(), attestation }, ..Self::default() }
     }
 }

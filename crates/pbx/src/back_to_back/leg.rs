@@ -90,7 +90,7 @@ pub(crate) enum State {
     Cancelling(Calling),
     Confirmed(Confirmed),
     /// Our BYE waits for its answer.
-    Leaving(Key),
+    Leaving,
     Gone,
 }
 
@@ -149,7 +149,10 @@ pub(crate) enum Turn {
     /// They asked, and have no final answer yet.
     Theirs(ServerTx),
     /// Our 2xx to their re-INVITE waits for its ACK; whether that brings the answer.
-    Acknowledging { key: ServerTx, answer_expected: bool },
+    Acknowledging {
+        key: ServerTx,
+        answer_expected: bool,
+    },
     /// We asked; with this CSeq.
     Ours(u32),
     /// We asked, and will again.
@@ -269,7 +272,7 @@ impl Leg {
             | State::Composed(_)
             | State::Calling(_)
             | State::Cancelling(_)
-            | State::Leaving(_)
+            | State::Leaving
             | State::Gone => None,
         }
     }
@@ -283,7 +286,7 @@ impl Leg {
             | State::Composed(_)
             | State::Calling(_)
             | State::Cancelling(_)
-            | State::Leaving(_)
+            | State::Leaving
             | State::Gone => None,
         }
     }
@@ -316,7 +319,7 @@ impl Leg {
     /// Our CANCEL or BYE is out.
     pub(crate) fn is_leaving(&self) -> bool {
         match &self.state {
-            State::Leaving(_) | State::Cancelling(_) | State::Gone => true,
+            State::Leaving | State::Cancelling(_) | State::Gone => true,
             State::Inviting(_)
             | State::Answered(_)
             | State::Planned(_)
@@ -461,9 +464,10 @@ impl Leg {
         };
         let suites = desk.settings.suites.clone();
         let plain = self.offered_plain;
-        let offer =
-            self.media.offer(desk.chance, codecs, direction, ptime, &suites, plain);
-        let invite = offer.and_then(|sdp| self.invite(desk, carry, hops)?.body("application/sdp", sdp).build().ok());
+        let offer = self.media.offer(desk.chance, codecs, direction, ptime, &suites, plain);
+        let invite = offer.and_then(|sdp| {
+            self.invite(desk, carry, hops)?.body("application/sdp", sdp).build().ok()
+        });
         if let Some(invite) = invite {
             self.state = State::Composed(Composed { permit: planned.permit, invite });
         }
@@ -567,20 +571,19 @@ impl Leg {
                 self.state = State::Cancelling(calling);
             }
             State::Confirmed(_) => self.bye(desk, cause),
-            State::Cancelling(_) | State::Leaving(_) | State::Gone => {}
+            State::Cancelling(_) | State::Leaving | State::Gone => {}
         }
     }
 
     pub(crate) fn bye(&mut self, desk: &mut Desk<'_>, cause: Cause) {
-        let bye = self.within(desk, Method::Bye).map(|bye| {
-            bye.header(Name::Reason, &reason(cause))
-        });
+        let bye =
+            self.within(desk, Method::Bye).map(|bye| bye.header(Name::Reason, &reason(cause)));
         let Some(Ok(bye)) = bye.map(RequestBuilder::build) else {
             self.state = State::Gone;
             return;
         };
-        let key = desk.send((self.call, self.id, Purpose::Bye), self.party.path, bye);
-        self.state = State::Leaving(key);
+        desk.send((self.call, self.id, Purpose::Bye), self.party.path, bye);
+        self.state = State::Leaving;
     }
 
     /// They said BYE: the leg is over, and what we were asked in it gets no other answer.
@@ -607,12 +610,12 @@ impl Leg {
     pub(crate) fn reinvite(&mut self, desk: &mut Desk<'_>, sdp: &str, purpose: Purpose) -> bool {
         let contact = self.contact(desk);
         let session = self.session;
-        let Some(Ok(request)) = self.within(desk, Method::Invite).zip(contact).map(
-            |(request, contact)| {
+        let Some(Ok(request)) =
+            self.within(desk, Method::Invite).zip(contact).map(|(request, contact)| {
                 let request = request.contact(&contact).header(Name::Allow, ALLOW);
                 ask_session(request, session).body("application/sdp", sdp.to_owned()).build()
-            },
-        ) else {
+            })
+        else {
             return false;
         };
         self.turn = Turn::Ours(request.headers().cseq().number);
@@ -633,9 +636,10 @@ impl Leg {
         }
         let contact = self.contact(desk);
         let session = self.session;
-        let update = self.within(desk, Method::Update).zip(contact).map(|(request, contact)| {
-            ask_session(request.contact(&contact), session).build()
-        });
+        let update = self
+            .within(desk, Method::Update)
+            .zip(contact)
+            .map(|(request, contact)| ask_session(request.contact(&contact), session).build());
         if let Some(Ok(request)) = update {
             self.turn = Turn::Ours(request.headers().cseq().number);
             desk.send((self.call, self.id, Purpose::Refresh), self.party.path, request);
@@ -774,7 +778,7 @@ impl Leg {
             | State::Answered(_)
             | State::Planned(_)
             | State::Confirmed(_)
-            | State::Leaving(_)
+            | State::Leaving
             | State::Gone => None,
         }
     }

@@ -84,7 +84,10 @@ pub(crate) struct Media {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Ports {
     Asked,
-    Open { rtp: SocketAddr, rtcp: SocketAddr },
+    Open {
+        rtp: SocketAddr,
+        rtcp: SocketAddr,
+    },
     Closing,
     /// Never opened, or closed and counted.
     Closed,
@@ -183,10 +186,6 @@ impl Heard {
             keys,
             ptime: media.ptime,
         })
-    }
-
-    pub(crate) fn is_encrypted(&self) -> bool {
-        !self.keys.is_empty()
     }
 }
 
@@ -354,8 +353,10 @@ impl Media {
         if plain {
             self.own.clear();
         } else if self.own.is_empty() {
-            self.own =
-                (1..).zip(suites).map(|(tag, suite)| (tag, sdes::generate(chance, *suite))).collect();
+            self.own = (1..)
+                .zip(suites)
+                .map(|(tag, suite)| (tag, sdes::generate(chance, *suite)))
+                .collect();
         }
         self.offered = codecs.to_vec();
         self.ours = direction;
@@ -416,9 +417,10 @@ impl Media {
         } else {
             // RFC 4568 §5.1.2: the answer has one line, with the tag and suite of the one it takes.
             let taken = heard.keys.iter().find_map(|(tag, theirs)| {
-                let own = self.own.iter().find(|(own_tag, own)| {
-                    own_tag == tag && own.suite() == theirs.suite()
-                })?;
+                let own = self
+                    .own
+                    .iter()
+                    .find(|(own_tag, own)| own_tag == tag && own.suite() == theirs.suite())?;
                 Some((own.clone(), theirs.clone()))
             });
             let Some((own, theirs)) = taken else { return Err(Unacceptable::NotEncrypted) };

@@ -13,7 +13,7 @@ use guard::pii::{Instance, Pii};
 use pure::Now;
 use sip::{Name, NameAddr, Request, Response, Status};
 
-use super::{Binding, Effect, Known, Registrar};
+use super::{Binding, Effect, Known, Last, Registrar};
 use crate::authenticate::{Identity, Verdict, journalled};
 use crate::directory::{Device, Exceptions};
 use crate::flow::Path;
@@ -77,13 +77,21 @@ impl Registrar {
             return Ok(None);
         }
         let mut live = None;
+        let mut gone = Vec::new();
         for contact in headers.contacts() {
             let asked = contact.expires().or(headers.expires()).unwrap_or(EXPIRES_DEFAULT);
             if asked == 0 {
-                self.remove(request, identity, &contact, out)?;
+                gone.push(contact);
             } else if live.replace((contact, asked)).is_some() {
                 return Err(Refused::TooManyContacts);
             }
+        }
+        // A phone that comes back removes its former Contact and brings its new one in one request:
+        // that is one device moving, not one leaving and a stranger arriving.
+        let staying =
+            live.as_ref().and_then(|(contact, _)| self.recognise(request, identity, contact));
+        for contact in gone {
+            self.remove(request, identity, &contact, staying, out)?;
         }
         let Some((contact, asked)) = live else {
             // A query (RFC 3261 §10.2.3), or a removal: what this sender has, if anything.
@@ -110,21 +118,10 @@ impl Registrar {
         path: Path,
         out: &mut Vec<Effect>,
     ) -> Result<DeviceId, Refused> {
-        let call_id = request.headers().call_id();
-        let instance = contact.param_unquoted("+sip.instance");
-        let own_name = bounded(instance.unwrap_or(Cow::Borrowed(call_id)));
+        let found = self.recognise(request, identity, contact);
         let of_extension =
             self.devices.values().filter(|known| known.device.extension == identity.extension);
-        let mut bound = 0;
-        let mut found = None;
-        for known in of_extension.clone() {
-            bound += usize::from(known.binding.is_some());
-            let same_contact =
-                known.binding.as_ref().is_some_and(|b| b.contact == contact.uri().as_str());
-            if known.device.instance == own_name || (found.is_none() && same_contact) {
-                found = Some(known.device.id);
-            }
-        }
+        let bound = of_extension.clone().filter(|known| known.binding.is_some()).count();
         let registered_now = found.and_then(|id| self.devices.get(&id)?.binding.as_ref()).is_some();
         if !registered_now && bound >= self.settings.bindings_max {
             return Err(Refused::TooManyDevices);
@@ -146,7 +143,7 @@ impl Registrar {
             id: DeviceId::draw(&mut self.chance),
             tenant: identity.tenant,
             extension: identity.extension,
-            instance: own_name,
+            instance: own_name(request, contact),
             agent: agent_of(request),
             mac: None,
             firmware: None,
@@ -163,8 +160,27 @@ impl Registrar {
             instance: Pii::new(Some(Instance(device.instance.clone()))),
             address: path.remote.into(),
         }));
-        self.devices.insert(id, Known { device, last_remote: None, binding: None });
+        self.devices.insert(id, Known { device, last: None, binding: None });
         Ok(id)
+    }
+
+    /// The device of this extension that a Contact belongs to. Its instance decides; where that is
+    /// new, the same Call-ID or the same Contact as before do.
+    fn recognise(
+        &self,
+        request: &Request,
+        identity: &Identity,
+        contact: &NameAddr<'_>,
+    ) -> Option<DeviceId> {
+        let own_name = own_name(request, contact);
+        let (call_id, uri) = (request.headers().call_id(), contact.uri().as_str());
+        let before = |known: &&Known| {
+            known.last.as_ref().is_some_and(|last| last.call_id == call_id || last.contact == uri)
+        };
+        let of_extension =
+            self.devices.values().filter(|known| known.device.extension == identity.extension);
+        let named = of_extension.clone().find(|known| known.device.instance == own_name);
+        named.or_else(|| of_extension.clone().find(before)).map(|known| known.device.id)
     }
 
     /// Puts the binding in place, on the path the request came by.
@@ -192,9 +208,11 @@ impl Registrar {
 
         let agent = agent_of(request);
         let algorithm = journalled(identity.algorithm);
-        let shown = known.device.algorithm.max(Some(algorithm));
-        let device_is_new_or_changed = known.last_remote.is_none()
-            || known.device.agent != agent
+        // Another firmware may manage more than the one before, or less.
+        let same_agent = known.device.agent == agent;
+        let shown = known.device.algorithm.filter(|_| same_agent).max(Some(algorithm));
+        let device_is_new_or_changed = known.last.is_none()
+            || !same_agent
             || known.device.algorithm != shown
             || now.utc.since(known.device.last_seen) >= SEEN_STEP;
         if device_is_new_or_changed {
@@ -202,7 +220,11 @@ impl Registrar {
         }
         known.device.agent = agent;
         known.device.algorithm = shown;
-        known.last_remote = Some(path.remote);
+        known.last = Some(Last {
+            remote: path.remote,
+            contact: contact.uri().as_str().to_owned(),
+            call_id: headers.call_id().to_owned(),
+        });
 
         let timer = self.expiries.set(now.instant + expires, id);
         let binding = Binding {
@@ -301,6 +323,7 @@ impl Registrar {
         request: &Request,
         identity: &Identity,
         contact: &NameAddr<'_>,
+        staying: Option<DeviceId>,
         out: &mut Vec<Effect>,
     ) -> Result<(), Refused> {
         let instance = contact.param_unquoted("+sip.instance").map(bounded);
@@ -311,7 +334,9 @@ impl Registrar {
             (known.device.extension == identity.extension && same)
                 .then_some((known.device.id, binding))
         });
-        let Some((id, binding)) = found else { return Ok(()) };
+        let Some((id, binding)) = found.filter(|(id, _)| Some(*id) != staying) else {
+            return Ok(());
+        };
         in_order(request, binding)?;
         self.sign_off(id, out);
         Ok(())
@@ -382,6 +407,12 @@ fn in_order(request: &Request, binding: &Binding) -> Result<(), Refused> {
 fn agent_of(request: &Request) -> String {
     let agent = request.headers().get(Name::UserAgent).unwrap_or_default();
     agent.chars().filter(|c| !c.is_control()).take(AGENT_LEN_MAX).collect()
+}
+
+/// What a device calls itself: its instance, or its Call-ID where it has none.
+fn own_name(request: &Request, contact: &NameAddr<'_>) -> String {
+    let instance = contact.param_unquoted("+sip.instance");
+    bounded(instance.unwrap_or(Cow::Borrowed(request.headers().call_id())))
 }
 
 fn bounded(name: Cow<'_, str>) -> String {

@@ -28,7 +28,7 @@ fn a_phone_registers_is_reached_on_its_flow_and_expires() {
     assert_eq!(targets.len(), 1);
     assert_eq!(targets[0].path, path);
 
-    world.pass(Duration::from_secs(121));
+    world.pass(Duration::from_secs(91));
     let mut out = Vec::new();
     world.registrar.expire(world.now, &mut out);
     assert!(out.iter().any(|e| matches!(e, Effect::Fact(Fact::RegistrationExpired { .. }))));
@@ -105,9 +105,42 @@ fn a_device_that_managed_sha_256_is_held_to_it() {
     assert_eq!(offered(&challenge), 2);
     world.register(&mut phone, path, 60);
     let later = world.connect(2);
-    let fresh = &mut Phone { credentials: None, cseq: 90, ..Phone::new("101", PASSWORD) };
+    let fresh = &mut Phone { cseq: 90, ..Phone::new("101", PASSWORD) };
     let challenge = world.send(fresh, later, 60).0;
     assert_eq!(offered(&challenge), 1);
+}
+
+#[test]
+fn a_phone_that_an_unknown_algorithm_confuses_is_asked_for_md5_alone() {
+    let mut world = World::new();
+    let path = world.connect(1);
+    let mut phone = Phone::new("101", PASSWORD);
+    let offered = |answer: &Response| answer.headers().get_all(Name::WwwAuthenticate).count();
+    assert_eq!(offered(&world.send(&mut phone, path, 60).0), 2);
+    assert_eq!(offered(&world.send(&mut phone, path, 60).0), 1, "it came back without an answer");
+    let fresh =
+        &mut Phone { agent: "baresip v1.1.0 (x86_64/Linux)", ..Phone::new("101", PASSWORD) };
+    let other = world.connect(2);
+    assert_eq!(offered(&world.send(fresh, other, 60).0), 1, "known to be confused");
+}
+
+/// As pjsua does: the new Contact without its instance, the old one removed, in one request.
+#[test]
+fn a_phone_that_moves_in_one_request_stays_the_same_device() {
+    let mut world = World::new();
+    let first = world.connect(1);
+    let mut phone = Phone::new("101", PASSWORD);
+    world.register(&mut phone, first, 60);
+    let device = world.registrar.targets(world.extension)[0].device;
+    world.registrar.flow_closed(first.flow, &mut Vec::new());
+    let second = world.connect(2);
+    phone.moved = true;
+    let (status, effects) = world.register(&mut phone, second, 60);
+    assert_eq!(status, Status::OK);
+    let targets = world.registrar.targets(world.extension);
+    assert_eq!(targets.iter().map(|t| (t.device, t.path)).collect::<Vec<_>>(), [(device, second)]);
+    let back = |effect: &Effect| matches!(effect, Effect::Reachable { device: came, .. } if *came == device);
+    assert!(effects.iter().any(back));
 }
 
 #[test]
@@ -326,12 +359,24 @@ struct Phone {
     password: &'static str,
     credentials: Option<String>,
     cseq: u32,
+    agent: &'static str,
+    /// Brings a new Contact without an instance, and removes the old one.
+    moved: bool,
 }
 
 impl Phone {
     fn new(account: &'static str, password: &'static str) -> Self {
         let instance = Some("desk".into());
-        Self { account, named: account, instance, password, credentials: None, cseq: 1 }
+        Self {
+            account,
+            named: account,
+            instance,
+            password,
+            credentials: None,
+            cseq: 1,
+            agent: "Test Phone 1.0",
+            moved: false,
+        }
     }
 
     fn answer(&mut self, challenge: &Response) {
@@ -349,6 +394,9 @@ impl Phone {
         if let Some(instance) = &self.instance {
             contact = format!("<sip:{instance}@10.0.0.9:4444>;+sip.instance=\"<{instance}>\"");
         }
+        if self.moved {
+            contact = format!("<sip:new@10.0.0.9:5555>, {contact};expires=0");
+        }
         let mut builder = Request::builder(Method::Register, "sip:pbx.test")
             .via(sip::Transport::Tls, "10.0.0.9:4444", &format!("z9hG4bK{}", self.cseq))
             .from(&aor.with_tag("me").expect("sound"))
@@ -356,7 +404,7 @@ impl Phone {
             .call_id(self.instance.as_deref().unwrap_or("call"))
             .cseq(self.cseq)
             .header(Name::Contact, &contact)
-            .header(Name::UserAgent, "Test Phone 1.0")
+            .header(Name::UserAgent, self.agent)
             .expires(expires);
         if let Some(credentials) = &self.credentials {
             builder = builder.header(Name::Authorization, credentials);

@@ -257,7 +257,7 @@ impl Window {
     }
 }
 
-/// Whether two URIs name one user at one host. Parameters and headers may differ: phones put the
+/// Whether two URIs name one user at one host. Port, parameters and headers may differ: phones put the
 /// digest-uri together without them, and proxies add some.
 fn same_target(digest_uri: &str, request_uri: &str) -> bool {
     fn parts(uri: &str) -> (&str, &str) {
@@ -266,7 +266,12 @@ fn same_target(digest_uri: &str, request_uri: &str) -> bool {
             Some(at) => uri.split_at(at),
             None => ("", uri),
         };
-        (user, rest.split([';', '?']).next().unwrap_or(rest))
+        let host = rest.split([';', '?']).next().unwrap_or(rest);
+        let port = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        match host.rsplit_once(':') {
+            Some((host, tail)) if port(tail) => (user, host),
+            Some(_) | None => (user, host),
+        }
     }
     let ((user_a, host_a), (user_b, host_b)) = (parts(digest_uri), parts(request_uri));
     let (scheme_a, user_a) = user_a.split_once(':').unwrap_or(("", user_a));
@@ -301,13 +306,18 @@ mod tests {
     struct World {
         nonces: Nonces,
         now: Now,
+        target: &'static str,
     }
 
     impl World {
         fn new(served_max: usize) -> Self {
             let config = NoncesConfig { served_max, ..NoncesConfig::default() };
             let now = Now { instant: Instant(1_000_000_000), ..Now::default() };
-            Self { nonces: Nonces::new(config, 7, Chance::from_number(1), now), now }
+            Self {
+                nonces: Nonces::new(config, 7, Chance::from_number(1), now),
+                now,
+                target: "SIP:102@PBX;transport=tls",
+            }
         }
 
         fn issue(&mut self) -> String {
@@ -340,7 +350,7 @@ mod tests {
             let attempt = Attempt {
                 credentials: &credentials,
                 method: "INVITE",
-                request_uri: "SIP:102@PBX;transport=tls",
+                request_uri: self.target,
                 realm: "pbx",
                 binding,
             };
@@ -412,7 +422,14 @@ mod tests {
 
     #[test]
     fn the_target_is_bound() {
+        let mut world = World::new(10);
+        let nonce = world.issue();
+        world.target = "sip:900@pbx";
+        let verdict = world.attempt(&nonce, 1, "secret", HOME);
+        assert_eq!(verdict, Verdict::Malformed(Fault::OtherTarget));
         assert!(same_target("sip:pbx", "sip:pbx;transport=tcp"));
+        assert!(same_target("sip:102@[2001:db8::1]:5061", "sip:102@[2001:db8::1]"));
+        assert!(!same_target("sip:102@[2001:db8::1]", "sip:102@[2001:db8::2]"));
         assert!(!same_target("sip:102@pbx", "sip:900@pbx"));
         assert!(!same_target("sip:102@pbx", "sip:102@elsewhere"));
         assert!(!same_target("sip:102;x@pbx", "sip:102@pbx"));

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::turn::{Event, Turn};
 use super::{Path, Timer};
-use crate::Request;
+use crate::{Request, Response};
 
 #[derive(Debug)]
 pub(super) enum ClientOther {
@@ -35,62 +35,95 @@ impl ClientOther {
     }
 
     pub(super) fn handle<P: Path>(self, turn: &mut Turn<'_, P>, event: Event) -> Self {
-        let bytes = match &self {
-            Self::Trying(s) => s.bytes.clone(),
-            Self::Proceeding(s) => s.bytes.clone(),
-            Self::Completed => {
-                return match event {
-                    // Timer K, or a broken path: nothing more can come.
-                    Event::Fired(_) | Event::Failed => Self::Terminated,
-                    _ => Self::Completed,
-                };
-            }
-            Self::Terminated => return Self::Terminated,
-        };
+        match self {
+            Self::Trying(s) => s.handle(turn, event),
+            Self::Proceeding(s) => s.handle(turn, event),
+            Self::Completed => match event {
+                // Timer K, or a broken path: nothing more can come.
+                Event::Fired(_) | Event::Failed => Self::Terminated,
+                _ => Self::Completed,
+            },
+            Self::Terminated => Self::Terminated,
+        }
+    }
+
+    /// A final answer, from whatever state.
+    fn finish<P: Path>(turn: &mut Turn<'_, P>, response: Response) -> Self {
+        turn.disarm();
+        turn.pass_up(response);
+        if turn.is_reliable() {
+            return Self::Terminated; // Timer K is zero (§17.1.2.2)
+        }
+        turn.arm(Timer::K, turn.config.t4);
+        Self::Completed
+    }
+}
+
+impl Trying {
+    fn handle<P: Path>(mut self, turn: &mut Turn<'_, P>, event: Event) -> ClientOther {
         match event {
             Event::Begin(_) => {
-                turn.transmit(&bytes);
-                turn.arm_unreliable(Timer::E, turn.config.t1);
+                turn.transmit(&self.bytes);
+                self.gap = turn.config.t1;
+                turn.arm_unreliable(Timer::E, self.gap);
                 turn.arm(Timer::F, turn.config.t1_64());
-                Self::Trying(Trying { bytes, gap: turn.config.t1 })
+                ClientOther::Trying(self)
             }
             Event::Fired(Timer::E) => {
-                turn.transmit(&bytes);
-                match self {
-                    Self::Trying(Trying { gap, .. }) => {
-                        let gap = (gap * 2).min(turn.config.t2);
-                        turn.arm(Timer::E, gap);
-                        Self::Trying(Trying { bytes, gap })
-                    }
-                    other => {
-                        turn.arm(Timer::E, turn.config.t2);
-                        other
-                    }
-                }
+                turn.transmit(&self.bytes);
+                self.gap = (self.gap * 2).min(turn.config.t2);
+                turn.arm(Timer::E, self.gap);
+                ClientOther::Trying(self)
             }
             Event::Fired(timer) => {
                 turn.timed_out(timer);
-                Self::Terminated
+                ClientOther::Terminated
             }
             Event::Response(response) if response.status().is_final() => {
-                turn.disarm();
-                turn.pass_up(response);
-                if turn.is_reliable() {
-                    return Self::Terminated; // Timer K is zero (§17.1.2.2)
-                }
-                turn.arm(Timer::K, turn.config.t4);
-                Self::Completed
+                ClientOther::finish(turn, response)
             }
             Event::Response(response) => {
                 turn.pass_up(response);
                 turn.arm_unreliable(Timer::E, turn.config.t2);
-                Self::Proceeding(Proceeding { bytes })
+                ClientOther::Proceeding(Proceeding { bytes: self.bytes })
             }
             Event::Failed => {
                 turn.transport_failed();
-                Self::Terminated
+                ClientOther::Terminated
             }
-            Event::Repeated | Event::Ack | Event::Respond(_) | Event::Cancel => self,
+            Event::Repeated | Event::Ack | Event::Respond(_) | Event::Cancel => {
+                ClientOther::Trying(self)
+            }
+        }
+    }
+}
+
+impl Proceeding {
+    fn handle<P: Path>(self, turn: &mut Turn<'_, P>, event: Event) -> ClientOther {
+        match event {
+            Event::Fired(Timer::E) => {
+                turn.transmit(&self.bytes);
+                turn.arm(Timer::E, turn.config.t2);
+                ClientOther::Proceeding(self)
+            }
+            Event::Fired(timer) => {
+                turn.timed_out(timer);
+                ClientOther::Terminated
+            }
+            Event::Response(response) if response.status().is_final() => {
+                ClientOther::finish(turn, response)
+            }
+            Event::Response(response) => {
+                turn.pass_up(response);
+                ClientOther::Proceeding(self)
+            }
+            Event::Failed => {
+                turn.transport_failed();
+                ClientOther::Terminated
+            }
+            Event::Begin(_) | Event::Repeated | Event::Ack | Event::Respond(_) | Event::Cancel => {
+                ClientOther::Proceeding(self)
+            }
         }
     }
 }

@@ -141,9 +141,11 @@ impl Accepted {
                 turn.timed_out(Timer::Retransmit2xx);
                 ServerInvite::Terminated
             }
+            // RFC 6026 §7.1: told, and waited on. There is nobody here to repeat it to.
             Event::Failed => {
                 turn.transport_failed();
-                ServerInvite::Terminated
+                turn.cancel_timer(Timer::Retransmit2xx);
+                ServerInvite::Accepted(self)
             }
             // RFC 6026 §7.1: a repeated INVITE is absorbed; the 2xx has a timer of its own.
             Event::Repeated

@@ -73,7 +73,10 @@ impl World {
                 Output::Response { response, .. } => format!("up {}", response.status()),
                 Output::Stray { response, .. } => format!("stray {}", response.status()),
                 Output::Overloaded { request, .. } => format!("overloaded {}", request.method()),
-                Output::Refused { .. } => "refused".to_owned(),
+                Output::Refused { key } => {
+                    self.begun.remove(&key);
+                    "refused".to_owned()
+                }
                 Output::Timeout { timer, .. } => format!("timeout {timer:?}"),
                 Output::TransportFailed { .. } => "failed".to_owned(),
                 Output::Terminated { key } => {
@@ -300,12 +303,12 @@ fn an_invite_that_rings_for_too_long() {
          1000ms in 180
          1000ms up 180
        186000ms timeout C
-       186000ms core cancels
-       186000ms out CANCEL
+       186001ms core cancels
+       186001ms out CANCEL
        218000ms timeout Cancelled
        218000ms end
-       218000ms timeout F
-       218000ms end",
+       218001ms timeout F
+       218001ms end",
     );
 }
 
@@ -468,6 +471,23 @@ fn a_broken_path_ends_what_is_on_it() {
 }
 
 #[test]
+fn an_ack_may_come_another_way_than_the_broken_one() {
+    ladder(
+        true,
+        "   0ms in INVITE
+            0ms out 100
+            0ms up INVITE
+          100ms core 200
+          100ms out 200
+          200ms in breaks
+          200ms failed
+          300ms in ACK2 elsewhere
+          300ms up ACK of ours
+        32100ms end",
+    );
+}
+
+#[test]
 fn at_the_bound_work_in_progress_goes_on() {
     let config = Config { live_max: 1, reserve: 1, ..Config::default() };
     ladder_with(
@@ -527,5 +547,6 @@ proptest! {
         }
         world.wait(Instant(u64::MAX));
         prop_assert!(world.is_empty(), "{:?}", world.engine);
+        prop_assert!(world.begun.is_subset(&world.ended));
     }
 }

@@ -1,0 +1,625 @@
+//! Ladders through the exchange. Alice is extension 101; bob and carol are two phones of 102.
+
+mod world;
+
+use guard::cause::Disposition;
+use guard::fact::{Fact, ViolationKind};
+use rtp::relay;
+use sip::Method;
+use world::{KEY, World, offer, plain, sdp};
+
+use crate::command::{CallState, Command, Reply};
+use crate::directory::Exceptions;
+use crate::settings::Settings;
+
+#[test]
+fn a_basic_call() {
+    let mut w = World::new();
+    w.invite("alice", "102", Some(&offer("sendrecv")));
+    w.reply("bob", Method::Invite, 180, None);
+    w.reply("carol", Method::Invite, 180, None);
+    w.pass(2_000);
+    w.reply("bob", Method::Invite, 200, Some(&offer("sendrecv")));
+    w.settle_forks();
+    w.ack("alice", None);
+    w.pass(5_000);
+    w.within("alice", Method::Bye, None);
+    w.reply("bob", Method::Bye, 200, None);
+    w.check(
+        "
+           0ms  alice > pbx    INVITE 102 sdp
+           0ms  pbx   > bob    INVITE 102 sdp
+           0ms  pbx   > carol  INVITE 102 sdp
+           0ms  bob   > pbx    180
+           0ms  pbx   > alice  180
+           0ms  carol > pbx    180
+        2000ms  bob   > pbx    200 sdp
+        2000ms  pbx   > bob    ACK
+        2000ms  pbx   > carol  CANCEL
+        2000ms  pbx   > alice  200 sdp
+        2000ms  carol > pbx    200 CANCEL
+        2000ms  carol > pbx    487
+        2000ms  pbx   > carol  ACK
+        2000ms  alice > pbx    ACK
+        7000ms  alice > pbx    BYE
+        7000ms  pbx   > alice  200 BYE
+        7000ms  pbx   > bob    BYE
+        7000ms  bob   > pbx    200 BYE
+        cdr     101 102 answered 5s
+        ",
+    );
+}
+
+#[test]
+fn nothing_of_one_leg_shows_on_the_other() {
+    let mut w = World::new();
+    w.call();
+    let bobs = w.phone("bob").last_request.clone().expect("the ACK");
+    let offered = w.snapshots.len();
+    assert_eq!(offered, 1);
+    let text = format!("{:?}", bobs.as_bytes());
+    for secret in ["192.0.2.1:40011", "alice-1", "tag=t1", KEY] {
+        assert!(!text.contains(secret), "{secret} in {text}");
+    }
+    let answered = w.phone("alice").answered();
+    assert!(answered.contains("AES_CM_128_HMAC_SHA1_80 inline:"), "{answered}");
+    assert!(!answered.contains(KEY) && !answered.contains("192.0.2.1"), "{answered}");
+    // Two legs, each with keys of its own.
+    let keys: Vec<_> = w.armed.values().map(|config| config.protection.clone()).collect();
+    assert_eq!(keys.len(), 2);
+    let relay::Protection::Srtp { send: a, .. } = &keys[0] else { panic!("encrypted") };
+    let relay::Protection::Srtp { send: b, .. } = &keys[1] else { panic!("encrypted") };
+    assert_ne!(a, b);
+    for secret in ["inline:d0Rm", "response="] {
+        assert!(w.traces.iter().all(|text| !text.contains(secret)), "{secret} in the ladder");
+    }
+    assert!(w.traces.iter().any(|text| text.starts_with("INVITE")));
+}
+
+#[test]
+fn busy_when_all_phones_are() {
+    let mut w = World::new();
+    w.invite("alice", "102", Some(&offer("sendrecv")));
+    w.reply("bob", Method::Invite, 486, None);
+    w.reply("carol", Method::Invite, 480, None);
+    w.check(
+        "
+        0ms  alice > pbx    INVITE 102 sdp
+        0ms  pbx   > bob    INVITE 102 sdp
+        0ms  pbx   > carol  INVITE 102 sdp
+        0ms  bob   > pbx    486
+        0ms  pbx   > bob    ACK
+        0ms  carol > pbx    480
+        0ms  pbx   > carol  ACK
+        0ms  pbx   > alice  486
+        cdr  101 102 busy 0s
+        ",
+    );
+    assert!(w.snapshots.is_empty());
+}
+
+#[test]
+fn nobody_answers() {
+    let mut w = World::with(
+        Settings { ring_timeout: std::time::Duration::from_secs(20), ..Settings::default() },
+        Exceptions::default(),
+    );
+    w.invite("alice", "102", Some(&offer("sendrecv")));
+    w.reply("bob", Method::Invite, 180, None);
+    w.reply("carol", Method::Invite, 486, None);
+    w.pass(20_000);
+    w.reply("bob", Method::Cancel, 200, None);
+    w.reply("bob", Method::Invite, 487, None);
+    w.check(
+        "
+            0ms  alice > pbx    INVITE 102 sdp
+            0ms  pbx   > bob    INVITE 102 sdp
+            0ms  pbx   > carol  INVITE 102 sdp
+            0ms  bob   > pbx    180
+            0ms  pbx   > alice  180
+            0ms  carol > pbx    486
+            0ms  pbx   > carol  ACK
+        20000ms  pbx   > alice  480
+        20000ms  pbx   > bob    CANCEL
+        20000ms  bob   > pbx    200 CANCEL
+        20000ms  bob   > pbx    487
+        20000ms  pbx   > bob    ACK
+        cdr      101 102 no-answer 0s
+        ",
+    );
+}
+
+#[test]
+fn nobody_is_registered_and_nobody_has_the_number() {
+    let mut w = World::new();
+    w.invite("bob", "103", Some(&offer("sendrecv")));
+    w.invite("bob", "00442012345678", Some(&offer("sendrecv")));
+    w.check(
+        "
+        0ms  bob > pbx  INVITE 103 sdp
+        0ms  pbx > bob  404
+        cdr  102 103 refused:unknown-destination 0s
+        0ms  bob > pbx  INVITE 00442012345678 sdp
+        0ms  pbx > bob  403
+        cdr  102 00442012345678 refused:not-allowed-class 0s
+        ",
+    );
+}
+
+#[test]
+fn a_call_for_help_is_recognised_and_says_that_no_route_exists() {
+    let mut w = World::new();
+    w.invite("alice", "9911", Some(&plain("sendrecv")));
+    w.check(
+        "
+        0ms  alice > pbx    INVITE 9911 sdp
+        0ms  pbx   > alice  503
+        cdr  101 911 failed 0s
+        ",
+    );
+    let reason = w.phone("alice").last_answer.clone().expect("an answer");
+    assert_eq!(reason.reason(), "No Emergency Route Is Configured");
+    assert!(w.facts.iter().any(|fact| matches!(fact, Fact::EmergencyCalled { .. })));
+    assert!(w.cdrs[0].emergency);
+}
+
+#[test]
+fn cancel_while_ringing() {
+    let mut w = World::new();
+    w.invite("alice", "102", Some(&offer("sendrecv")));
+    w.reply("bob", Method::Invite, 180, None);
+    w.reply("carol", Method::Invite, 486, None);
+    w.cancel("alice");
+    w.reply("bob", Method::Cancel, 200, None);
+    w.reply("bob", Method::Invite, 487, None);
+    w.check(
+        "
+        0ms  alice > pbx    INVITE 102 sdp
+        0ms  pbx   > bob    INVITE 102 sdp
+        0ms  pbx   > carol  INVITE 102 sdp
+        0ms  bob   > pbx    180
+        0ms  pbx   > alice  180
+        0ms  carol > pbx    486
+        0ms  pbx   > carol  ACK
+        0ms  alice > pbx    CANCEL
+        0ms  pbx   > alice  200 CANCEL
+        0ms  pbx   > alice  487
+        0ms  pbx   > bob    CANCEL
+        0ms  bob   > pbx    200 CANCEL
+        0ms  bob   > pbx    487
+        0ms  pbx   > bob    ACK
+        cdr  101 102 cancelled 0s
+        ",
+    );
+}
+
+/// Bob lifts his handset in the moment in which alice gives up.
+#[test]
+fn cancel_crosses_the_answer_of_the_phone() {
+    let mut w = World::new();
+    w.invite("alice", "102", Some(&offer("sendrecv")));
+    w.reply("bob", Method::Invite, 180, None);
+    w.reply("carol", Method::Invite, 486, None);
+    w.cancel("alice");
+    w.reply("bob", Method::Invite, 200, Some(&offer("sendrecv")));
+    w.reply("bob", Method::Bye, 200, None);
+    w.check(
+        "
+        0ms  alice > pbx    INVITE 102 sdp
+        0ms  pbx   > bob    INVITE 102 sdp
+        0ms  pbx   > carol  INVITE 102 sdp
+        0ms  bob   > pbx    180
+        0ms  pbx   > alice  180
+        0ms  carol > pbx    486
+        0ms  pbx   > carol  ACK
+        0ms  alice > pbx    CANCEL
+        0ms  pbx   > alice  200 CANCEL
+        0ms  pbx   > alice  487
+        0ms  pbx   > bob    CANCEL
+        0ms  bob   > pbx    200 sdp
+        0ms  pbx   > bob    ACK
+        0ms  pbx   > bob    BYE
+        0ms  bob   > pbx    200 BYE
+        cdr  101 102 cancelled 0s
+        ",
+    );
+}
+
+/// Alice's CANCEL and our 200 cross: the 200 wins, and she hangs up with BYE.
+#[test]
+fn cancel_crosses_our_200() {
+    let mut w = World::new();
+    w.invite("alice", "102", Some(&offer("sendrecv")));
+    w.reply("carol", Method::Invite, 486, None);
+    w.reply("bob", Method::Invite, 200, Some(&offer("sendrecv")));
+    w.cancel("alice");
+    w.ack("alice", None);
+    w.within("alice", Method::Bye, None);
+    w.reply("bob", Method::Bye, 200, None);
+    w.check(
+        "
+        0ms  alice > pbx    INVITE 102 sdp
+        0ms  pbx   > bob    INVITE 102 sdp
+        0ms  pbx   > carol  INVITE 102 sdp
+        0ms  carol > pbx    486
+        0ms  pbx   > carol  ACK
+        0ms  bob   > pbx    200 sdp
+        0ms  pbx   > bob    ACK
+        0ms  pbx   > alice  200 sdp
+        0ms  alice > pbx    CANCEL
+        0ms  pbx   > alice  200 CANCEL
+        0ms  alice > pbx    ACK
+        0ms  alice > pbx    BYE
+        0ms  pbx   > alice  200 BYE
+        0ms  pbx   > bob    BYE
+        0ms  bob   > pbx    200 BYE
+        cdr  101 102 answered 0s
+        ",
+    );
+}
+
+/// Both phones of 102 are answered; the slower one is acknowledged and hung up.
+#[test]
+fn late_2xx_of_another_fork() {
+    let mut w = World::new();
+    w.invite("alice", "102", Some(&offer("sendrecv")));
+    w.reply("carol", Method::Invite, 180, None);
+    w.reply("bob", Method::Invite, 200, Some(&offer("sendrecv")));
+    w.reply("carol", Method::Invite, 200, Some(&offer("sendrecv")));
+    w.reply("carol", Method::Bye, 200, None);
+    w.ack("alice", None);
+    w.within("bob", Method::Bye, None);
+    w.reply("alice", Method::Bye, 200, None);
+    w.check(
+        "
+        0ms  alice > pbx    INVITE 102 sdp
+        0ms  pbx   > bob    INVITE 102 sdp
+        0ms  pbx   > carol  INVITE 102 sdp
+        0ms  carol > pbx    180
+        0ms  pbx   > alice  180
+        0ms  bob   > pbx    200 sdp
+        0ms  pbx   > bob    ACK
+        0ms  pbx   > carol  CANCEL
+        0ms  pbx   > alice  200 sdp
+        0ms  carol > pbx    200 sdp
+        0ms  pbx   > carol  ACK
+        0ms  pbx   > carol  BYE
+        0ms  carol > pbx    200 BYE
+        0ms  alice > pbx    ACK
+        0ms  bob   > pbx    BYE
+        0ms  pbx   > bob    200 BYE
+        0ms  pbx   > alice  BYE
+        0ms  alice > pbx    200 BYE
+        cdr  101 102 answered 0s
+        ",
+    );
+}
+
+#[test]
+fn byes_cross() {
+    let mut w = World::new();
+    w.call();
+    let bobs = w.request_within("bob", Method::Bye, |bye| bye);
+    w.within("alice", Method::Bye, None);
+    w.forge("bob", &bobs);
+    w.reply("bob", Method::Bye, 200, None);
+    w.check(
+        "
+        0ms  alice > pbx    BYE
+        0ms  pbx   > alice  200 BYE
+        0ms  pbx   > bob    BYE
+        0ms  bob   > pbx    BYE
+        0ms  pbx   > bob    200 BYE
+        0ms  bob   > pbx    200 BYE
+        cdr  101 102 answered 0s
+        ",
+    );
+}
+
+#[test]
+fn hold_and_resume_reach_the_other_leg() {
+    let mut w = World::new();
+    w.call();
+    w.within("alice", Method::Invite, Some(&offer("sendonly")));
+    w.reply("bob", Method::Invite, 200, Some(&offer("recvonly")));
+    w.ack("alice", None);
+    w.within("alice", Method::Invite, Some(&offer("sendrecv")));
+    w.reply("bob", Method::Invite, 200, Some(&offer("sendrecv")));
+    w.ack("alice", None);
+    w.check(
+        "
+        0ms  alice > pbx    INVITE sendonly
+        0ms  pbx   > bob    INVITE sendonly
+        0ms  bob   > pbx    200 recvonly
+        0ms  pbx   > bob    ACK
+        0ms  pbx   > alice  200 recvonly
+        0ms  alice > pbx    ACK
+        0ms  alice > pbx    INVITE sdp
+        0ms  pbx   > bob    INVITE sdp
+        0ms  bob   > pbx    200 sdp
+        0ms  pbx   > bob    ACK
+        0ms  pbx   > alice  200 sdp
+        0ms  alice > pbx    ACK
+        ",
+    );
+    assert!(w.armed.values().all(|config| config.send && config.receive));
+}
+
+/// A new address or a refresh is that leg's own business.
+#[test]
+fn a_change_of_one_leg_only_stays_there() {
+    let mut w = World::new();
+    w.call();
+    let moved = offer("sendrecv").replace("m=audio 4000", "m=audio 4444");
+    w.within("bob", Method::Invite, Some(&moved));
+    w.ack("bob", None);
+    w.within("alice", Method::Update, None);
+    w.check(
+        "
+        0ms  bob   > pbx    INVITE sdp
+        0ms  pbx   > bob    200 sdp
+        0ms  bob   > pbx    ACK
+        0ms  alice > pbx    UPDATE
+        0ms  pbx   > alice  200 UPDATE
+        ",
+    );
+    let ports: Vec<_> = w.armed.values().filter_map(|c| Some(c.remote?.port())).collect();
+    assert!(ports.contains(&4_444), "{ports:?}");
+}
+
+/// Both hold at once: each gets 491 from the other side's point of view, and the one whose Call-ID
+/// is ours waits longer.
+#[test]
+fn glare() {
+    let mut w = World::new();
+    w.call();
+    w.within("alice", Method::Invite, Some(&offer("sendonly")));
+    w.within("bob", Method::Invite, Some(&offer("sendonly")));
+    w.reply("bob", Method::Invite, 491, None);
+    w.check(
+        "
+        0ms  alice > pbx    INVITE sendonly
+        0ms  pbx   > bob    INVITE sendonly
+        0ms  bob   > pbx    INVITE sendonly
+        0ms  pbx   > bob    491
+        0ms  bob   > pbx    491
+        0ms  pbx   > bob    ACK
+        ",
+    );
+    w.pass(4_000);
+    w.reply("bob", Method::Invite, 200, Some(&offer("recvonly")));
+    assert_eq!(w.phone("alice").last_answer.as_ref().map(|a| a.status().code()), Some(200));
+}
+
+#[test]
+fn a_forged_bye_does_nothing() {
+    let mut w = World::new();
+    w.call();
+    let bye = w.request_within("alice", Method::Bye, |bye| bye);
+    let info =
+        w.request_within("alice", Method::Invite, |r| r.body("application/sdp", offer("sendrecv")));
+    w.forge("carol", &bye);
+    w.forge("carol", &info);
+    w.check(
+        "
+        0ms  carol > pbx    BYE
+        0ms  pbx   > carol  481 BYE
+        0ms  carol > pbx    INVITE
+        0ms  pbx   > carol  481
+        ",
+    );
+    let forged =
+        |fact: &&Fact| matches!(fact, Fact::ViolationSeen { kind: ViolationKind::Forged, .. });
+    assert_eq!(w.facts.iter().filter(forged).count(), 1, "told once, then counted");
+    let Reply::Calls(calls) = w.command(Command::Calls) else { panic!("calls") };
+    assert_eq!(calls.iter().map(|call| call.state).collect::<Vec<_>>(), [CallState::Up]);
+}
+
+#[test]
+fn plain_audio_is_refused() {
+    let mut w = World::new();
+    w.invite("alice", "102", Some(&plain("sendrecv")));
+    let short = sdp("RTP/SAVP", "0 8 101", "sendrecv", KEY).replace("SHA1_80", "SHA1_32");
+    w.invite("alice", "102", Some(&short));
+    w.check(
+        "
+        0ms  alice > pbx    INVITE 102 sdp
+        0ms  pbx   > alice  488
+        cdr  101 102 not-encrypted 0s
+        0ms  alice > pbx    INVITE 102 sdp
+        0ms  pbx   > alice  488
+        cdr  101 102 not-encrypted 0s
+        ",
+    );
+    let refused = w.facts.iter().filter(|fact| matches!(fact, Fact::LegNotEncrypted { .. }));
+    assert_eq!(refused.count(), 2);
+    let answer = w.phone("alice").last_answer.clone().expect("an answer");
+    assert!(answer.headers().get(sip::Name::Warning).is_some());
+}
+
+/// Bob's extension may be called in clear: a second attempt, after his phone refused the first.
+#[test]
+fn an_exception_allows_plain_audio_and_shows() {
+    let exceptions = Exceptions { dangerous_plain_rtp: true };
+    let mut w = World::with(Settings::default(), exceptions);
+    w.invite("alice", "102", Some(&offer("sendrecv")));
+    w.reply("carol", Method::Invite, 486, None);
+    w.reply("bob", Method::Invite, 488, None);
+    assert!(w.phone("bob").offered().contains("RTP/AVP"));
+    w.reply("bob", Method::Invite, 200, Some(&plain("sendrecv")));
+    w.ack("alice", None);
+    assert!(w.facts.iter().any(|fact| matches!(fact, Fact::ExceptionUsed { .. })));
+    w.within("alice", Method::Bye, None);
+    w.reply("bob", Method::Bye, 200, None);
+    assert_eq!(w.dispositions(), [Disposition::Answered]);
+    let weak = w.cdrs[0].legs.iter().flat_map(|leg| &leg.weaknesses);
+    assert_eq!(weak.collect::<Vec<_>>(), ["audio is not encrypted"]);
+}
+
+#[test]
+fn the_offer_may_come_late() {
+    let mut w = World::new();
+    w.invite("alice", "102", None);
+    w.reply("carol", Method::Invite, 486, None);
+    w.reply("bob", Method::Invite, 200, Some(&offer("sendrecv")));
+    let offered = w.phone("alice").answered();
+    assert!(offered.contains("RTP/SAVP") && offered.contains("PCMU"), "{offered}");
+    w.ack("alice", Some(&offer("sendrecv")));
+    assert_eq!(w.armed.len(), 2);
+    w.within("alice", Method::Bye, None);
+    w.reply("bob", Method::Bye, 200, None);
+    assert_eq!(w.dispositions(), [Disposition::Answered]);
+}
+
+/// Nothing rings before the snapshot is durable, and the caller hears of the answer after it.
+#[test]
+fn the_disk_comes_first() {
+    let mut w = World::new();
+    w.slow_store = true;
+    w.invite("alice", "102", Some(&offer("sendrecv")));
+    w.check("0ms  alice > pbx  INVITE 102 sdp");
+    w.store();
+    w.reply("carol", Method::Invite, 486, None);
+    w.slow_store = true;
+    w.reply("bob", Method::Invite, 200, Some(&offer("sendrecv")));
+    w.check(
+        "
+        0ms  pbx   > bob    INVITE 102 sdp
+        0ms  pbx   > carol  INVITE 102 sdp
+        0ms  carol > pbx    486
+        0ms  pbx   > carol  ACK
+        0ms  bob   > pbx    200 sdp
+        0ms  pbx   > bob    ACK
+        ",
+    );
+    w.store();
+    w.check("0ms  pbx > alice  200 sdp");
+}
+
+#[test]
+fn early_media_is_heard() {
+    let mut w = World::new();
+    w.invite("alice", "102", Some(&offer("sendrecv")));
+    w.reply("bob", Method::Invite, 183, Some(&offer("sendrecv")));
+    assert_eq!(w.armed.len(), 2);
+    w.check(
+        "
+        0ms  alice > pbx    INVITE 102 sdp
+        0ms  pbx   > bob    INVITE 102 sdp
+        0ms  pbx   > carol  INVITE 102 sdp
+        0ms  bob   > pbx    183 sdp
+        0ms  pbx   > alice  183 sdp
+        ",
+    );
+}
+
+#[test]
+fn drain_ends_what_is_up_and_refuses_what_is_new() {
+    let mut w = World::new();
+    w.call();
+    w.command(Command::Drain);
+    w.invite("carol", "101", Some(&offer("sendrecv")));
+    w.invite("carol", "911", Some(&offer("sendrecv")));
+    w.reply("alice", Method::Bye, 200, None);
+    w.pass(5_000);
+    w.check(
+        "
+           0ms  pbx   > alice  BYE
+           0ms  pbx   > bob    BYE
+           0ms  carol > pbx    INVITE 101 sdp
+           0ms  pbx   > carol  503
+           0ms  carol > pbx    INVITE 911 sdp
+           0ms  pbx   > carol  503
+        cdr     102 911 failed 0s
+           0ms  alice > pbx    200 BYE
+        cdr     101 102 answered 5s
+        5000ms  pbx drained
+        ",
+    );
+}
+
+#[test]
+fn after_a_crash_the_phones_are_hung_up_as_they_come_back() {
+    let mut w = World::new();
+    w.call();
+    w.crash();
+    assert_eq!(w.dispositions(), [Disposition::Interrupted]);
+    w.reconnect("bob");
+    w.reply("bob", Method::Bye, 200, None);
+    assert_eq!(w.snapshots.len(), 1, "alice is still believed to talk");
+    w.reconnect("alice");
+    w.reply("alice", Method::Bye, 481, None);
+    // Carol's phone had been told to stop ringing; whether it did, nobody knew.
+    w.reconnect("carol");
+    w.reply("carol", Method::Cancel, 481, None);
+    assert!(w.snapshots.is_empty());
+    w.check(
+        "
+        0ms  pbx crashes
+        cdr  101 102 interrupted 0s
+        0ms  pbx > bob    BYE
+        0ms  bob > pbx    200 BYE
+        0ms  pbx > alice  503   // in case our 200 never reached her
+        0ms  pbx > alice  BYE
+        0ms  alice > pbx  481 BYE
+        0ms  pbx > carol  CANCEL
+        0ms  carol > pbx  481 CANCEL
+        ",
+    );
+}
+
+/// It was ringing when the process died: the phone stops ringing, the caller is told.
+#[test]
+fn after_a_crash_while_ringing() {
+    let mut w = World::new();
+    w.invite("alice", "102", Some(&offer("sendrecv")));
+    w.reply("bob", Method::Invite, 180, None);
+    w.reply("carol", Method::Invite, 486, None);
+    w.crash();
+    w.check(
+        "
+        0ms  alice > pbx    INVITE 102 sdp
+        0ms  pbx   > bob    INVITE 102 sdp
+        0ms  pbx   > carol  INVITE 102 sdp
+        0ms  bob   > pbx    180
+        0ms  pbx   > alice  180
+        0ms  carol > pbx    486
+        0ms  pbx   > carol  ACK
+        0ms  pbx crashes
+        cdr  101 102 interrupted 0s
+        ",
+    );
+    w.reconnect("alice");
+    w.reconnect("bob");
+    w.check(
+        "
+        0ms  pbx > alice  503
+        0ms  pbx > bob    CANCEL
+        ",
+    );
+    // He lifted the handset before the CANCEL came.
+    w.reply("bob", Method::Invite, 200, Some(&offer("sendrecv")));
+    w.check(
+        "
+        0ms  bob > pbx  200 sdp
+        0ms  pbx > bob  ACK
+        0ms  pbx > bob  BYE
+        ",
+    );
+}
+
+#[test]
+fn both_sides_silent_ends_the_call() {
+    let mut w = World::new();
+    w.call();
+    let endpoints: Vec<_> = w.armed.keys().copied().collect();
+    for endpoint in endpoints {
+        w.media(relay::Event::Silence { endpoint, since: pure::Instant(0) });
+    }
+    w.check(
+        "
+        0ms  pbx > alice  BYE
+        0ms  pbx > bob    BYE
+        ",
+    );
+}

@@ -1,0 +1,356 @@
+//! The parts of a row that nobody searches by, as JSON: the legs of calls that are up, and of calls
+//! that have ended.
+//!
+//! These shapes are the disk's, apart from the program's own: renaming a field in `pbx` changes
+//! nothing that is stored. Fields may be added (an older row then lacks them); what changes meaning
+//! takes a new version of the snapshot, or a migration.
+
+use std::time::Duration;
+
+use guard::gate::{Decision, PolicyVersion, Proof, Rule};
+use guard::journal::Part;
+use pbx::flow::{FlowId, Path};
+use pbx::record::{Cdr, CdrLeg, Quality};
+use pbx::snapshot::{CallSnapshot, DialogState, LegSnapshot, LegStage, Role, Stage};
+use pure::Utc;
+use serde::{Deserialize, Serialize};
+
+use crate::word;
+
+/// What of a snapshot has no column of its own.
+#[derive(Serialize, Deserialize)]
+struct SnapshotBody {
+    from: String,
+    to: String,
+    responsible: Option<String>,
+    rule: String,
+    policy: u64,
+    reservation: i64,
+    emergency: bool,
+    answered: Option<i64>,
+    legs: Vec<SnapshotLeg>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SnapshotLeg {
+    leg: String,
+    extension: Option<String>,
+    device: Option<String>,
+    proof: Option<String>,
+    node: u16,
+    flow_transport: String,
+    generation: u64,
+    remote: String,
+    transport: String,
+    stage: StageBody,
+    suite: Option<String>,
+    rollover_sending: u32,
+    rollover_receiving: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "kebab-case")]
+enum StageBody {
+    Incoming { refusal: String },
+    Outgoing { cancel: String, invite: String },
+    Up { dialog: Dialog },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Dialog {
+    confirmed: bool,
+    caller: bool,
+    call_id: String,
+    local: String,
+    remote: String,
+    local_cseq: Option<u32>,
+    remote_cseq: Option<u32>,
+    remote_target: String,
+    route_set: Vec<String>,
+    secure: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct CdrBody {
+    rule: Option<String>,
+    policy: Option<u64>,
+    legs: Vec<CdrLegBody>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct CdrLegBody {
+    leg: String,
+    extension: Option<String>,
+    device: Option<String>,
+    caller: bool,
+    transport: String,
+    signalling: String,
+    proof: Option<String>,
+    suite: Option<String>,
+    agent: String,
+    status: u16,
+    quality: Option<QualityBody>,
+    weaknesses: Vec<String>,
+}
+
+/// Times in microseconds. When the first and the last packet came is left out: instants of a process
+/// mean nothing after it.
+#[derive(Serialize, Deserialize)]
+struct QualityBody {
+    packets: u64,
+    bytes: u64,
+    lost: u64,
+    duplicates: u64,
+    reordered: u64,
+    jitter: u64,
+    jitter_max: u64,
+    longest_gap: u64,
+    mos: Option<f32>,
+}
+
+/// The columns of a snapshot that its body leaves out.
+pub(crate) struct SnapshotHead {
+    pub(crate) version: u16,
+    pub(crate) call: guard::id::CallId,
+    pub(crate) tenant: guard::id::TenantId,
+    pub(crate) node: guard::id::NodeId,
+    pub(crate) started: Utc,
+}
+
+pub(crate) fn snapshot(snapshot: &CallSnapshot) -> String {
+    text(&SnapshotBody {
+        from: snapshot.from.clone(),
+        to: snapshot.to.clone(),
+        responsible: snapshot.responsible.map(word::responsible),
+        rule: snapshot.decision.rule.name().to_owned(),
+        policy: snapshot.decision.policy.0,
+        reservation: snapshot.reservation.0,
+        emergency: snapshot.emergency,
+        answered: snapshot.answered.map(|at| at.0),
+        legs: snapshot.legs.iter().map(snapshot_leg).collect(),
+    })
+}
+
+pub(crate) fn to_snapshot(head: SnapshotHead, body: &str) -> Option<CallSnapshot> {
+    let body: SnapshotBody = serde_json::from_str(body).ok()?;
+    Some(CallSnapshot {
+        version: head.version,
+        call: head.call,
+        tenant: head.tenant,
+        node: head.node,
+        from: body.from,
+        to: body.to,
+        responsible: optional(body.responsible, |word| word::to_responsible(&word))?,
+        decision: Decision {
+            rule: Rule::from_name(&body.rule)?,
+            policy: PolicyVersion(body.policy),
+        },
+        reservation: guard::money::Money(body.reservation),
+        emergency: body.emergency,
+        started: head.started,
+        answered: body.answered.map(Utc),
+        legs: body.legs.into_iter().map(to_snapshot_leg).collect::<Option<_>>()?,
+    })
+}
+
+fn snapshot_leg(leg: &LegSnapshot) -> SnapshotLeg {
+    SnapshotLeg {
+        leg: leg.leg.to_string(),
+        extension: leg.extension.map(|id| id.to_string()),
+        device: leg.device.map(|id| id.to_string()),
+        proof: leg.proof.map(|proof| word::proof(proof).to_owned()),
+        node: leg.path.flow.node.0,
+        flow_transport: word::transport(leg.path.flow.transport).to_owned(),
+        generation: leg.path.flow.generation,
+        remote: leg.path.remote.to_string(),
+        transport: word::transport(leg.transport).to_owned(),
+        stage: match &leg.stage {
+            LegStage::Incoming { refusal } => StageBody::Incoming { refusal: latin(refusal) },
+            LegStage::Outgoing { cancel, invite } => {
+                StageBody::Outgoing { cancel: latin(cancel), invite: latin(invite) }
+            }
+            LegStage::Up { dialog } => StageBody::Up { dialog: dialog_body(dialog) },
+        },
+        suite: leg.suite.clone(),
+        rollover_sending: leg.rollover.0,
+        rollover_receiving: leg.rollover.1,
+    }
+}
+
+fn to_snapshot_leg(leg: SnapshotLeg) -> Option<LegSnapshot> {
+    Some(LegSnapshot {
+        leg: leg.leg.parse().ok()?,
+        extension: optional(leg.extension, |id| id.parse().ok())?,
+        device: optional(leg.device, |id| id.parse().ok())?,
+        proof: optional(leg.proof, |proof| word::to_proof(&proof))?,
+        path: Path {
+            flow: FlowId {
+                node: guard::id::NodeId(leg.node),
+                transport: word::to_transport(&leg.flow_transport)?,
+                generation: leg.generation,
+            },
+            remote: leg.remote.parse().ok()?,
+        },
+        transport: word::to_transport(&leg.transport)?,
+        stage: match leg.stage {
+            StageBody::Incoming { refusal } => LegStage::Incoming { refusal: to_bytes(&refusal)? },
+            StageBody::Outgoing { cancel, invite } => {
+                LegStage::Outgoing { cancel: to_bytes(&cancel)?, invite: to_bytes(&invite)? }
+            }
+            StageBody::Up { dialog } => LegStage::Up { dialog: to_dialog(dialog) },
+        },
+        suite: leg.suite,
+        rollover: (leg.rollover_sending, leg.rollover_receiving),
+    })
+}
+
+fn dialog_body(dialog: &DialogState) -> Dialog {
+    Dialog {
+        confirmed: match dialog.stage {
+            Stage::Early => false,
+            Stage::Confirmed => true,
+        },
+        caller: match dialog.role {
+            Role::Uac => true,
+            Role::Uas => false,
+        },
+        call_id: dialog.call_id.clone(),
+        local: dialog.local.clone(),
+        remote: dialog.remote.clone(),
+        local_cseq: dialog.local_cseq,
+        remote_cseq: dialog.remote_cseq,
+        remote_target: dialog.remote_target.clone(),
+        route_set: dialog.route_set.clone(),
+        secure: dialog.secure,
+    }
+}
+
+fn to_dialog(dialog: Dialog) -> DialogState {
+    DialogState {
+        stage: if dialog.confirmed { Stage::Confirmed } else { Stage::Early },
+        call_id: dialog.call_id,
+        local: dialog.local,
+        remote: dialog.remote,
+        local_cseq: dialog.local_cseq,
+        remote_cseq: dialog.remote_cseq,
+        remote_target: dialog.remote_target,
+        route_set: dialog.route_set,
+        secure: dialog.secure,
+        role: if dialog.caller { Role::Uac } else { Role::Uas },
+    }
+}
+
+fn quality(quality: &Quality) -> QualityBody {
+    let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+    QualityBody {
+        packets: quality.packets,
+        bytes: quality.bytes,
+        lost: quality.lost,
+        duplicates: quality.duplicates,
+        reordered: quality.reordered,
+        jitter: micros(quality.jitter),
+        jitter_max: micros(quality.jitter_max),
+        longest_gap: micros(quality.longest_gap),
+        mos: quality.mos,
+    }
+}
+
+fn to_quality(quality: QualityBody) -> Quality {
+    Quality {
+        packets: quality.packets,
+        bytes: quality.bytes,
+        lost: quality.lost,
+        duplicates: quality.duplicates,
+        reordered: quality.reordered,
+        jitter: Duration::from_micros(quality.jitter),
+        jitter_max: Duration::from_micros(quality.jitter_max),
+        longest_gap: Duration::from_micros(quality.longest_gap),
+        first: None,
+        last: None,
+        mos: quality.mos,
+    }
+}
+
+pub(crate) fn cdr(cdr: &Cdr) -> String {
+    text(&CdrBody {
+        rule: cdr.decision.map(|decision| decision.rule.name().to_owned()),
+        policy: cdr.decision.map(|decision| decision.policy.0),
+        legs: cdr.legs.iter().map(cdr_leg).collect(),
+    })
+}
+
+/// The decision and the legs, which the columns leave out.
+pub(crate) fn to_cdr_parts(body: &str) -> Option<(Option<Decision>, Vec<CdrLeg>)> {
+    let body: CdrBody = serde_json::from_str(body).ok()?;
+    let decision = match (body.rule, body.policy) {
+        (Some(rule), Some(policy)) => {
+            Some(Decision { rule: Rule::from_name(&rule)?, policy: PolicyVersion(policy) })
+        }
+        _ => None,
+    };
+    Some((decision, body.legs.into_iter().map(to_cdr_leg).collect::<Option<_>>()?))
+}
+
+fn cdr_leg(leg: &CdrLeg) -> CdrLegBody {
+    CdrLegBody {
+        leg: leg.leg.to_string(),
+        extension: leg.extension.map(|id| id.to_string()),
+        device: leg.device.map(|id| id.to_string()),
+        caller: leg.caller,
+        transport: word::transport(leg.transport).to_owned(),
+        signalling: leg.signalling.clone(),
+        proof: leg.proof.map(|proof: Proof| word::proof(proof).to_owned()),
+        suite: leg.suite.map(str::to_owned),
+        agent: leg.agent.clone(),
+        status: leg.status,
+        quality: leg.quality.as_ref().map(quality),
+        weaknesses: leg.weaknesses.clone(),
+    }
+}
+
+fn to_cdr_leg(leg: CdrLegBody) -> Option<CdrLeg> {
+    Some(CdrLeg {
+        leg: leg.leg.parse().ok()?,
+        extension: optional(leg.extension, |id| id.parse().ok())?,
+        device: optional(leg.device, |id| id.parse().ok())?,
+        caller: leg.caller,
+        transport: word::to_transport(&leg.transport)?,
+        signalling: leg.signalling,
+        proof: optional(leg.proof, |proof| word::to_proof(&proof))?,
+        suite: leg.suite.map(|suite| word::to_suite(&suite)),
+        agent: leg.agent,
+        status: leg.status,
+        quality: leg.quality.map(to_quality),
+        weaknesses: leg.weaknesses,
+    })
+}
+
+/// The sealed parts of a journal entry.
+pub(crate) fn parts(parts: &[Part]) -> String {
+    text(&parts)
+}
+
+pub(crate) fn to_parts(body: &str) -> Option<Vec<Part>> {
+    serde_json::from_str(body).ok()
+}
+
+/// Absent stays absent; present must read.
+fn optional<T, R>(value: Option<T>, read: impl FnOnce(T) -> Option<R>) -> Option<Option<R>> {
+    match value {
+        None => Some(None),
+        Some(value) => read(value).map(Some),
+    }
+}
+
+/// Bytes as text, one character each: SIP stays readable, and any other byte survives.
+fn latin(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| char::from(*byte)).collect()
+}
+
+fn to_bytes(text: &str) -> Option<Vec<u8>> {
+    text.chars().map(|char| u8::try_from(char).ok()).collect()
+}
+
+fn text(body: &impl Serialize) -> String {
+    serde_json::to_string(body).expect("structs of texts and numbers always print")
+}

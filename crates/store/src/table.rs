@@ -1,0 +1,619 @@
+//! Which row goes into which table, column by column, and how it is read back.
+//!
+//! A group of changes is folded first: of several changes of one row only the last is written, so a
+//! thousand refreshes of one registration cost one row, and a statement never meets a row twice
+//! (PostgreSQL refuses that). Then it becomes a few statements of many rows each.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use guard::cause::Disposition;
+use guard::id::{CallId, DeviceId, ExtensionId, NodeId, TenantId};
+use guard::journal::{Entry, Position, SubjectKey};
+use guard::number::ExtensionNumber;
+use guard::secret::{KEY_LENGTH, KeyId, MasterKey, Sealed};
+use pbx::directory::{Device, Extension, Secret, Tenant};
+use pbx::io::Trace;
+use pbx::record::{BindingRow, Cdr, Row};
+use pbx::snapshot::CallSnapshot;
+use pure::{Chance, Utc};
+
+use crate::body::{self, SnapshotHead};
+use crate::database::{Record, Statement, Value};
+use crate::error::Error;
+use crate::word;
+
+/// A table that is written: its key first, then the rest.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) name: &'static str,
+    key: &'static [&'static str],
+    rest: &'static [&'static str],
+}
+
+/// Which row: of several changes of one row the last counts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Key {
+    Tenant(TenantId),
+    Extension(ExtensionId),
+    Device(DeviceId),
+    Binding(DeviceId),
+    Snapshot(CallId),
+    Cdr(CallId),
+}
+
+/// The texts of statements, made once for each table and size.
+#[derive(Debug, Default)]
+pub(crate) struct Texts {
+    upserts: BTreeMap<(&'static str, usize), Arc<str>>,
+    deletes: BTreeMap<(&'static str, usize), Arc<str>>,
+}
+
+/// A snapshot as it was found.
+pub(crate) enum FoundSnapshot {
+    Known(Box<CallSnapshot>),
+    /// Written by a newer program.
+    Newer(CallId),
+}
+
+impl Key {
+    pub(crate) fn of(row: &Row) -> Self {
+        match row {
+            Row::Tenant(tenant) => Self::Tenant(tenant.id),
+            Row::Extension(extension) => Self::Extension(extension.id),
+            Row::RemoveExtension(id) => Self::Extension(*id),
+            Row::Device(device) => Self::Device(device.id),
+            Row::RemoveDevice(id) => Self::Device(*id),
+            Row::Binding(binding) => Self::Binding(binding.device),
+            Row::RemoveBinding(id) => Self::Binding(*id),
+            Row::Snapshot(snapshot) => Self::Snapshot(snapshot.call),
+            Row::RemoveSnapshot(call) => Self::Snapshot(*call),
+            Row::Cdr(cdr) => Self::Cdr(cdr.call),
+        }
+    }
+}
+
+impl Texts {
+    /// The statements that write `rows`, already folded.
+    pub(crate) fn write<'a>(
+        &mut self,
+        rows: impl Iterator<Item = &'a Row>,
+        out: &mut Vec<Statement>,
+    ) {
+        let mut puts: BTreeMap<&'static str, (&'static Table, Vec<Vec<Value>>)> = BTreeMap::new();
+        let mut removals: BTreeMap<&'static str, (&'static Table, Vec<Vec<Value>>)> =
+            BTreeMap::new();
+        let mut put = |table: &'static Table, values| {
+            puts.entry(table.name).or_insert_with(|| (table, Vec::new())).1.push(values);
+        };
+        let mut remove = |table: &'static Table, id: String| {
+            let values = vec![id.into()];
+            removals.entry(table.name).or_insert_with(|| (table, Vec::new())).1.push(values);
+        };
+        for row in rows {
+            match row {
+                Row::Tenant(row) => put(&TENANT, tenant(row)),
+                Row::Extension(row) => put(&EXTENSION, extension(row)),
+                Row::RemoveExtension(id) => remove(&EXTENSION, id.to_string()),
+                Row::Device(row) => put(&DEVICE, device(row)),
+                Row::RemoveDevice(id) => remove(&DEVICE, id.to_string()),
+                Row::Binding(row) => put(&BINDING, binding(row)),
+                Row::RemoveBinding(id) => remove(&BINDING, id.to_string()),
+                Row::Snapshot(row) => put(&SNAPSHOT, snapshot(row)),
+                Row::RemoveSnapshot(id) => remove(&SNAPSHOT, id.to_string()),
+                Row::Cdr(row) => {
+                    put(&CDR, cdr(row));
+                    cdr_parties(row).into_iter().for_each(|party| put(&CDR_PARTY, party));
+                }
+            }
+        }
+        for (table, rows) in removals.into_values() {
+            self.in_chunks(table, rows, Self::delete, out);
+        }
+        for (table, rows) in puts.into_values() {
+            self.in_chunks(table, rows, Self::upsert, out);
+        }
+    }
+
+    /// The statements that put `rows`, each in the order of the table's columns.
+    pub(crate) fn put(
+        &mut self,
+        table: &'static Table,
+        rows: &[Vec<Value>],
+        out: &mut Vec<Statement>,
+    ) {
+        // Copied: they stay with their owner until the commit is through.
+        self.in_chunks(table, rows.to_vec(), Self::upsert, out);
+    }
+
+    fn in_chunks(
+        &mut self,
+        table: &'static Table,
+        rows: Vec<Vec<Value>>,
+        text: fn(&mut Self, &'static Table, usize) -> Arc<str>,
+        out: &mut Vec<Statement>,
+    ) {
+        let (mut left, mut rows) = (rows.len(), rows.into_iter());
+        while left > 0 {
+            let size = CHUNKS.into_iter().find(|size| *size <= left).unwrap_or(1);
+            let values = rows.by_ref().take(size).flatten().collect();
+            out.push(Statement { sql: text(self, table, size), values });
+            left -= size;
+        }
+    }
+
+    fn upsert(&mut self, table: &'static Table, rows: usize) -> Arc<str> {
+        let text = self.upserts.entry((table.name, rows)).or_insert_with(|| {
+            let columns: Vec<&str> = table.key.iter().chain(table.rest).copied().collect();
+            let row = |at: usize| {
+                let first = at * columns.len() + 1;
+                let all: Vec<_> = (first..first + columns.len()).map(|n| format!("${n}")).collect();
+                format!("({})", all.join(", "))
+            };
+            let set: Vec<_> = table.rest.iter().map(|c| format!("{c} = excluded.{c}")).collect();
+            Arc::from(format!(
+                "INSERT INTO {} ({}) VALUES {} ON CONFLICT ({}) DO UPDATE SET {}",
+                table.name,
+                columns.join(", "),
+                (0..rows).map(row).collect::<Vec<_>>().join(", "),
+                table.key.join(", "),
+                set.join(", "),
+            ))
+        });
+        Arc::clone(text)
+    }
+
+    fn delete(&mut self, table: &'static Table, rows: usize) -> Arc<str> {
+        let text = self.deletes.entry((table.name, rows)).or_insert_with(|| {
+            let all: Vec<_> = (1..=rows).map(|n| format!("${n}")).collect();
+            let (name, key) = (table.name, table.key[0]);
+            Arc::from(format!("DELETE FROM {name} WHERE {key} IN ({})", all.join(", ")))
+        });
+        Arc::clone(text)
+    }
+}
+
+impl Table {
+    /// `SELECT` with all columns, key first: what the readers of this file expect.
+    pub(crate) fn select(&self) -> String {
+        let columns: Vec<&str> = self.key.iter().chain(self.rest).copied().collect();
+        format!("SELECT {} FROM {}", columns.join(", "), self.name)
+    }
+}
+
+pub(crate) const META: Table = Table { name: "meta", key: &["name"], rest: &["value"] };
+
+pub(crate) const TENANT: Table =
+    Table { name: "tenant", key: &["id"], rest: &["name", "realm", "domains"] };
+
+fn tenant(row: &Tenant) -> Vec<Value> {
+    // A domain holds no line break: it is what phones write into a URI.
+    let domains = row.domains.join("\n");
+    vec![number(row.id), text(&row.name), text(&row.realm), domains.into()]
+}
+
+pub(crate) fn to_tenant(mut row: Record) -> Result<Tenant, Error> {
+    Ok(Tenant {
+        id: TenantId(row.small()?),
+        name: row.text()?,
+        realm: row.text()?,
+        domains: row.text()?.lines().map(str::to_owned).collect(),
+    })
+}
+
+pub(crate) const EXTENSION: Table = Table {
+    name: "extension",
+    key: &["id"],
+    rest: &[
+        "tenant",
+        "number",
+        "name",
+        "enabled",
+        "secret",
+        "secret_since",
+        "previous",
+        "previous_since",
+        "previous_until",
+        "exceptions",
+        "created",
+    ],
+};
+
+fn extension(row: &Extension) -> Vec<Value> {
+    let previous = row.previous.as_ref();
+    vec![
+        hex(row.id),
+        number(row.tenant),
+        text(row.number.as_str()),
+        text(&row.name),
+        flag(row.enabled),
+        row.secret.sealed.to_bytes().into(),
+        time(row.secret.since),
+        previous.map(|(secret, _)| secret.sealed.to_bytes()).into(),
+        previous.map(|(secret, _)| secret.since.0).into(),
+        previous.map(|(_, until)| until.0).into(),
+        word::exceptions(row.exceptions).into(),
+        time(row.created),
+    ]
+}
+
+pub(crate) fn to_extension(mut row: Record) -> Result<Extension, Error> {
+    Ok(Extension {
+        id: row.parsed(|id| id.parse().ok())?,
+        tenant: TenantId(row.small()?),
+        number: row.parsed(|number| ExtensionNumber::try_from(number.to_owned()).ok())?,
+        name: row.text()?,
+        enabled: row.int()? != 0,
+        secret: Secret { sealed: sealed(&mut row)?, since: Utc(row.int()?) },
+        previous: {
+            let bytes = row.opt_blob()?;
+            let (since, until) = (row.opt_int()?, row.opt_int()?);
+            match (bytes, since, until) {
+                (Some(bytes), Some(since), Some(until)) => {
+                    let sealed =
+                        Sealed::from_bytes(&bytes).map_err(|e| row.wrong(&e.to_string()))?;
+                    Some((Secret { sealed, since: Utc(since) }, Utc(until)))
+                }
+                _ => None,
+            }
+        },
+        exceptions: word::to_exceptions(&row.text()?),
+        created: Utc(row.int()?),
+    })
+}
+
+fn sealed(row: &mut Record) -> Result<Sealed, Error> {
+    let bytes = row.blob()?;
+    Sealed::from_bytes(&bytes).map_err(|e| row.wrong(&e.to_string()))
+}
+
+pub(crate) const DEVICE: Table = Table {
+    name: "device",
+    key: &["id"],
+    rest: &[
+        "tenant",
+        "extension",
+        "instance",
+        "agent",
+        "mac",
+        "firmware",
+        "algorithm",
+        "exceptions",
+        "first_seen",
+        "last_seen",
+    ],
+};
+
+fn device(row: &Device) -> Vec<Value> {
+    vec![
+        hex(row.id),
+        number(row.tenant),
+        hex(row.extension),
+        text(&row.instance),
+        text(&row.agent),
+        row.mac.map(word::mac).into(),
+        row.firmware.clone().into(),
+        row.algorithm.map(word::algorithm).into(),
+        word::exceptions(row.exceptions).into(),
+        time(row.first_seen),
+        time(row.last_seen),
+    ]
+}
+
+pub(crate) fn to_device(mut row: Record) -> Result<Device, Error> {
+    Ok(Device {
+        id: row.parsed(|id| id.parse().ok())?,
+        tenant: TenantId(row.small()?),
+        extension: row.parsed(|id| id.parse().ok())?,
+        instance: row.text()?,
+        agent: row.text()?,
+        // A MAC or an algorithm that doesn't read is as good as not known.
+        mac: row.opt_text()?.and_then(|mac| word::to_mac(&mac)),
+        firmware: row.opt_text()?,
+        algorithm: row.opt_text()?.and_then(|word| word::to_algorithm(&word)),
+        exceptions: word::to_exceptions(&row.text()?),
+        first_seen: Utc(row.int()?),
+        last_seen: Utc(row.int()?),
+    })
+}
+
+pub(crate) const BINDING: Table = Table {
+    name: "binding",
+    key: &["device"],
+    rest: &[
+        "tenant",
+        "extension",
+        "node",
+        "contact",
+        "transport",
+        "remote",
+        "algorithm",
+        "call_id",
+        "cseq",
+        "registered",
+        "expires",
+    ],
+};
+
+fn binding(row: &BindingRow) -> Vec<Value> {
+    vec![
+        hex(row.device),
+        number(row.tenant),
+        hex(row.extension),
+        i64::from(row.node.0).into(),
+        text(&row.contact),
+        word::transport(row.transport).into(),
+        row.remote.to_string().into(),
+        word::algorithm(row.algorithm).into(),
+        text(&row.call_id),
+        i64::from(row.cseq).into(),
+        time(row.registered),
+        time(row.expires),
+    ]
+}
+
+pub(crate) fn to_binding(mut row: Record) -> Result<BindingRow, Error> {
+    Ok(BindingRow {
+        device: row.parsed(|id| id.parse().ok())?,
+        tenant: TenantId(row.small()?),
+        extension: row.parsed(|id| id.parse().ok())?,
+        node: NodeId(row.small()?),
+        contact: row.text()?,
+        transport: row.parsed(word::to_transport)?,
+        remote: row.parsed(|remote| remote.parse().ok())?,
+        algorithm: row.parsed(word::to_algorithm)?,
+        call_id: row.text()?,
+        cseq: row.small()?,
+        registered: Utc(row.int()?),
+        expires: Utc(row.int()?),
+    })
+}
+
+pub(crate) const SNAPSHOT: Table = Table {
+    name: "snapshot",
+    key: &["call"],
+    rest: &["tenant", "node", "version", "started", "body"],
+};
+
+fn snapshot(row: &CallSnapshot) -> Vec<Value> {
+    vec![
+        hex(row.call),
+        number(row.tenant),
+        i64::from(row.node.0).into(),
+        i64::from(row.version).into(),
+        time(row.started),
+        body::snapshot(row).into(),
+    ]
+}
+
+pub(crate) fn to_snapshot(mut row: Record) -> Result<FoundSnapshot, Error> {
+    let call = row.parsed(|id| id.parse().ok())?;
+    let tenant = TenantId(row.small()?);
+    let node = NodeId(row.small()?);
+    let version = row.small()?;
+    if version > pbx::snapshot::VERSION {
+        return Ok(FoundSnapshot::Newer(call));
+    }
+    let head = SnapshotHead { version, call, tenant, node, started: Utc(row.int()?) };
+    let found = row.parsed(|body| body::to_snapshot(head, body))?;
+    Ok(FoundSnapshot::Known(Box::new(found)))
+}
+
+pub(crate) const CDR: Table = Table {
+    name: "cdr",
+    key: &["call"],
+    rest: &[
+        "tenant",
+        "node",
+        "caller",
+        "callee",
+        "extension",
+        "started",
+        "answered",
+        "ended",
+        "disposition",
+        "emergency",
+        "body",
+    ],
+};
+
+fn cdr(row: &Cdr) -> Vec<Value> {
+    vec![
+        hex(row.call),
+        number(row.tenant),
+        i64::from(row.node.0).into(),
+        text(&row.from),
+        text(&row.to),
+        row.responsible.map(|id| id.to_string()).into(),
+        time(row.started),
+        row.answered.map(|at| at.0).into(),
+        time(row.ended),
+        row.disposition.to_string().into(),
+        flag(row.emergency),
+        body::cdr(row).into(),
+    ]
+}
+
+pub(crate) fn to_cdr(mut row: Record) -> Result<Cdr, Error> {
+    let call = row.parsed(|id| id.parse().ok())?;
+    let tenant = TenantId(row.small()?);
+    let node = NodeId(row.small()?);
+    let (from, to) = (row.text()?, row.text()?);
+    let responsible = match row.opt_text()? {
+        None => None,
+        Some(id) => Some(id.parse().map_err(|_| row.wrong("a responsible that is no id"))?),
+    };
+    let (started, answered, ended) = (Utc(row.int()?), row.opt_int()?.map(Utc), Utc(row.int()?));
+    let disposition = row.parsed(|word| word.parse::<Disposition>().ok())?;
+    let emergency = row.int()? != 0;
+    let (decision, legs) = row.parsed(body::to_cdr_parts)?;
+    Ok(Cdr {
+        call,
+        tenant,
+        node,
+        from,
+        to,
+        responsible,
+        started,
+        answered,
+        ended,
+        disposition,
+        decision,
+        emergency,
+        legs,
+    })
+}
+
+pub(crate) const CDR_PARTY: Table =
+    Table { name: "cdr_party", key: &["call", "extension"], rest: &["tenant", "started"] };
+
+fn cdr_parties(row: &Cdr) -> Vec<Vec<Value>> {
+    let mut parties: Vec<ExtensionId> = row.legs.iter().filter_map(|leg| leg.extension).collect();
+    parties.extend(row.responsible);
+    parties.sort_unstable();
+    parties.dedup();
+    let party = |id| vec![hex(row.call), hex(id), number(row.tenant), time(row.started)];
+    parties.into_iter().map(party).collect()
+}
+
+pub(crate) const TRACE: Table =
+    Table { name: "trace", key: &["id"], rest: &["call", "leg", "utc", "sent", "sealed"] };
+
+/// A line of a ladder under `id`, which no other line ever has.
+pub(crate) fn trace(id: i64, row: &Trace, key: &MasterKey, chance: &mut Chance) -> Vec<Value> {
+    let sealed = Sealed::seal(key, chance, &trace_record(row.call, id), row.text.as_bytes());
+    vec![
+        id.into(),
+        hex(row.call),
+        hex(row.leg),
+        time(row.utc),
+        flag(row.sent),
+        sealed.to_bytes().into(),
+    ]
+}
+
+pub(crate) fn to_trace(mut row: Record, key: &MasterKey) -> Result<Trace, Error> {
+    let id = row.int()?;
+    let call = row.parsed(|id| id.parse().ok())?;
+    let leg = row.parsed(|id| id.parse().ok())?;
+    let (utc, sent) = (Utc(row.int()?), row.int()? != 0);
+    let opened = sealed(&mut row)?.open(key, &trace_record(call, id));
+    let text = opened.map_err(|e| row.wrong(&e.to_string()))?;
+    Ok(Trace { call, leg, utc, sent, text: String::from_utf8_lossy(&text).into_owned() })
+}
+
+/// Associated data of a sealed line: it opens only in its own place.
+fn trace_record(call: CallId, id: i64) -> Vec<u8> {
+    format!("trace/{call}/{id}").into_bytes()
+}
+
+pub(crate) const JOURNAL: Table = Table {
+    name: "journal",
+    key: &["node", "sequence"],
+    rest: &["utc", "tenant", "number", "public", "personal", "previous", "hash"],
+};
+
+pub(crate) fn entry(row: &Entry) -> Vec<Value> {
+    vec![
+        i64::from(row.node.0).into(),
+        sequence(row.sequence),
+        time(row.utc),
+        row.tenant.map(|tenant| i64::from(tenant.0)).into(),
+        i64::from(row.number).into(),
+        text(&row.public),
+        body::parts(&row.personal).into(),
+        row.previous.to_string().into(),
+        row.hash.to_string().into(),
+    ]
+}
+
+pub(crate) fn to_entry(mut row: Record) -> Result<Entry, Error> {
+    Ok(Entry {
+        node: NodeId(row.small()?),
+        sequence: row.small()?,
+        utc: Utc(row.int()?),
+        tenant: match row.opt_int()? {
+            None => None,
+            Some(id) => {
+                let id = u32::try_from(id).map_err(|_| row.wrong("a tenant out of range"))?;
+                Some(TenantId(id))
+            }
+        },
+        number: row.small()?,
+        public: row.text()?,
+        personal: row.parsed(body::to_parts)?,
+        previous: row.parsed(|hash| hash.parse().ok())?,
+        hash: row.parsed(|hash| hash.parse().ok())?,
+    })
+}
+
+pub(crate) fn to_position(mut row: Record) -> Result<Position, Error> {
+    Ok(Position { sequence: row.small()?, hash: row.parsed(|hash| hash.parse().ok())? })
+}
+
+pub(crate) const SUBJECT_KEY: Table =
+    Table { name: "subject_key", key: &["id"], rest: &["subject", "tenant", "created", "sealed"] };
+
+/// A subject's key, sealed under the node's.
+pub(crate) fn subject_key(
+    row: &SubjectKey,
+    tenant: Option<TenantId>,
+    created: Utc,
+    key: &MasterKey,
+    chance: &mut Chance,
+) -> Vec<Value> {
+    let sealed = Sealed::seal(key, chance, &subject_key_record(row.id()), row.reveal());
+    vec![
+        row.id().to_string().into(),
+        row.subject().to_string().into(),
+        tenant.map(|tenant| i64::from(tenant.0)).into(),
+        time(created),
+        sealed.to_bytes().into(),
+    ]
+}
+
+pub(crate) fn to_subject_key(mut row: Record, key: &MasterKey) -> Result<SubjectKey, Error> {
+    let id = row.parsed(|id| u64::from_str_radix(id, 16).ok().map(KeyId))?;
+    let subject = row.parsed(|subject| subject.parse().ok())?;
+    let _tenant = row.opt_int()?;
+    let _created = row.int()?;
+    let opened = sealed(&mut row)?.open(key, &subject_key_record(id));
+    let opened = opened.map_err(|e| row.wrong(&e.to_string()))?;
+    let bytes: [u8; KEY_LENGTH] =
+        opened.as_slice().try_into().map_err(|_| row.wrong("a key of another length"))?;
+    Ok(SubjectKey::restore(subject, id, bytes))
+}
+
+fn subject_key_record(id: KeyId) -> Vec<u8> {
+    format!("subject-key/{id}").into_bytes()
+}
+
+/// Sequences count from 1 by one: 2^63 of them take longer than the sun has.
+pub(crate) fn sequence(sequence: u64) -> Value {
+    i64::try_from(sequence).unwrap_or(i64::MAX).into()
+}
+
+fn hex(id: impl std::fmt::Display) -> Value {
+    id.to_string().into()
+}
+
+fn number(tenant: TenantId) -> Value {
+    i64::from(tenant.0).into()
+}
+
+fn text(text: &str) -> Value {
+    text.into()
+}
+
+fn time(at: Utc) -> Value {
+    at.0.into()
+}
+
+fn flag(set: bool) -> Value {
+    i64::from(set).into()
+}
+
+/// Rows in a statement, largest first. Three sizes for each table keep the number of prepared
+/// statements small; beyond 64 rows a statement saves nothing measurable, and 64 rows of the widest
+/// table are 768 parameters, far below the limit of either engine (32,766 and 65,535).
+const CHUNKS: [usize; 3] = [64, 8, 1];

@@ -1,0 +1,713 @@
+//! The writer: the one task that changes the database, and the owner of the journal.
+//!
+//! **Group commit.** Whatever waits when a commit ends goes into the next one, up to [`GROUP_MAX`]
+//! writes; nobody lingers for company, so a lone write is committed at once and a flood shares its
+//! transactions. Answers go out after the commit. Of several changes of one row only the last is
+//! written. Refreshes of registrations, which nobody waits for, are held back up to [`LAZY_MAX`] so
+//! that they ride along with something else: a crash costs at most that second of them.
+//!
+//! **A failing disk.** Writes that somebody waits for are answered with the error and forgotten: their
+//! asker decides. Rows that nobody waits for, facts and ladders are kept and tried again, first
+//! after [`RETRY_MIN`], then doubling to [`RETRY_MAX`]; until then whoever waits is refused at once. It
+//! recovers by itself. One fact says that it began, one what was lost, if anything was. At the bounds:
+//! beyond [`ROWS_KEPT_MAX`] rows the next refresh makes room (the phone will send another), and where
+//! there is none to drop, the new row is lost and counted; beyond [`ENTRIES_KEPT_MAX`] a fact is
+//! counted instead of chained, so that the chain stays whole; beyond [`TRACES_KEPT_MAX`] the line is
+//! lost and counted.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use guard::fact::Fact;
+use guard::id::{CallId, DeviceId, NodeId, TenantId};
+use guard::journal::{Break, Journal, Subject};
+use guard::secret::MasterKey;
+use pbx::io::{PersistError, Trace};
+use pbx::record::Row;
+use pure::{Chance, Now, Utc};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::database::{Database, Statement, Value};
+use crate::error::{Error, Failure};
+use crate::folder;
+use crate::table::{self, Key, Texts};
+
+/// Hands writes to the writer. Cheap to clone; when the last one is gone the writer writes what it
+/// holds and ends.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    orders: mpsc::Sender<Order>,
+}
+
+/// What is committed together, or not at all.
+#[derive(Debug, Default)]
+pub struct Write {
+    pub rows: Vec<Row>,
+    /// Chained in this order, in the transaction of the rows. They are kept where the rows of a
+    /// write that somebody waits for are refused: a fact happened, whatever became of the row.
+    pub facts: Vec<Noted>,
+    pub traces: Vec<Trace>,
+    /// Answered after the commit, exactly once; dropped unanswered only where the writer dies.
+    pub reply: Option<oneshot::Sender<Result<(), PersistError>>>,
+}
+
+/// A fact, when it happened and to whom.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Noted {
+    pub now: Now,
+    /// `None`: a fact of the node.
+    pub tenant: Option<TenantId>,
+    pub fact: Fact,
+}
+
+/// What is deleted for its age: whatever began before the time given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Retention {
+    pub cdrs_before: Option<Utc>,
+    pub traces_before: Option<Utc>,
+}
+
+/// How many rows a retention deleted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Deleted {
+    pub cdrs: u64,
+    pub traces: u64,
+}
+
+#[derive(Debug)]
+enum Order {
+    Write(Write),
+    Delete(Retention, oneshot::Sender<Result<Deleted, Error>>),
+    Erase(Subject, Noted, oneshot::Sender<Result<(), Error>>),
+    Close(oneshot::Sender<Result<(), Error>>),
+}
+
+impl Writer {
+    /// Hands over one write, waiting for room in the queue.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] where the writer has ended.
+    pub async fn write(&self, write: Write) -> Result<(), Error> {
+        self.orders.send(Order::Write(write)).await.map_err(|_| Error::Closed)
+    }
+
+    /// Hands over one write without waiting: for the signalling thread, which must not stop.
+    ///
+    /// # Errors
+    /// The write itself comes back where [`QUEUE_MAX`] others are waiting or the writer has ended. What
+    /// somebody waits for is then to be answered with [`PersistError::Unavailable`]; what nobody
+    /// waits for can be handed over later.
+    pub fn try_write(&self, write: Write) -> Result<(), Box<Write>> {
+        self.orders.try_send(Order::Write(write)).map_err(|refused| {
+            let (TrySendError::Full(order) | TrySendError::Closed(order)) = refused;
+            match order {
+                Order::Write(write) => Box::new(write),
+                _ => unreachable!("what comes back is what was sent"),
+            }
+        })
+    }
+
+    /// Writes and waits for the commit.
+    ///
+    /// # Errors
+    /// What the exchange gets too.
+    pub async fn persist(&self, rows: Vec<Row>, facts: Vec<Noted>) -> Result<(), PersistError> {
+        let (reply, answer) = oneshot::channel();
+        let write = Write { rows, facts, traces: Vec::new(), reply: Some(reply) };
+        self.write(write).await.map_err(|_| PersistError::Unavailable)?;
+        answer.await.unwrap_or(Err(PersistError::Unavailable))
+    }
+
+    /// Deletes what is too old, a bite at a time between commits.
+    ///
+    /// # Errors
+    /// Where the database fails; what was deleted until then stays deleted.
+    pub async fn delete(&self, retention: Retention) -> Result<Deleted, Error> {
+        self.ask(|reply| Order::Delete(retention, reply)).await
+    }
+
+    /// Destroys the keys of a subject: its personal data in the journal can't be read any more, the
+    /// chain holds. `noted` is the fact that says so.
+    ///
+    /// The keys leave the database file and its log. They stay in copies made before (a backup, a
+    /// copy before a migration, a snapshot of the disk), where the master key still opens them.
+    ///
+    /// # Errors
+    /// Where the database fails; the keys are then still there.
+    pub async fn erase(&self, subject: Subject, noted: Noted) -> Result<(), Error> {
+        self.ask(|reply| Order::Erase(subject, noted, reply)).await
+    }
+
+    /// Writes what is held, moves the log into the database file, and ends the writer.
+    ///
+    /// # Errors
+    /// Where the last rows could not be written.
+    pub async fn close(&self) -> Result<(), Error> {
+        self.ask(Order::Close).await
+    }
+
+    async fn ask<T>(
+        &self,
+        order: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Order,
+    ) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.orders.send(order(reply)).await.map_err(|_| Error::Closed)?;
+        answer.await.unwrap_or(Err(Error::Closed))
+    }
+}
+
+/// What the writer starts with.
+pub(crate) struct Start {
+    pub(crate) database: Database,
+    pub(crate) journal: Journal,
+    pub(crate) master: Arc<MasterKey>,
+    pub(crate) chance: Chance,
+    /// Where the journal's head is kept beside the database.
+    pub(crate) head: std::path::PathBuf,
+    pub(crate) next_trace: i64,
+    /// Facts about the store itself, for log and alerts; they are in the journal too.
+    pub(crate) alerts: mpsc::Sender<Fact>,
+}
+
+/// Starts the writer on the current runtime. A break found at the end of the journal is the first
+/// thing it notes.
+pub(crate) fn spawn(start: Start, broken: Option<(NodeId, Break)>) -> Writer {
+    let (sender, orders) = mpsc::channel(QUEUE_MAX);
+    let mut task = Task {
+        orders,
+        texts: Texts::default(),
+        ordinal: 0,
+        rows: BTreeMap::new(),
+        waiting: Vec::new(),
+        entries: Vec::new(),
+        keys: Vec::new(),
+        traces: Vec::new(),
+        lines: BTreeMap::new(),
+        lazy_until: None,
+        eager: false,
+        trouble: None,
+        deletion: None,
+        head_written: None,
+        head_due: None,
+        start,
+    };
+    if let Some((node, Break { sequence, why })) = broken {
+        task.alert(Fact::JournalBroken { node, sequence, why: why.to_string() });
+    }
+    tokio::spawn(task.run());
+    Writer { orders: sender }
+}
+
+struct Task {
+    start: Start,
+    orders: mpsc::Receiver<Order>,
+    texts: Texts,
+    /// Counts rows as they come, so that the later one of two is known.
+    ordinal: u64,
+    /// Rows that nobody waits for.
+    rows: BTreeMap<Key, (u64, Row)>,
+    waiting: Vec<Waiting>,
+    /// Chained, not yet stored: they can't be dropped any more.
+    entries: Vec<Vec<Value>>,
+    keys: Vec<Vec<Value>>,
+    traces: Vec<Vec<Value>>,
+    /// Lines stored of each call that is up.
+    lines: BTreeMap<CallId, u32>,
+    /// When rows that were held back must go.
+    lazy_until: Option<Instant>,
+    /// Whether anything is held that goes at once.
+    eager: bool,
+    trouble: Option<Trouble>,
+    deletion: Option<Deletion>,
+    head_written: Option<Instant>,
+    /// When the head beside the database must be brought up to date.
+    head_due: Option<Instant>,
+}
+
+struct Waiting {
+    ordinal: u64,
+    rows: Vec<Row>,
+    reply: oneshot::Sender<Result<(), PersistError>>,
+}
+
+/// The disk doesn't take our writes.
+struct Trouble {
+    failure: Failure,
+    retry_at: Instant,
+    pause: Duration,
+    rows_lost: u64,
+    facts_lost: u64,
+    traces_lost: u64,
+}
+
+struct Deletion {
+    retention: Retention,
+    deleted: Deleted,
+    reply: oneshot::Sender<Result<Deleted, Error>>,
+}
+
+impl Task {
+    async fn run(mut self) {
+        let closing = loop {
+            if self.is_due(Instant::now()) {
+                // Whoever waited has the answer; what is kept is tried again.
+                let _ = self.commit().await;
+            }
+            if self.head_due.is_some_and(|due| Instant::now() >= due) {
+                self.write_head();
+            }
+            self.delete_some().await;
+            match self.next().await {
+                Next::Order(order) => {
+                    if let Some(closing) = self.take(order).await {
+                        break Some(closing);
+                    }
+                    if let Some(closing) = self.take_waiting().await {
+                        break Some(closing);
+                    }
+                }
+                Next::Deadline => {}
+                Next::Gone => break None,
+            }
+        };
+        let ended = self.end().await;
+        if let Some(reply) = closing {
+            // Nobody listens where the asker gave up.
+            let _ = reply.send(ended);
+        }
+    }
+
+    async fn next(&mut self) -> Next {
+        if self.deletion.is_some() {
+            return match self.orders.try_recv() {
+                Ok(order) => Next::Order(order),
+                Err(_) => Next::Deadline,
+            };
+        }
+        let deadline = match &self.trouble {
+            Some(trouble) => Some(trouble.retry_at),
+            None => [self.lazy_until, self.head_due].into_iter().flatten().min(),
+        };
+        let order = match deadline {
+            None => self.orders.recv().await,
+            Some(deadline) => {
+                match tokio::time::timeout_at(deadline.into(), self.orders.recv()).await {
+                    Ok(order) => order,
+                    Err(_) => return Next::Deadline,
+                }
+            }
+        };
+        order.map_or(Next::Gone, Next::Order)
+    }
+
+    /// Takes what else is there already, up to the size of a group.
+    async fn take_waiting(&mut self) -> Option<Closing> {
+        for _ in 1..GROUP_MAX {
+            let Ok(order) = self.orders.try_recv() else { break };
+            let closing = self.take(order).await;
+            if closing.is_some() {
+                return closing;
+            }
+        }
+        None
+    }
+
+    async fn take(&mut self, order: Order) -> Option<Closing> {
+        match order {
+            Order::Write(write) => self.take_write(write),
+            Order::Delete(retention, reply) => match self.deletion {
+                Some(_) => {
+                    let failure = unavailable("another deletion is under way");
+                    let _ = reply.send(Err(Error::Database(failure)));
+                }
+                None => {
+                    let deleted = Deleted::default();
+                    self.deletion = Some(Deletion { retention, deleted, reply });
+                }
+            },
+            Order::Erase(subject, noted, reply) => {
+                let erased = self.erase(subject, noted).await;
+                let _ = reply.send(erased);
+            }
+            Order::Close(reply) => return Some(reply),
+        }
+        None
+    }
+
+    fn take_write(&mut self, write: Write) {
+        let lazy = write.reply.is_none()
+            && write.traces.is_empty()
+            && !write.facts.iter().any(|noted| noted.fact.journalled())
+            && write.rows.iter().all(|row| matches!(row, Row::Binding(_) | Row::Device(_)));
+        if lazy {
+            self.lazy_until.get_or_insert_with(|| Instant::now() + LAZY_MAX);
+        } else {
+            self.eager = true;
+        }
+        for noted in write.facts {
+            self.note(noted);
+        }
+        for trace in write.traces {
+            self.trace(&trace);
+        }
+        self.ordinal += 1;
+        match write.reply {
+            Some(reply) => {
+                let (ordinal, rows) = (self.ordinal, write.rows);
+                self.waiting.push(Waiting { ordinal, rows, reply });
+            }
+            None => write.rows.into_iter().for_each(|row| self.keep(row)),
+        }
+    }
+
+    /// Keeps a row until it is written.
+    fn keep(&mut self, row: Row) {
+        if let Row::Cdr(cdr) = &row {
+            self.lines.remove(&cdr.call);
+        }
+        let key = Key::of(&row);
+        if self.rows.len() >= ROWS_KEPT_MAX && !self.rows.contains_key(&key) {
+            let refreshes = Key::Binding(DeviceId(0))..=Key::Binding(DeviceId(u128::MAX));
+            match self.rows.range(refreshes).next().map(|(key, _)| *key) {
+                Some(refresh) => drop(self.rows.remove(&refresh)),
+                None => {
+                    if let Some(trouble) = &mut self.trouble {
+                        trouble.rows_lost += 1;
+                        return;
+                    }
+                    // Without trouble the group is smaller than the bound and goes next.
+                }
+            }
+        }
+        self.rows.insert(key, (self.ordinal, row));
+    }
+
+    /// Chains a fact.
+    fn note(&mut self, noted: Noted) {
+        if self.entries.len() >= ENTRIES_KEPT_MAX
+            && let Some(trouble) = &mut self.trouble
+        {
+            trouble.facts_lost += 1;
+            return;
+        }
+        let Noted { now, tenant, fact } = noted;
+        let Some(appended) = self.start.journal.append(now, tenant, &fact) else { return };
+        let (master, chance) = (&self.start.master, &mut self.start.chance);
+        for key in &appended.new_keys {
+            self.keys.push(table::subject_key(key, tenant, now.utc, master, chance));
+        }
+        self.entries.push(table::entry(&appended.entry));
+    }
+
+    fn trace(&mut self, trace: &Trace) {
+        if self.traces.len() >= TRACES_KEPT_MAX
+            && let Some(trouble) = &mut self.trouble
+        {
+            trouble.traces_lost += 1;
+            return;
+        }
+        if self.lines.len() >= CALLS_COUNTED_MAX && !self.lines.contains_key(&trace.call) {
+            self.lines.pop_first();
+        }
+        let lines = self.lines.entry(trace.call).or_default();
+        if *lines >= LINES_MAX {
+            return;
+        }
+        *lines += 1;
+        let (master, chance) = (&self.start.master, &mut self.start.chance);
+        self.traces.push(table::trace(self.start.next_trace, trace, master, chance));
+        self.start.next_trace += 1;
+    }
+
+    fn is_due(&mut self, now: Instant) -> bool {
+        if let Some(trouble) = &self.trouble {
+            if now >= trouble.retry_at {
+                return true;
+            }
+            let refusal = trouble.failure.kind;
+            for waiting in self.waiting.drain(..) {
+                let _ = waiting.reply.send(Err(refusal));
+            }
+            return false;
+        }
+        self.eager || self.lazy_until.is_some_and(|until| now >= until)
+    }
+
+    /// Writes everything that is held in one transaction, and answers.
+    async fn commit(&mut self) -> Result<(), Failure> {
+        self.commit_with(Vec::new()).await
+    }
+
+    async fn commit_with(&mut self, mut statements: Vec<Statement>) -> Result<(), Failure> {
+        self.statements(&mut statements);
+        if statements.is_empty() {
+            self.committed();
+            return Ok(());
+        }
+        match self.start.database.commit(&statements).await {
+            Ok(()) => {
+                self.committed();
+                Ok(())
+            }
+            Err(failure) => {
+                self.failed(failure.clone());
+                Err(failure)
+            }
+        }
+    }
+
+    fn statements(&mut self, out: &mut Vec<Statement>) {
+        let mut last: BTreeMap<Key, (u64, &Row)> =
+            self.rows.iter().map(|(key, (ordinal, row))| (*key, (*ordinal, row))).collect();
+        for waiting in &self.waiting {
+            for row in &waiting.rows {
+                let kept = last.entry(Key::of(row)).or_insert((waiting.ordinal, row));
+                if kept.0 <= waiting.ordinal {
+                    *kept = (waiting.ordinal, row);
+                }
+            }
+        }
+        self.texts.write(last.into_values().map(|(_, row)| row), out);
+        // A key is there before the entry that it opens.
+        self.texts.put(&table::SUBJECT_KEY, &self.keys, out);
+        self.texts.put(&table::JOURNAL, &self.entries, out);
+        self.texts.put(&table::TRACE, &self.traces, out);
+    }
+
+    fn committed(&mut self) {
+        self.rows.clear();
+        self.keys.clear();
+        let chained = !self.entries.is_empty();
+        self.entries.clear();
+        self.traces.clear();
+        self.lazy_until = None;
+        self.eager = false;
+        for waiting in self.waiting.drain(..) {
+            for row in &waiting.rows {
+                if let Row::Cdr(cdr) = row {
+                    self.lines.remove(&cdr.call);
+                }
+            }
+            // Nobody listens where the asker gave up; the row is written all the same.
+            let _ = waiting.reply.send(Ok(()));
+        }
+        if let Some(trouble) = self.trouble.take() {
+            self.recovered(&trouble);
+        }
+        if chained {
+            let due = self.head_written.map_or_else(Instant::now, |at| at + HEAD_INTERVAL);
+            self.head_due.get_or_insert(due);
+        }
+    }
+
+    fn failed(&mut self, failure: Failure) {
+        for waiting in self.waiting.drain(..) {
+            let _ = waiting.reply.send(Err(failure.kind));
+        }
+        let now = Instant::now();
+        match &mut self.trouble {
+            Some(trouble) => {
+                trouble.pause = (trouble.pause * 2).min(RETRY_MAX);
+                trouble.retry_at = now + trouble.pause;
+                trouble.failure = failure;
+            }
+            None => {
+                self.trouble = Some(Trouble {
+                    failure: failure.clone(),
+                    retry_at: now + RETRY_MIN,
+                    pause: RETRY_MIN,
+                    rows_lost: 0,
+                    facts_lost: 0,
+                    traces_lost: 0,
+                });
+                let what = "to the database".to_owned();
+                self.alert(Fact::PersistFailed { what, error: failure.to_string() });
+            }
+        }
+    }
+
+    fn recovered(&mut self, trouble: &Trouble) {
+        let Trouble { rows_lost, facts_lost, traces_lost, .. } = trouble;
+        if rows_lost + facts_lost + traces_lost > 0 {
+            let what = format!("{rows_lost} rows, {facts_lost} facts, {traces_lost} ladder lines");
+            let error = "the disk failed for longer than memory reached; they are lost".to_owned();
+            self.alert(Fact::PersistFailed { what, error });
+        }
+    }
+
+    /// A fact about ourselves: into the journal, and to whoever watches.
+    fn alert(&mut self, fact: Fact) {
+        tracing::error!(number = fact.number(), "{fact}");
+        // A watcher that fell sixteen alerts behind reads them in the journal.
+        let _ = self.start.alerts.try_send(fact.clone());
+        self.note(Noted { now: wall_now(), tenant: None, fact });
+        self.eager = true;
+    }
+
+    /// Says beside the database how far the chain has come.
+    fn write_head(&mut self) {
+        self.head_written = Some(Instant::now());
+        self.head_due = None;
+        if !self.entries.is_empty() {
+            // The chain in memory is ahead of the one that is stored; a later commit catches up.
+            return;
+        }
+        let head = self.start.journal.head(wall_now());
+        let line = serde_json::to_vec(&head).expect("numbers and hex always print");
+        if let Err(error) = folder::replace_private(&self.start.head, &line) {
+            tracing::warn!("the journal's head: {error}");
+        }
+    }
+
+    async fn erase(&mut self, subject: Subject, noted: Noted) -> Result<(), Error> {
+        // What is under way goes first: a key that was drawn a moment ago must be there to be deleted.
+        self.commit().await?;
+        let delete = Statement {
+            sql: Arc::from("DELETE FROM subject_key WHERE subject = $1"),
+            values: vec![subject.to_string().into()],
+        };
+        self.commit_with(vec![delete]).await?;
+        self.start.journal.forget(subject);
+        self.note(noted);
+        self.commit().await?;
+        self.start.database.scrub().await?;
+        Ok(())
+    }
+
+    /// One bite of a deletion that is under way.
+    async fn delete_some(&mut self) {
+        let Some(deletion) = &mut self.deletion else { return };
+        let database = &mut self.start.database;
+        let bitten = match deletion.retention {
+            Retention { cdrs_before: Some(before), .. } => {
+                let bite = bite(database, &CDR_AGE, before).await;
+                bite.map(|(count, done)| {
+                    deletion.deleted.cdrs += count;
+                    if done {
+                        deletion.retention.cdrs_before = None;
+                    }
+                })
+            }
+            Retention { traces_before: Some(before), .. } => {
+                let bite = bite(database, &TRACE_AGE, before).await;
+                bite.map(|(count, done)| {
+                    deletion.deleted.traces += count;
+                    if done {
+                        deletion.retention.traces_before = None;
+                    }
+                })
+            }
+            Retention { cdrs_before: None, traces_before: None } => Ok(()),
+        };
+        let done = deletion.retention == Retention::default();
+        if (done || bitten.is_err())
+            && let Some(deletion) = self.deletion.take()
+        {
+            let _ = deletion.reply.send(bitten.map(|()| deletion.deleted));
+        }
+    }
+
+    async fn end(mut self) -> Result<(), Error> {
+        let written = self.commit().await;
+        if written.is_ok() {
+            self.write_head();
+        }
+        if let Some(deletion) = self.deletion.take() {
+            let _ = deletion.reply.send(Err(Error::Closed));
+        }
+        let closed = self.start.database.close().await;
+        written?;
+        Ok(closed?)
+    }
+}
+
+type Closing = oneshot::Sender<Result<(), Error>>;
+
+#[expect(clippy::large_enum_variant, reason = "it lives on the stack for one step")]
+enum Next {
+    Order(Order),
+    Deadline,
+    /// Every handle is gone.
+    Gone,
+}
+
+/// A table that is deleted from by age.
+struct Age {
+    table: &'static str,
+    count: &'static str,
+    boundary: &'static str,
+    deletes: &'static [&'static str],
+}
+
+const CDR_AGE: Age = Age {
+    table: "cdr",
+    count: "SELECT COUNT(*) FROM cdr WHERE started < $1",
+    boundary: "SELECT started FROM cdr WHERE started < $1 ORDER BY started LIMIT 1 OFFSET $2",
+    deletes: &["DELETE FROM cdr WHERE started < $1", "DELETE FROM cdr_party WHERE started < $1"],
+};
+
+const TRACE_AGE: Age = Age {
+    table: "trace",
+    count: "SELECT COUNT(*) FROM trace WHERE utc < $1",
+    boundary: "SELECT utc FROM trace WHERE utc < $1 ORDER BY utc LIMIT 1 OFFSET $2",
+    deletes: &["DELETE FROM trace WHERE utc < $1"],
+};
+
+/// Deletes the oldest [`BITE`] rows, or a few more that are of the same microsecond. The second answer
+/// says whether none is left.
+async fn bite(database: &mut Database, age: &Age, before: Utc) -> Result<(u64, bool), Error> {
+    let values = vec![before.0.into(), BITE.into()];
+    let mut beyond = database.query(age.table, age.boundary, values).await?;
+    // The boundary row itself goes too, or many rows of one time would never be passed.
+    let until = match beyond.first_mut() {
+        Some(row) => row.int()?.saturating_add(1),
+        None => before.0,
+    };
+    let mut counted = database.query(age.table, age.count, vec![until.into()]).await?;
+    let count = counted.first_mut().map_or(Ok(0), |row| row.small())?;
+    let delete =
+        |sql: &&'static str| Statement { sql: Arc::from(*sql), values: vec![until.into()] };
+    database.commit(&age.deletes.iter().map(delete).collect::<Vec<_>>()).await?;
+    Ok((count, until >= before.0))
+}
+
+/// The wall clock, for what the store itself has to say. Its journal entries use no other.
+fn wall_now() -> Now {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let utc = Utc(i64::try_from(since.as_micros()).unwrap_or(i64::MAX));
+    Now { utc, ..Now::default() }
+}
+
+fn unavailable(text: &str) -> Failure {
+    Failure { kind: PersistError::Unavailable, text: text.to_owned() }
+}
+
+/// Writes waiting for the writer: some seconds of the heaviest signalling one node can do. At the bound
+/// [`Writer::try_write`] gives the write back.
+pub(crate) const QUEUE_MAX: usize = 8_192;
+/// Writes in one transaction. Larger groups save nothing more, and whoever is first waits for the last.
+const GROUP_MAX: usize = 1_024;
+/// How long a refreshed registration is held back: what the design allows a crash to cost.
+const LAZY_MAX: Duration = Duration::from_secs(1);
+const RETRY_MIN: Duration = Duration::from_millis(100);
+/// Short, because calls that cost money are refused meanwhile.
+const RETRY_MAX: Duration = Duration::from_secs(2);
+/// About 100 MB of the largest rows; ten minutes of 80 calls a second.
+const ROWS_KEPT_MAX: usize = 50_000;
+/// About 50 MB.
+const ENTRIES_KEPT_MAX: usize = 50_000;
+/// About 20 MB.
+const TRACES_KEPT_MAX: usize = 10_000;
+/// A call with two legs takes some thirty lines; one that was on hold all day, a few hundred. What
+/// comes beyond isn't kept: a peer must not fill our disk by re-INVITEs.
+const LINES_MAX: u32 = 512;
+/// More calls than one node carries; at the bound one is let go and may take another 512 lines.
+const CALLS_COUNTED_MAX: usize = 65_536;
+/// Rows deleted at once: a few milliseconds, so that nobody's commit waits for a year of records.
+const BITE: i64 = 1_000;
+/// The head beside the database may lie this far behind.
+const HEAD_INTERVAL: Duration = Duration::from_secs(1);
+/// Alerts that may wait to be read.
+pub(crate) const ALERTS_MAX: usize = 16;
