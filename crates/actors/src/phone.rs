@@ -485,7 +485,8 @@ impl Phone {
             Some(Purpose::Reinvite(call)) => self.reinvite_failed(call),
             // The BYE is said again on the next connection.
             Some(Purpose::Bye(call)) => self.bye_unsent(call),
-            Some(Purpose::Register) | None => {}
+            Some(Purpose::Register) => {}
+            None => self.unringable(key),
         }
     }
 

@@ -155,7 +155,7 @@ impl Ladder {
     }
 
     fn act(&mut self, words: &[&str]) {
-        if let ["pbx" | "mallory" | "clock" | "admin", ..] = words {
+        if let ["pbx" | "mallory" | "clock" | "admin" | "network", ..] = words {
             return self.act_of_others(words);
         }
         let phone = self.phone(words[0]);
@@ -200,6 +200,8 @@ impl Ladder {
             ["pbx", "locks", "down"] => {
                 self.world.server.change_policy(|policy| policy.lockdown.add(Scope::Operator));
             }
+            ["network", "drops", "datagrams"] => self.world.weather.loss = 1_000,
+            ["network", "heals"] => self.world.weather.loss = 0,
             ["mallory", "injects"] => self.world.act(Act::Inject),
             ["clock", "steps", span] => {
                 let seconds = span.strip_suffix('s').and_then(|s| s.parse().ok());

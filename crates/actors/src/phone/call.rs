@@ -386,6 +386,18 @@ impl Phone {
         }
     }
 
+    /// The connection that a call came over is gone before it was answered: the phone stops ringing,
+    /// since nobody could hear its answer.
+    pub(super) fn unringable(&mut self, key: Key) {
+        let ringing = self.calls.iter().find(|(_, call)| {
+            let theirs = call.incoming.as_ref().is_some_and(|(invite, _)| *invite == key);
+            theirs && call.state == State::Incoming
+        });
+        if let Some(id) = ringing.map(|(id, _)| *id) {
+            self.forget(id, Ending::ConnectionLost);
+        }
+    }
+
     /// Nobody acknowledged our 2xx: the other side is gone (RFC 3261 §13.3.1.4).
     pub(super) fn unacknowledged(&mut self, now: Now, key: Key) {
         let call = self
