@@ -9,6 +9,7 @@ pub mod coverage;
 pub mod ladder;
 pub mod link;
 pub mod model;
+pub mod random;
 pub mod server;
 pub mod store;
 pub mod world;

@@ -4,14 +4,18 @@
 //! [`Watch`] looks at every message, trace and fact of a world, ladders included.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use actors::phone::{self, Ending, Event};
 use bytes::Bytes;
 use guard::cause::Disposition;
 use guard::fact::{Fact, Severity};
 use guard::id::{CallId, LegId};
 use pbx::io::Trace;
+use pure::Instant;
 
 use crate::store::Store;
+use crate::world::{Node, World};
 
 /// Invariants that hold at every moment. What broke is kept as text.
 #[derive(Debug, Default)]
@@ -88,8 +92,11 @@ impl Watch {
             let what = format!("secret: a trace shows the password {secret}");
             self.breaks(what);
         }
-        // Whatever we open toward a device, the gate has permitted.
-        if trace.sent && text.starts_with("INVITE ") && !self.permitted.contains(&trace.leg) {
+        // Whatever we open toward a device, the gate has permitted. A To tag: it is open already.
+        let opens = trace.sent
+            && text.starts_with("INVITE ")
+            && !text.lines().any(|line| line.starts_with("To:") && line.contains(";tag="));
+        if opens && !self.permitted.contains(&trace.leg) {
             self.breaks(format!("gate: leg {:?} was opened without a permit", trace.leg));
         }
     }
@@ -151,6 +158,201 @@ impl Watch {
             self.breaks(format!("journal: {broken}"));
         }
     }
+}
+
+/// Once a world is quiet: who heard whom, and whether anything is left over.
+pub fn judge(world: &mut World, calm: bool) {
+    let mut broken = Vec::new();
+    for node in &world.phones {
+        for (id, state) in node.phone.calls() {
+            broken.push(format!("leak: {} is left in {id:?} ({state:?})", node.name));
+        }
+    }
+    if let Some(exchange) = world.server.exchange() {
+        for (what, count) in exchange.live() {
+            if count != 0 {
+                broken.push(format!("leak: {count} {what} are left"));
+            }
+        }
+    }
+    let endpoints = world.server.endpoints();
+    if endpoints != 0 {
+        broken.push(format!("leak: {endpoints} media endpoints are left"));
+    }
+    let talks: Vec<Talk> = world.phones.iter().flat_map(talks).collect();
+    for talk in &talks {
+        heard(world, talk, &talks, calm, &mut broken);
+    }
+    let World { watch, server, .. } = world;
+    watch.records(&server.store);
+    watch.broken.extend(broken);
+    if calm {
+        agree(world, &talks);
+    }
+}
+
+/// One call as its phone lived it.
+#[derive(Debug)]
+struct Talk {
+    phone: phone::Voice,
+    name: String,
+    number: String,
+    call: phone::CallId,
+    /// Whom it dialled, or who called.
+    other: String,
+    dialled: bool,
+    began: Instant,
+    answered: Option<Instant>,
+    ended: Option<(Instant, Ending)>,
+    disturbed: bool,
+    heard: BTreeMap<phone::Voice, u64>,
+}
+
+fn talks(node: &Node) -> Vec<Talk> {
+    let mut talks: Vec<Talk> = Vec::new();
+    for (at, event) in &node.events {
+        let (call, other, dialled) = match event {
+            Event::Dialling { call, number } => (*call, number.clone(), true),
+            Event::Incoming { call, from } => (*call, from.clone(), false),
+            Event::Answered { call } | Event::Held { call } | Event::Resumed { call } => {
+                if let Some(talk) = talks.iter_mut().find(|talk| talk.call == *call) {
+                    match event {
+                        Event::Answered { .. } => talk.answered = Some(*at),
+                        _ => talk.disturbed = true,
+                    }
+                }
+                continue;
+            }
+            Event::Ended { call, ending } => {
+                if let Some(talk) = talks.iter_mut().find(|talk| talk.call == *call) {
+                    talk.ended.get_or_insert((*at, *ending));
+                }
+                continue;
+            }
+            Event::Ringing { .. }
+            | Event::Registered { .. }
+            | Event::RegistrationFailed { .. }
+            | Event::Confused { .. } => continue,
+        };
+        talks.push(Talk {
+            phone: node.phone.settings().voice,
+            name: node.name.clone(),
+            number: node.phone.settings().number.clone(),
+            call,
+            other,
+            dialled,
+            began: *at,
+            answered: None,
+            ended: None,
+            disturbed: false,
+            heard: node.phone.heard(call).cloned().unwrap_or_default(),
+        });
+    }
+    talks
+}
+
+/// Only phones of the other extension may ever have been heard; and in a call that was answered and
+/// left alone on a good day, the other phone heard this one.
+fn heard(world: &World, talk: &Talk, all: &[Talk], calm: bool, broken: &mut Vec<String>) {
+    for voice in talk.heard.keys() {
+        let who = world.phones.iter().find(|node| node.phone.settings().voice == *voice);
+        match who {
+            Some(node) if node.phone.settings().number == talk.other => {}
+            Some(node) => broken.push(format!(
+                "voices: {} heard {} in {:?} with {}",
+                talk.name, node.name, talk.call, talk.other
+            )),
+            None => broken.push(format!(
+                "voices: {} heard a stranger ({voice:?}) in {:?}",
+                talk.name, talk.call
+            )),
+        }
+    }
+    let (Some(answered), Some((ended, _))) = (talk.answered, talk.ended) else { return };
+    // Long enough for two packets each way, and nobody held.
+    if !calm || !talk.dialled || ended.since(answered) < Duration::from_secs(4) {
+        return;
+    }
+    let others: Vec<&Talk> = all
+        .iter()
+        .filter(|other| {
+            !other.dialled
+                && other.number == talk.other
+                && other.other == talk.number
+                && other.answered.is_some_and(|at| at <= answered && at >= talk.began)
+        })
+        .collect();
+    let [other] = others[..] else { return };
+    if talk.disturbed || other.disturbed {
+        return;
+    }
+    let only = |heard: &BTreeMap<phone::Voice, u64>, voice| {
+        heard.get(&voice).is_some_and(|packets| *packets > 1)
+    };
+    if !only(&talk.heard, other.phone) || !only(&other.heard, talk.phone) {
+        broken.push(format!(
+            "voices: {} ({:?}) and {} ({:?}) talked and heard {:?} and {:?}",
+            talk.name, talk.call, other.name, other.call, talk.heard, other.heard
+        ));
+    }
+}
+
+/// On a good day each dial has one record, and both say the same of it.
+fn agree(world: &mut World, talks: &[Talk]) {
+    use Disposition as D;
+    let mut broken = Vec::new();
+    for talk in talks.iter().filter(|talk| talk.dialled && talk.other != "911") {
+        let Some((ended, ending)) = talk.ended else { continue };
+        let slack = Duration::from_millis(1_500);
+        let began = world.utc_of(talk.began);
+        let records: Vec<_> = world
+            .server
+            .store
+            .cdrs
+            .iter()
+            .filter(|cdr| {
+                let close = cdr.started >= began && cdr.started.since(began) < slack;
+                cdr.from == talk.number && cdr.to == talk.other && close
+            })
+            .collect();
+        let Some(cdr) = records.first() else {
+            // Given up before it had proved itself: no call.
+            let early = ended.since(talk.began) < slack && ending == Ending::HungUp;
+            if !early {
+                broken.push(format!("records: {} {:?} has none ({ending:?})", talk.name, talk.call));
+            }
+            continue;
+        };
+        if records.len() > 1 {
+            continue; // Two phones of one extension dialled the same number at once.
+        }
+        let fits = match (ending, cdr.disposition) {
+            (_, D::Answered) => talk.answered.is_some() || ending == Ending::HungUp,
+            (Ending::HungUp, D::Cancelled) => true,
+            (Ending::Refused(status), disposition) => {
+                let expected = match disposition {
+                    D::Busy => &[486][..],
+                    D::Declined => &[603],
+                    D::NoAnswer | D::Unavailable => &[480],
+                    D::NotFound => &[404],
+                    D::Refused(_) => &[404, 403],
+                    D::NotEncrypted => &[488],
+                    // The called phone refused what it was offered.
+                    D::Failed => &[488, 500, 502],
+                    D::Answered | D::Cancelled | D::Interrupted => &[],
+                };
+                expected.contains(&status.code())
+            }
+            _ => false,
+        };
+        if !fits {
+            broken.push(format!(
+                "records: {} {:?} ended {ending:?}, its record says {}",
+                talk.name, talk.call, cdr.disposition
+            ));
+        }
+    }
+    world.watch.broken.extend(broken);
 }
 
 /// Runs of letters and digits long enough to name something: Call-IDs, tags, branches, keys.

@@ -266,7 +266,9 @@ impl Server {
         let Some(running) = &mut self.running else { return };
         let Some(&(endpoint, channel)) = running.sockets.get(&at) else { return };
         let mut buffer = PacketBuf::new();
-        buffer.fill(packet);
+        if !buffer.fill(packet) {
+            return;
+        }
         let forward = running.relay.packet(now, endpoint, channel, from, &mut buffer);
         if let Some(forward) = forward {
             self.forward(forward, &buffer);

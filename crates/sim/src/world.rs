@@ -205,8 +205,13 @@ impl World {
     }
 
     pub fn now(&self) -> Now {
-        let micros = i64::try_from(self.instant.0 / 1_000).expect("worlds are short");
-        Now { instant: self.instant, utc: Utc(self.utc_origin + micros) }
+        Now { instant: self.instant, utc: self.utc_of(self.instant) }
+    }
+
+    /// The wall time of an instant, by the clock as it stands.
+    pub fn utc_of(&self, instant: Instant) -> Utc {
+        let micros = i64::try_from(instant.0 / 1_000).expect("worlds are short");
+        Utc(self.utc_origin + micros)
     }
 
     pub fn at(&mut self, when: Instant, act: Act) {
