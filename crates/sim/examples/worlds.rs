@@ -21,12 +21,14 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     }
-    let (mut coverage, mut failed, mut calls, mut minutes) = (Coverage::default(), 0, 0, 0.0);
+    let (mut coverage, mut failed) = (Coverage::default(), 0);
+    let (mut calls, mut answered, mut minutes) = (0, 0, 0.0);
     let mut fewest = (u64::MAX, f64::MAX);
     for seed in first..first + worlds {
         let outcome = random::play(seed);
         coverage.add(&outcome.coverage);
         calls += outcome.calls;
+        answered += outcome.answered;
         let lasted = outcome.lasted.as_secs_f64() / 60.0;
         minutes += lasted;
         fewest = (fewest.0.min(outcome.calls), fewest.1.min(lasted));
@@ -46,7 +48,8 @@ fn main() -> ExitCode {
         }
     }
     println!("reached:\n{coverage}");
-    println!("{calls} calls in {minutes:.0} simulated minutes; a world had {} calls and {:.1} minutes at the least", fewest.0, fewest.1);
+    println!("{calls} calls ({answered} answered) in {minutes:.0} simulated minutes");
+    println!("at the least {} calls and {:.1} minutes a world", fewest.0, fewest.1);
     // Few worlds can't reach everything.
     let missing = if worlds >= ENOUGH { coverage.missing() } else { Vec::new() };
     for item in &missing {

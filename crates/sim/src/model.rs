@@ -160,14 +160,24 @@ impl Watch {
     }
 }
 
+/// How many calls were dialled.
+pub fn dialled(world: &World) -> u64 {
+    let events = world.phones.iter().flat_map(|node| &node.events);
+    events.filter(|(_, event)| matches!(event, Event::Dialling { .. })).count() as u64
+}
+
+/// Once everybody has hung up: no phone is in a call.
+pub fn left_in_phones(world: &mut World) {
+    for node in &world.phones {
+        for (id, state) in node.phone.calls() {
+            world.watch.broken.push(format!("leak: {} is left in {id:?} ({state:?})", node.name));
+        }
+    }
+}
+
 /// Once a world is quiet: who heard whom, and whether anything is left over.
 pub fn judge(world: &mut World, calm: bool) {
     let mut broken = Vec::new();
-    for node in &world.phones {
-        for (id, state) in node.phone.calls() {
-            broken.push(format!("leak: {} is left in {id:?} ({state:?})", node.name));
-        }
-    }
     if let Some(exchange) = world.server.exchange() {
         for (what, count) in exchange.live() {
             if count != 0 {
@@ -327,8 +337,9 @@ fn agree(world: &mut World, talks: &[Talk]) {
             continue; // Two phones of one extension dialled the same number at once.
         }
         let fits = match (ending, cdr.disposition) {
-            (_, D::Answered) => talk.answered.is_some() || ending == Ending::HungUp,
-            (Ending::HungUp, D::Cancelled) => true,
+            (_, D::Answered) if talk.answered.is_some() => true,
+            // The refusal may have met the CANCEL.
+            (Ending::HungUp, disposition) => disposition != D::Interrupted,
             (Ending::Refused(status), disposition) => {
                 let expected = match disposition {
                     D::Busy => &[486][..],
@@ -357,7 +368,7 @@ fn agree(world: &mut World, talks: &[Talk]) {
 
 /// Runs of letters and digits long enough to name something: Call-IDs, tags, branches, keys.
 fn words(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let inside = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
+    let inside = |b: &u8| b.is_ascii_alphanumeric() || *b == b'+';
     bytes.split(move |b| !inside(b)).filter(|word| word.len() >= WORD_MIN)
 }
 

@@ -10,7 +10,7 @@ use pure::{Chance, Instant};
 use sip::Status;
 use sip::digest::Algorithm;
 
-use crate::coverage::Coverage;
+use crate::coverage::{Coverage, Item};
 use crate::link::Weather;
 use crate::model;
 use crate::world::{Act, Cast, InCall, World, ordinary};
@@ -20,7 +20,9 @@ use crate::world::{Act, Cast, InCall, World, ordinary};
 pub struct Outcome {
     pub seed: u64,
     pub coverage: Coverage,
+    /// Dialled, and of them those that two phones talked in.
     pub calls: u64,
+    pub answered: u64,
     /// Simulated.
     pub lasted: Duration,
     /// What broke, and the end of the ladder.
@@ -78,6 +80,7 @@ impl Play {
         };
         let mut world = World::new(settings, weather, chance.fork());
         world.log_max = LADDER_MAX;
+        world.log_registering = false;
         world.relay_delay = Duration::from_millis(chance.below(4));
         world.commit_delay = Duration::from_millis(chance.below(30));
         world.watch.disk_may_fail = !calm;
@@ -130,7 +133,7 @@ impl Play {
     /// Ten minutes and more: calls, what people do in them, and faults.
     fn story(&mut self) {
         let begin = self.world.now().instant;
-        let calls = 20 + self.chance.below(15);
+        let calls = 30 + self.chance.below(20);
         for _ in 0..calls {
             let when = begin + self.span(LENGTH);
             self.call(when);
@@ -260,7 +263,13 @@ impl Play {
                 world.act(Act::Phone { phone, action: Action::HangUp { call } });
             }
         }
-        world.run(Duration::from_secs(420));
+        world.run(Duration::from_secs(300));
+        model::left_in_phones(world);
+        // Without phones no registration is under way either: nothing at all may be left.
+        for phone in 0..self.kinds.len() {
+            world.act(Act::Phone { phone, action: Action::Die });
+        }
+        world.run(Duration::from_secs(60));
         model::judge(world, self.calm);
         for node in &world.phones {
             for (_, event) in &node.events {
@@ -279,7 +288,8 @@ impl Play {
         Outcome {
             seed,
             ladder: ladder.collect(),
-            calls: world.watch.started.len() as u64,
+            calls: model::dialled(world),
+            answered: world.coverage.count(Item::Call) / 2,
             lasted: world.now().instant.since(self.start),
             broken: std::mem::take(&mut world.watch.broken),
             coverage: std::mem::take(&mut world.coverage),

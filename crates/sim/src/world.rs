@@ -48,6 +48,8 @@ pub struct World {
     pub log: VecDeque<Line>,
     /// What is written for people and compared by ladders; random worlds keep the end only.
     pub log_max: usize,
+    /// Whether REGISTER is written too.
+    pub log_registering: bool,
     pub coverage: Coverage,
     pub watch: Watch,
     server_wake: Option<Instant>,
@@ -165,6 +167,7 @@ impl World {
             chance,
             log: VecDeque::new(),
             log_max: 4_000,
+            log_registering: true,
             coverage: Coverage::default(),
             watch: Watch::default(),
             server_wake: None,
@@ -313,6 +316,7 @@ impl World {
             Act::Phone { phone, action } => self.phone_acts(phone, action),
             Act::InCall { phone, what } => self.in_call(phone, what),
             Act::Reset { phone } => {
+                self.note_fault(phone, "breaks");
                 let Some(wire) = self.phones[phone].wire else { return };
                 self.note_mid_call(phone);
                 self.break_wire(wire);
@@ -322,6 +326,7 @@ impl World {
                 self.plan(self.instant + delay, Event::ServerLearns { wire });
             }
             Act::HalfOpen { phone } => {
+                self.note_fault(phone, "half-breaks");
                 let Some(wire) = self.phones[phone].wire else { return };
                 self.note_mid_call(phone);
                 self.coverage.reach(Item::HalfOpen);
@@ -344,7 +349,10 @@ impl World {
                 self.server.start(self.now());
                 self.serve();
             }
-            Act::DiskFails { span } => self.disk_fails_until = self.instant + span,
+            Act::DiskFails { span } => {
+                self.note("disk fails");
+                self.disk_fails_until = self.instant + span;
+            }
             Act::Weather(weather) => self.weather = weather,
             Act::Drain => {
                 self.server.command(self.now(), Command::Drain);
@@ -366,6 +374,7 @@ impl World {
             _ if node.dead => return,
             Action::Die => {
                 node.dead = true;
+                self.note_fault(phone, "dies");
                 self.coverage.reach(Item::PhoneDied);
                 if let Some(wire) = self.phones[phone].wire {
                     self.break_wire(wire);
@@ -393,6 +402,13 @@ impl World {
             InCall::Press(digit) => Action::Press { call, digit },
         };
         self.phone_acts(phone, action);
+    }
+
+    fn note_fault(&mut self, phone: usize, what: &str) {
+        if !self.log_registering {
+            let text = format!("        {} {what}", self.phones[phone].name);
+            self.log_line(text);
+        }
     }
 
     fn note_mid_call(&mut self, phone: usize) {
@@ -557,6 +573,12 @@ impl World {
                 Out::MediaOpen { .. } | Out::MediaClose { .. } => {}
                 Out::Event(event) => {
                     self.coverage.event(&event);
+                    if !self.log_registering
+                        && !matches!(event, phone::Event::Registered { .. })
+                    {
+                        let text = format!("        {} {event:?}", self.phones[at].name);
+                        self.log_line(text);
+                    }
                     self.phones[at].events.push((self.instant, event));
                 }
             }
@@ -908,6 +930,9 @@ impl World {
     }
 
     fn note_message(&mut self, from: &str, to: &str, text: &str) {
+        if !self.log_registering && text.ends_with("REGISTER") {
+            return;
+        }
         self.log_line(format!("{from} > {to} {text}"));
     }
 
