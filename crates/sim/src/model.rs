@@ -254,7 +254,8 @@ fn talks(node: &Node) -> Vec<Talk> {
             began: *at,
             answered: None,
             ended: None,
-            disturbed: false,
+            // Keys take the place of the voice while they are pressed.
+            disturbed: node.phone.digits(call).is_some_and(|digits| !digits.is_empty()),
             heard: node.phone.heard(call).cloned().unwrap_or_default(),
         });
     }
@@ -338,6 +339,8 @@ fn agree(world: &mut World, talks: &[Talk]) {
         }
         let fits = match (ending, cdr.disposition) {
             (_, D::Answered) if talk.answered.is_some() => true,
+            // The called phone answered and hung up before the caller could know.
+            (Ending::Refused(status), D::Answered) => status.code() == 487,
             // The refusal may have met the CANCEL.
             (Ending::HungUp, disposition) => disposition != D::Interrupted,
             (Ending::Refused(status), disposition) => {

@@ -115,6 +115,7 @@ impl Play {
                 settings,
                 translated: *kind == Kind::Translated,
             };
+            world.note(&format!("p{at} is {number}, {kind:?}"));
             world.add(cast);
             kinds.push(*kind);
         }
@@ -380,7 +381,7 @@ const LENGTH: Duration = Duration::from_secs(600);
 /// Fewer packets than real phones send, so that ten minutes take milliseconds.
 const PACKETS: Duration = Duration::from_millis(1_000);
 /// Lines of the ladder that a failure shows.
-const LADDER_MAX: usize = 80;
+const LADDER_MAX: usize = 4_000;
 
 #[cfg(test)]
 mod tests {

@@ -730,11 +730,13 @@ impl World {
                     }
                 }
                 Effect::Relay(command) => {
+                    if std::env::var("SIMDBG").is_ok() { self.log_line(format!("        relay < {command:?}")); }
                     let life = self.server.life;
                     let at = self.relay_time(0);
                     self.plan(at, Event::Relay { life, command });
                 }
                 Effect::RelayEvent(event) => {
+                    if std::env::var("SIMDBG").is_ok() { self.log_line(format!("        relay > {event:?}")); }
                     if let relay::Event::Failed { .. } = &event {
                         self.coverage.reach(Item::RelayRefused);
                     }
