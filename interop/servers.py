@@ -2,7 +2,6 @@
 
 import json
 import signal
-import socket
 import subprocess
 import time
 from dataclasses import dataclass
@@ -40,7 +39,7 @@ class Ringfence:
             raise ServerError(f"{self.binary} is missing; build it with: cargo build --release -p ringfence")
 
     def start(self):
-        """Returns when the port answers and the authority's certificate lies there."""
+        """Returns when it answers administrators, which it does last."""
         with open(self.log, "ab") as log:
             command = [self.binary, "--data", self.folder, "up", "--name", self.name]
             self.process = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -48,14 +47,11 @@ class Ringfence:
         while time.monotonic() < until:
             if self.process.poll() is not None:
                 raise ServerError(f"ringfence ended with {self.process.returncode}; see {self.log}")
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                if self.ca.exists():
-                    return
-            except OSError:
-                pass
+            status = [str(self.binary), "--data", str(self.folder), "status"]
+            if subprocess.run(status, stdin=subprocess.DEVNULL, capture_output=True, timeout=10).returncode == 0:
+                return
             time.sleep(0.05)
-        raise ServerError(f"ringfence does not answer on port {self.port}; see {self.log}")
+        raise ServerError(f"ringfence does not answer on {self.folder}; see {self.log}")
 
     def command(self, *words):
         """Runs a command of the CLI against the running server; returns its JSON."""

@@ -651,7 +651,10 @@ impl Exchange {
     fn domain(&self, tenant: guard::id::TenantId) -> String {
         let tenant = self.registrar.tenant(tenant);
         let named = tenant.and_then(|tenant| tenant.domains.first().cloned());
-        named.unwrap_or_else(|| "ringfence.invalid".to_owned())
+        let advertised = self.core.realms.values().flat_map(|realm| &realm.advertised).next();
+        named
+            .or_else(|| advertised.map(|(_, host, _)| host.clone()))
+            .unwrap_or_else(|| "ringfence.invalid".to_owned())
     }
 
     /// Answers an INVITE that becomes no call, and writes it down: its sender is known.

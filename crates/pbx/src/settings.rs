@@ -48,9 +48,6 @@ pub struct Settings {
     /// How long the orphan legs of a former process are kept to be ended when their phone comes back:
     /// longer than the granted expiry of a registration over a connection.
     pub orphan_timeout: Duration,
-    /// Violations written into the journal in one minute; more are only counted, so that a flood
-    /// can't fill the disk.
-    pub violations_per_minute: u32,
     /// The suites that we offer to a phone we call, preferred first. AES_CM_128_HMAC_SHA1_80 is the
     /// one that every phone takes, so it is always among them and stands first; AES-256-GCM follows
     /// for phones that were told to take nothing less. What a caller offers is answered with the
@@ -81,7 +78,6 @@ impl Default for Settings {
             drain_timeout: Duration::from_secs(5),
             retry_after: Duration::from_secs(10),
             orphan_timeout: Duration::from_secs(15 * 60),
-            violations_per_minute: 60,
             suites: vec![Suite::AesCm128HmacSha1_80, Suite::AeadAes256Gcm],
             glare_retries: 4,
             product: "Ringfence".to_owned(),

@@ -1,1 +1,203 @@
-fn main() {}
+//! The binary: everything of Ringfence that touches the world.
+//!
+//! `node` brings a node up, `lifecycle` keeps it and takes it down. In between, `flows` holds the SIP
+//! connections, `media` the audio, `keeper` the way to the store, and `exchange_thread` runs the pure
+//! exchange that all of them feed. `config` and `data_dir` say with what, `authority` and `tls` make
+//! it trustworthy, `status_page` shows it, `admin` answers whoever may ask on this machine, and `cli`
+//! asks.
+
+mod admin;
+mod authority;
+mod cli;
+mod clock;
+mod config;
+mod credentials;
+mod data_dir;
+mod exchange_thread;
+mod flows;
+mod keeper;
+mod lifecycle;
+mod media;
+mod node;
+mod status_page;
+mod tls;
+
+use std::any::Any;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use guard::gate::Gate;
+use guard::policy::Policy;
+use pbx::exchange::{Exchange, Setup};
+use pbx::registrar::RegistrarSettings;
+use pbx::settings::Settings;
+use pure::{Instant, Now};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::config::Config;
+use crate::data_dir::Trouble;
+use crate::exchange_thread::Engine;
+use crate::lifecycle::End;
+use crate::node::Facing;
+
+/// A secure phone system: every leg encrypted or refused, losses bounded, emergency calls always.
+#[derive(Parser)]
+#[command(name = "ringfence", version)]
+struct Cli {
+    #[command(flatten)]
+    place: Place,
+    #[command(subcommand)]
+    command: Task,
+}
+
+/// Which node is meant.
+#[derive(Args)]
+struct Place {
+    /// Data folder [default: $STATE_DIRECTORY, /var/lib/ringfence as root, $XDG_DATA_HOME/ringfence]
+    #[arg(long, global = true, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Configuration file [default: ringfence.toml in the data folder, if there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// What goes to the log: error, warn, info, debug, trace, or per part, as in info,ringfence=debug
+    #[arg(long, global = true, value_name = "LEVELS", default_value = "info")]
+    log: Targets,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run the phone system; the first start makes everything it needs
+    Up {
+        /// A name or address that phones reach this host by, for its certificate (repeatable)
+        #[arg(long = "name", value_name = "HOST", value_parser = host)]
+        names: Vec<String>,
+    },
+    /// The configuration file
+    Config {
+        #[command(subcommand)]
+        task: ConfigTask,
+    },
+    #[command(flatten)]
+    Ask(cli::Ask),
+}
+
+#[derive(Subcommand)]
+enum ConfigTask {
+    /// Judge the file without starting anything
+    Check,
+    /// Print the table of every key
+    Keys,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tls::install_provider();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    tracing_subscriber::registry().with(lines).with(cli.place.log.clone()).init();
+    match run(cli) {
+        Ok(code) => code,
+        // To the person who typed the command, not to the log.
+        Err(message) => {
+            eprintln!("ringfence: {message}");
+            ExitCode::from(MISTAKE)
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, String> {
+    let in_words = |trouble: Trouble| trouble.to_string();
+    match cli.command {
+        Task::Up { names } => {
+            let (data, config) = cli.place.read()?;
+            let runtime = tokio::runtime::Runtime::new()
+                .map_err(|error| format!("the runtime could not be started: {error}"))?;
+            let end = runtime
+                .block_on(async {
+                    let node = node::bring_up(config, &data, &names, exchange).await?;
+                    lifecycle::live(node).await
+                })
+                .map_err(in_words)?;
+            // Connections that are up end with the process.
+            runtime.shutdown_background();
+            Ok(match end {
+                End::Clean => ExitCode::SUCCESS,
+                End::Cut => ExitCode::FAILURE,
+            })
+        }
+        Task::Ask(ask) => Ok(cli::run(&cli.place.folder()?, ask)),
+        Task::Config { task: ConfigTask::Check } => {
+            let (_, config) = cli.place.read()?;
+            println!("The configuration is sound: {} realm(s).", config.realms.len());
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Config { task: ConfigTask::Keys } => {
+            print!("{}", config::table());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+impl Place {
+    fn folder(&self) -> Result<PathBuf, String> {
+        let root = nix::unistd::geteuid().is_root();
+        data_dir::choose(self.data.clone(), |name| std::env::var_os(name), root)
+            .map_err(|trouble| trouble.to_string())
+    }
+
+    /// The data folder, and the configuration in force.
+    fn read(self) -> Result<(PathBuf, Config), String> {
+        let data = self.folder()?;
+        let named = self.config.is_some();
+        let path = self.config.unwrap_or_else(|| data.join("ringfence.toml"));
+        let config = config::load(&path, named).map_err(|mistake| mistake.to_string())?;
+        Ok((data, config))
+    }
+}
+
+/// How the exchange of this node is built, at start and after each fault.
+fn exchange(facing: Facing) -> impl Fn(pbx::record::Loaded, Now) -> Exchange + Send + 'static {
+    move |loaded, now| {
+        let registrar = RegistrarSettings::default();
+        let gate = Gate::new(Policy::first(registrar.home));
+        let Facing { node, realms } = facing.clone();
+        let settings = Settings::default();
+        let chance = clock::chance();
+        Exchange::new(now, Setup { node, settings, registrar, gate, realms, loaded, chance })
+    }
+}
+
+impl Engine for Exchange {
+    fn handle(&mut self, now: Now, input: pbx::io::Input) {
+        Exchange::handle(self, now, input);
+    }
+
+    fn poll_output(&mut self) -> Option<pbx::io::Output> {
+        Exchange::poll_output(self)
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        Exchange::poll_timeout(self)
+    }
+}
+
+fn host(text: &str) -> Result<String, String> {
+    if text.parse::<IpAddr>().is_ok() || config::is_host_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("a host name or an address is expected, for example pbx.example.com".to_owned())
+    }
+}
+
+/// What a panic said.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without words".to_owned())
+}
+
+/// The exit status of what a person must mend: configuration, ports, folders.
+const MISTAKE: u8 = 2;

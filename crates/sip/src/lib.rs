@@ -5,9 +5,8 @@
 //! become a [`sdp::Session`], and streams become frames ([`stream`]). What breaks a rule is a
 //! [`Violation`], counted by whoever judges the peer.
 //!
-//! The time half: messages become requests that are answered once ([`transaction`]), calls that both
-//! sides remember ([`dialog`]), media that both agree on ([`offer_answer`]), and passwords that are
-//! proved without being said ([`digest`]).
+//! The time half: messages become requests that are answered once ([`transaction`]), what two sides
+//! remember of each other ([`dialog`]), and who knows the password without saying it ([`digest`]).
 #![forbid(unsafe_code)]
 
 mod ascii;
@@ -19,7 +18,6 @@ pub mod header;
 pub mod message;
 pub mod method;
 mod name;
-pub mod offer_answer;
 mod reject;
 pub mod sdp;
 pub mod status;

@@ -200,6 +200,11 @@ impl Call {
             from: call.from.as_str().into(),
             to: call.to.as_str().into(),
         });
+        // It came before the call had a name: shown now, as the ladder's first line.
+        if let Some(invite) = call.caller.asked() {
+            let (path, bytes) = (call.caller.party.path, invite.as_bytes());
+            desk.lines.trace(desk.now, path, false, bytes, desk.out);
+        }
         let mut ports = BTreeSet::new();
         for leg in call.legs_mut() {
             ports.insert(leg.id);
@@ -567,6 +572,10 @@ impl Call {
     fn fork_answered(&mut self, desk: &mut Desk<'_>, fork: LegId, response: &Response) {
         let Some(leg) = self.leg_mut(fork) else { return };
         leg.confirm(desk, response);
+        if !matches!(leg.state, State::Confirmed(_)) {
+            // A 2xx that makes no dialog (no tag, no Contact): there is nobody to talk to.
+            return self.fork_failed(desk, fork, Cause::ProtocolError);
+        }
         if !matches!(self.stage, Stage::Ringing(_)) {
             // Somebody else was quicker, or the caller has gone.
             if let Some(leg) = self.leg_mut(fork) {

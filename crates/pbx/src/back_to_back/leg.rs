@@ -769,6 +769,21 @@ impl Leg {
         weak.into_iter().filter(|(is, _)| *is).map(|(_, words)| words.to_owned()).collect()
     }
 
+    /// The INVITE that this leg came with and that has no final answer yet.
+    pub(crate) fn asked(&self) -> Option<&Request> {
+        match &self.state {
+            State::Inviting(inviting) => Some(&inviting.request),
+            State::Composed(_)
+            | State::Calling(_)
+            | State::Cancelling(_)
+            | State::Answered(_)
+            | State::Planned(_)
+            | State::Confirmed(_)
+            | State::Leaving
+            | State::Gone => None,
+        }
+    }
+
     /// The INVITE that waits for its snapshot or is out.
     pub(crate) fn invited(&self) -> Option<&Request> {
         match &self.state {

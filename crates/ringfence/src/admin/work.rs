@@ -1,0 +1,634 @@
+//! Carrying out what was asked over the admin socket: the exchange for what is, the store for what
+//! was.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use guard::access::{Actor, Permission};
+use guard::gate::{Algorithm, Proof};
+use guard::id::{CallId, DeviceId, ExtensionId, NodeId, TenantId};
+use guard::number::{Country, ExtensionNumber};
+use guard::secret::{MasterKey, Sealed, Secret};
+use pbx::command::{
+    CallState, CallView, Change, Command, DeviceView, ExtensionView, Refusal, Reply, StatusView,
+};
+use pbx::directory::{self, Exceptions};
+use pbx::record::{Cdr, CdrLeg};
+use pure::{Chance, Utc};
+
+use super::protocol::{
+    Answer, Call, CallUp, Calls, Device, Extension, Failure, JournalEntry, LadderLine, Leg,
+    PhoneSettings, Quality, Question, Status, Verified,
+};
+use crate::clock::Clock;
+use crate::credentials;
+use crate::exchange_thread::Inbox;
+
+/// Whoever answers administrators. One for a node.
+#[derive(Debug)]
+pub(crate) struct Office {
+    pub(crate) node: NodeId,
+    pub(crate) tenant: TenantId,
+    /// The digest realm of that tenant.
+    pub(crate) realm: String,
+    pub(crate) home: Country,
+    pub(crate) key: Arc<MasterKey>,
+    pub(crate) clock: Clock,
+    pub(crate) chance: Mutex<Chance>,
+    pub(crate) exchange: Inbox,
+    pub(crate) store: store::Reader,
+    pub(crate) door: Door,
+}
+
+/// What phones are told of the way in.
+#[derive(Clone, Debug)]
+pub(crate) struct Door {
+    pub(crate) domain: String,
+    pub(crate) port: u16,
+    pub(crate) ca_file: PathBuf,
+    pub(crate) ca_sha256: String,
+    /// Where a browser on this machine fetches it; `None` without a status page.
+    pub(crate) ca_url: Option<String>,
+}
+
+type Result<T> = std::result::Result<T, Failure>;
+
+impl Office {
+    pub(crate) async fn answer(&self, actor: Actor, question: Question) -> Answer {
+        let permission = permission_for(&question);
+        if !actor.may(permission) {
+            return Answer::failed("this is not allowed to you", "ask the owner of the system");
+        }
+        self.carry_out(actor, question).await.unwrap_or_else(Answer::Failed)
+    }
+
+    async fn carry_out(&self, actor: Actor, question: Question) -> Result<Answer> {
+        match question {
+            Question::Status => self.status().await,
+            Question::ExtensionAdd { number, name, allow_plain_rtp } => {
+                self.add(actor, &number, name, allow_plain_rtp).await
+            }
+            Question::ExtensionList => {
+                let all = self.extensions().await?;
+                Ok(Answer::Extensions(all.iter().map(extension).collect()))
+            }
+            Question::ExtensionShow { number } => {
+                let one = self.extension(&number).await?;
+                Ok(Answer::Extensions(vec![extension(&one)]))
+            }
+            Question::ExtensionReveal { number } => {
+                let one = self.extension(&number).await?.extension;
+                let secret =
+                    credentials::clear(&self.key, one.id, &one.secret).map_err(|error| {
+                        failure(
+                            format!("the secret of {number} can't be opened: {error}"),
+                            format!("`ringfence extension rotate {number}` makes a new one"),
+                        )
+                    })?;
+                // First the line in the journal, then the secret.
+                self.change(actor, Change::SecretRevealed { extension: one.id }).await?;
+                Ok(self.settings(&one, &secret))
+            }
+            Question::ExtensionRotate { number, grace_days } => {
+                self.rotate(actor, &number, grace_days).await
+            }
+            Question::ExtensionEnable { number, enabled } => {
+                let extension = self.extension_id(&number).await?;
+                self.change(actor, Change::SetEnabled { extension, enabled }).await
+            }
+            Question::ExtensionRename { number, name } => {
+                let extension = self.extension_id(&number).await?;
+                let name = checked_name(&name)?;
+                self.change(actor, Change::RenameExtension { extension, name }).await
+            }
+            Question::ExtensionRemove { number } => {
+                let extension = self.extension_id(&number).await?;
+                self.change(actor, Change::RemoveExtension { extension }).await
+            }
+            Question::ExtensionAllow { number, plain_rtp } => {
+                let extension = self.extension_id(&number).await?;
+                let exceptions = Exceptions { dangerous_plain_rtp: plain_rtp };
+                self.change(actor, Change::SetExtensionExceptions { extension, exceptions }).await
+            }
+            Question::Devices => {
+                Ok(Answer::Devices(self.devices().await?.iter().map(device).collect()))
+            }
+            Question::DeviceAllow { device, plain_rtp } => {
+                let device = self.device_id(&device).await?;
+                let exceptions = Exceptions { dangerous_plain_rtp: plain_rtp };
+                self.change(actor, Change::SetDeviceExceptions { device, exceptions }).await
+            }
+            Question::DeviceRemove { device } => {
+                let device = self.device_id(&device).await?;
+                self.change(actor, Change::RemoveDevice { device }).await
+            }
+            Question::Calls { up, extension, since, limit } => {
+                self.calls(up, extension, since, limit).await
+            }
+            Question::CallShow { call, ladder } => self.call(&call, ladder).await,
+            Question::HangUp { call } => {
+                let up = self.calls_up().await?;
+                let ids = up.iter().map(|call| (call.id.to_string(), call.id));
+                let call: CallId = by_prefix("call that is up", &call, ids)?;
+                self.change(actor, Change::HangUp { call }).await
+            }
+            Question::JournalShow { limit } => self.journal(limit).await,
+            Question::JournalVerify => self.verify().await,
+        }
+    }
+
+    async fn status(&self) -> Result<Answer> {
+        let Reply::Status(view) = self.ask(Command::Status).await? else { return Err(confused()) };
+        let StatusView { extensions, devices_known, devices_registered, calls_up, weak, draining } =
+            view;
+        Ok(Answer::Status(Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            node: self.node.0,
+            extensions,
+            devices_known,
+            devices_registered,
+            calls_up,
+            weak,
+            draining,
+        }))
+    }
+
+    async fn add(
+        &self,
+        actor: Actor,
+        number: &str,
+        name: String,
+        allow_plain_rtp: bool,
+    ) -> Result<Answer> {
+        let number = ExtensionNumber::new(number, self.home).map_err(|error| {
+            failure(
+                format!("{number} can't be an extension: {error}"),
+                "choose 2 to 8 digits that are no emergency number, such as 101",
+            )
+        })?;
+        let name = checked_name(&name)?;
+        let id = self.draw(ExtensionId::draw);
+        let (secret, sealed) = self.new_secret(id);
+        let now = self.clock.now().utc;
+        let extension = directory::Extension {
+            id,
+            tenant: self.tenant,
+            number: number.clone(),
+            name,
+            enabled: true,
+            secret: directory::Secret { sealed, since: now },
+            previous: None,
+            exceptions: Exceptions { dangerous_plain_rtp: allow_plain_rtp },
+            created: now,
+        };
+        let settings = self.settings(&extension, secret.reveal());
+        let credentials = credentials::derive(number.as_str(), &self.realm, secret.reveal());
+        let extension = Box::new(extension);
+        self.change(actor, Change::AddExtension { extension, credentials }).await?;
+        Ok(settings)
+    }
+
+    async fn rotate(&self, actor: Actor, number: &str, grace_days: u16) -> Result<Answer> {
+        let one = self.extension(number).await?.extension;
+        let (secret, sealed) = self.new_secret(one.id);
+        let now = self.clock.now().utc;
+        let change = Change::RotateSecret {
+            extension: one.id,
+            secret: directory::Secret { sealed, since: now },
+            credentials: credentials::derive(one.number.as_str(), &self.realm, secret.reveal()),
+            previous_until: now + DAY * u32::from(grace_days),
+        };
+        self.change(actor, change).await?;
+        Ok(self.settings(&one, secret.reveal()))
+    }
+
+    async fn calls(
+        &self,
+        only_up: bool,
+        extension: Option<String>,
+        since: Option<i64>,
+        limit: u32,
+    ) -> Result<Answer> {
+        let concerns = |from: &str, to: &str| {
+            extension.as_deref().is_none_or(|number| from == number || to == number)
+        };
+        let up = self.calls_up().await?;
+        let up = up.iter().filter(|call| concerns(&call.from, &call.to)).map(call_up).collect();
+        if only_up {
+            return Ok(Answer::Calls(Calls { up, records: Vec::new() }));
+        }
+        let now = self.clock.now().utc;
+        let concerned = match &extension {
+            Some(number) => Some(self.extension_id(number).await?),
+            None => None,
+        };
+        let query = store::CallQuery {
+            tenant: Some(self.tenant),
+            since: since.map(|seconds| Utc(now.0 - seconds.saturating_mul(1_000_000))),
+            extension: concerned,
+            limit: Some(limit),
+            ..store::CallQuery::default()
+        };
+        let records = self.store.calls(&query).await.map_err(unreadable)?;
+        let numbers = self.numbers().await?;
+        let records = records.iter().map(|cdr| record(cdr, &numbers, None)).collect();
+        Ok(Answer::Calls(Calls { up, records }))
+    }
+
+    async fn call(&self, prefix: &str, with_ladder: bool) -> Result<Answer> {
+        let query = store::CallQuery {
+            tenant: Some(self.tenant),
+            id_prefix: Some(checked_prefix(prefix)?),
+            limit: Some(2),
+            ..store::CallQuery::default()
+        };
+        let found = self.store.calls(&query).await.map_err(unreadable)?;
+        let cdr = match &found[..] {
+            [one] => one,
+            [] => {
+                return Err(failure(
+                    format!("there is no record of a call {prefix}"),
+                    "a call gets its record when it has ended; see `ringfence calls`",
+                ));
+            }
+            _ => return Err(ambiguous("call", prefix)),
+        };
+        let ladder = match with_ladder {
+            true => Some(self.ladder(cdr).await?),
+            false => None,
+        };
+        Ok(Answer::Call(Box::new(record(cdr, &self.numbers().await?, ladder))))
+    }
+
+    async fn ladder(&self, cdr: &Cdr) -> Result<Vec<LadderLine>> {
+        let traces = self.store.trace(cdr.call).await.map_err(unreadable)?;
+        let start = traces.first().map_or(0, |trace| trace.utc.0);
+        let line = |trace: pbx::io::Trace| LadderLine {
+            at_ms: (trace.utc.0 - start) / 1_000,
+            leg: trace.leg.to_string(),
+            sent: trace.sent,
+            text: trace.text,
+        };
+        Ok(traces.into_iter().map(line).collect())
+    }
+
+    async fn journal(&self, limit: u32) -> Result<Answer> {
+        let head = self.store.journal_head(self.node).await.map_err(unreadable)?;
+        let after = head.sequence.saturating_sub(u64::from(limit));
+        let mut pages = self.store.journal(self.node, after, head.sequence);
+        let mut entries = Vec::new();
+        loop {
+            let page = pages.next_page().await.map_err(unreadable)?;
+            if page.is_empty() {
+                return Ok(Answer::Journal(entries));
+            }
+            for entry in &page {
+                let readable = self.store.read_entry(entry).await.map_err(unreadable)?;
+                let fact = readable.fact;
+                entries.push(JournalEntry {
+                    sequence: entry.sequence,
+                    time: entry.utc.to_string(),
+                    number: fact.number(),
+                    name: fact.name().to_owned(),
+                    severity: format!("{:?}", fact.severity()).to_lowercase(),
+                    text: fact.revealed().to_string(),
+                });
+            }
+        }
+    }
+
+    async fn verify(&self) -> Result<Answer> {
+        let verified = match self.store.verify_journal(self.node, None).await.map_err(unreadable)? {
+            Ok(verified) => Verified {
+                intact: true,
+                entries: verified.entries,
+                broken: None,
+                head: verified.head.hash.to_string(),
+            },
+            Err(broken) => Verified {
+                intact: false,
+                entries: broken.sequence,
+                broken: Some(broken.to_string()),
+                head: String::new(),
+            },
+        };
+        Ok(Answer::Verified(verified))
+    }
+
+    /// A change takes effect once it is durable; `Done` means it is.
+    async fn change(&self, actor: Actor, change: Change) -> Result<Answer> {
+        match self.ask(Command::Change { actor, change }).await? {
+            Reply::Done => Ok(Answer::Done),
+            Reply::Refused(refusal) => Err(match refusal {
+                Refusal::NumberTaken => failure(
+                    "an extension with this number exists",
+                    "choose another number; `ringfence extension list` shows those in use",
+                ),
+                Refusal::NotFound => failure(
+                    "it does not exist any more",
+                    "`ringfence extension list` and `ringfence devices` show what does",
+                ),
+                Refusal::NotAllowed => failure("this can't be done", "see `ringfence help`"),
+                Refusal::NotPersisted => failure(
+                    "the change could not be written; nothing has changed",
+                    "see that the disk of the data folder has room and works, then try again",
+                ),
+                Refusal::TooMany => failure(
+                    "the bound of extensions on one node is reached",
+                    "remove some, or run a second node (docs/limits.md)",
+                ),
+            }),
+            _ => Err(confused()),
+        }
+    }
+
+    async fn ask(&self, command: Command) -> Result<Reply> {
+        self.exchange
+            .ask(command)
+            .await
+            .map_err(|error| failure(error.to_string(), "look at the node's log"))
+    }
+
+    async fn extensions(&self) -> Result<Vec<ExtensionView>> {
+        match self.ask(Command::Extensions { tenant: self.tenant }).await? {
+            Reply::Extensions(all) => Ok(all),
+            _ => Err(confused()),
+        }
+    }
+
+    async fn extension(&self, number: &str) -> Result<ExtensionView> {
+        let all = self.extensions().await?;
+        all.into_iter().find(|one| one.extension.number.as_str() == number).ok_or_else(|| {
+            failure(
+                format!("there is no extension {number}"),
+                "`ringfence extension list` shows those that exist",
+            )
+        })
+    }
+
+    async fn extension_id(&self, number: &str) -> Result<ExtensionId> {
+        Ok(self.extension(number).await?.extension.id)
+    }
+
+    async fn devices(&self) -> Result<Vec<DeviceView>> {
+        match self.ask(Command::Devices).await? {
+            Reply::Devices(all) => Ok(all),
+            _ => Err(confused()),
+        }
+    }
+
+    async fn device_id(&self, prefix: &str) -> Result<DeviceId> {
+        let all = self.devices().await?;
+        by_prefix(
+            "device",
+            prefix,
+            all.iter().map(|one| (one.device.id.to_string(), one.device.id)),
+        )
+    }
+
+    async fn calls_up(&self) -> Result<Vec<CallView>> {
+        match self.ask(Command::Calls).await? {
+            Reply::Calls(all) => Ok(all),
+            _ => Err(confused()),
+        }
+    }
+
+    async fn numbers(&self) -> Result<Vec<(ExtensionId, String)>> {
+        let all = self.extensions().await?;
+        let pair = |one: ExtensionView| (one.extension.id, one.extension.number.to_string());
+        Ok(all.into_iter().map(pair).collect())
+    }
+
+    fn settings(&self, extension: &directory::Extension, secret: &str) -> Answer {
+        Answer::Secret(Box::new(PhoneSettings {
+            number: extension.number.to_string(),
+            name: extension.name.clone(),
+            user: extension.number.to_string(),
+            secret: secret.to_owned(),
+            domain: self.door.domain.clone(),
+            port: self.door.port,
+            transport: "TLS".to_owned(),
+            media: "SRTP (SDES), mandatory".to_owned(),
+            ca_file: self.door.ca_file.display().to_string(),
+            ca_sha256: self.door.ca_sha256.clone(),
+            ca_url: self.door.ca_url.clone(),
+        }))
+    }
+
+    fn new_secret(&self, extension: ExtensionId) -> (Secret, Sealed) {
+        self.draw(|chance| {
+            let secret = Secret::generate(chance);
+            let record = credentials::record(extension);
+            let clear = secret.reveal().as_bytes();
+            let sealed = Sealed::seal(&self.key, chance, record.as_bytes(), clear);
+            (secret, sealed)
+        })
+    }
+
+    fn draw<T>(&self, with: impl FnOnce(&mut Chance) -> T) -> T {
+        with(&mut self.chance.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn permission_for(question: &Question) -> Permission {
+    match question {
+        Question::Status => Permission::SeeStatus,
+        Question::ExtensionList | Question::ExtensionShow { .. } => Permission::SeeExtensions,
+        Question::ExtensionAdd { .. }
+        | Question::ExtensionEnable { .. }
+        | Question::ExtensionRename { .. }
+        | Question::ExtensionRemove { .. }
+        | Question::DeviceRemove { .. }
+        | Question::HangUp { .. } => Permission::ChangeExtensions,
+        Question::ExtensionReveal { .. } => Permission::RevealSecret,
+        Question::ExtensionRotate { .. } => Permission::RotateSecret,
+        Question::ExtensionAllow { .. } | Question::DeviceAllow { .. } => {
+            Permission::GrantException
+        }
+        Question::Devices => Permission::SeeDevices,
+        Question::Calls { .. } => Permission::SeeCalls,
+        Question::CallShow { .. } => Permission::RevealPersonal,
+        Question::JournalShow { .. } => Permission::SeeJournal,
+        Question::JournalVerify => Permission::VerifyJournal,
+    }
+}
+
+fn extension(view: &ExtensionView) -> Extension {
+    let one = &view.extension;
+    Extension {
+        number: one.number.to_string(),
+        name: one.name.clone(),
+        enabled: one.enabled,
+        created: one.created.to_string(),
+        secret_since: one.secret.since.to_string(),
+        former_secret_until: one.previous.as_ref().map(|(_, until)| until.to_string()),
+        weaknesses: owned(&one.exceptions.weaknesses()),
+        devices: view.devices.iter().map(device).collect(),
+    }
+}
+
+fn device(view: &DeviceView) -> Device {
+    let registered = view.registered.as_ref();
+    let tls = registered.and_then(|now| now.tls.as_ref());
+    Device {
+        id: view.device.id.to_string(),
+        extension: view.number.to_string(),
+        agent: view.device.agent.clone(),
+        registered: registered.is_some(),
+        address: registered.map(|now| now.path.remote.to_string()),
+        behind_nat: registered.and_then(|now| now.behind_nat).map(|at| at.to_string()),
+        transport: registered.map(|now| now.path.flow.transport.via().to_owned()),
+        tls: tls.map(|tls| format!("{} {}", tls.version, tls.suite)),
+        algorithm: registered.map(|now| algorithm(now.algorithm).to_owned()),
+        registered_since: registered.map(|now| now.since.to_string()),
+        expires: registered.map(|now| now.expires.to_string()),
+        first_seen: view.device.first_seen.to_string(),
+        last_seen: view.device.last_seen.to_string(),
+        weaknesses: owned(&view.weaknesses),
+    }
+}
+
+fn call_up(view: &CallView) -> CallUp {
+    let state = match view.state {
+        CallState::Connecting => "connecting",
+        CallState::Ringing => "ringing",
+        CallState::Up => "up",
+        CallState::Ending => "ending",
+    };
+    CallUp {
+        id: view.id.to_string(),
+        from: view.from.clone(),
+        to: view.to.clone(),
+        state: state.to_owned(),
+        since: view.since.to_string(),
+        protection: view.protection.clone(),
+    }
+}
+
+fn record(cdr: &Cdr, numbers: &[(ExtensionId, String)], ladder: Option<Vec<LadderLine>>) -> Call {
+    let number_of = |id: Option<ExtensionId>| {
+        let found = numbers.iter().find(|(known, _)| Some(*known) == id);
+        found.map(|(_, number)| number.clone())
+    };
+    let talked = cdr.answered.map(|answered| cdr.ended.since(answered));
+    Call {
+        id: cdr.call.to_string(),
+        from: cdr.from.clone(),
+        to: cdr.to.clone(),
+        responsible: number_of(cdr.responsible),
+        started: cdr.started.to_string(),
+        answered: cdr.answered.map(|at| at.to_string()),
+        ended: cdr.ended.to_string(),
+        seconds: talked.map_or(0, |span| span.as_secs()),
+        disposition: cdr.disposition.to_string(),
+        rule: cdr.decision.map(|decision| decision.rule.name().to_owned()),
+        policy: cdr.decision.map(|decision| decision.policy.0),
+        emergency: cdr.emergency,
+        legs: cdr.legs.iter().map(|one| leg(one, number_of(one.extension))).collect(),
+        ladder,
+    }
+}
+
+fn leg(leg: &CdrLeg, extension: Option<String>) -> Leg {
+    let quality = leg.quality.as_ref().map(|quality| Quality {
+        packets: quality.packets,
+        lost: quality.lost,
+        jitter_ms: quality.jitter.as_secs_f64() * 1_000.0,
+        mos: quality.mos.map(f64::from),
+    });
+    Leg {
+        id: leg.leg.to_string(),
+        side: if leg.caller { "caller" } else { "called" }.to_owned(),
+        extension,
+        agent: leg.agent.clone(),
+        transport: leg.transport.via().to_owned(),
+        signalling: leg.signalling.clone(),
+        proof: leg.proof.map(proof),
+        media: leg.suite.as_ref().map(|suite| (*suite).to_string()),
+        status: leg.status,
+        quality,
+        weaknesses: leg.weaknesses.clone(),
+    }
+}
+
+fn proof(proof: Proof) -> String {
+    match proof {
+        Proof::Digest(with) => format!("digest {}", algorithm(with)),
+        Proof::ClientCertificate => "client certificate".to_owned(),
+        Proof::TrunkAddress => "trunk address".to_owned(),
+        Proof::TrunkContact => "trunk contact".to_owned(),
+        Proof::UpstreamAccepted => "upstream accepted".to_owned(),
+        Proof::Token => "token".to_owned(),
+    }
+}
+
+fn algorithm(algorithm: Algorithm) -> &'static str {
+    match algorithm {
+        Algorithm::Md5 => "MD5",
+        Algorithm::Sha256 => "SHA-256",
+    }
+}
+
+fn owned(list: &[&'static str]) -> Vec<String> {
+    list.iter().map(|one| (*one).to_owned()).collect()
+}
+
+/// What other phones can show, and nothing that could break out of a header or a terminal.
+fn checked_name(name: &str) -> Result<String> {
+    let name = name.trim();
+    if name.is_empty() || name.chars().count() > NAME_MAX || name.chars().any(char::is_control) {
+        return Err(failure(
+            format!("a name has 1 to {NAME_MAX} characters, none of them control characters"),
+            "give one with --name \"Front desk\"",
+        ));
+    }
+    Ok(name.to_owned())
+}
+
+fn checked_prefix(prefix: &str) -> Result<String> {
+    let hex = prefix.bytes().all(|b| b.is_ascii_hexdigit());
+    if hex && (4..=32).contains(&prefix.len()) {
+        return Ok(prefix.to_ascii_lowercase());
+    }
+    Err(failure(
+        format!("`{prefix}` is no id"),
+        "give at least the first 4 of its hex digits, as the lists show them",
+    ))
+}
+
+fn by_prefix<T>(kind: &str, prefix: &str, ids: impl Iterator<Item = (String, T)>) -> Result<T> {
+    let prefix = checked_prefix(prefix)?;
+    let mut found = ids.filter(|(id, _)| id.starts_with(&prefix));
+    match (found.next(), found.next()) {
+        (Some((_, one)), None) => Ok(one),
+        (Some(_), Some(_)) => Err(ambiguous(kind, &prefix)),
+        (None, _) => Err(failure(
+            format!("there is no {kind} {prefix}"),
+            "`ringfence devices` and `ringfence calls` show the ids",
+        )),
+    }
+}
+
+fn ambiguous(kind: &str, prefix: &str) -> Failure {
+    failure(format!("more than one {kind} begins with {prefix}"), "give more digits of its id")
+}
+
+fn confused() -> Failure {
+    failure("the exchange gave another answer than was asked for", "look at the node's log")
+}
+
+fn unreadable(error: impl std::fmt::Display) -> Failure {
+    failure(
+        format!("the records can't be read: {error}"),
+        "see that the disk of the data folder works; calls go on meanwhile",
+    )
+}
+
+fn failure(wrong: impl Into<String>, remedy: impl Into<String>) -> Failure {
+    Failure { wrong: wrong.into(), remedy: remedy.into() }
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+/// Longer names don't fit on a phone's display.
+const NAME_MAX: usize = 64;

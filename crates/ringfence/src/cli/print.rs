@@ -1,0 +1,352 @@
+//! Answers as text: tables for lists, sentences for the rest.
+
+use std::fmt::Write;
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Table};
+
+use crate::admin::protocol::{
+    Answer, Call, Calls, Device, Extension, LadderLine, PhoneSettings, Question, Status, Verified,
+};
+
+/// The value alone, so that scripts don't unwrap our envelope.
+pub(super) fn json(answer: &Answer) -> String {
+    let value = match answer {
+        Answer::Done | Answer::Failed(_) => serde_json::to_string_pretty(answer),
+        Answer::Status(value) => serde_json::to_string_pretty(value),
+        Answer::Secret(value) => serde_json::to_string_pretty(value),
+        Answer::Extensions(value) => serde_json::to_string_pretty(value),
+        Answer::Devices(value) => serde_json::to_string_pretty(value),
+        Answer::Calls(value) => serde_json::to_string_pretty(value),
+        Answer::Call(value) => serde_json::to_string_pretty(value),
+        Answer::Journal(value) => serde_json::to_string_pretty(value),
+        Answer::Verified(value) => serde_json::to_string_pretty(value),
+    };
+    let mut text = value.expect("an answer is strings and numbers");
+    text.push('\n');
+    text
+}
+
+pub(super) fn text(question: &Question, answer: &Answer) -> String {
+    match answer {
+        Answer::Done => done(question),
+        Answer::Status(status) => status_screen(status),
+        Answer::Secret(settings) => phone_settings(settings),
+        Answer::Extensions(list) => match (question, &list[..]) {
+            (Question::ExtensionShow { .. }, [one]) => extension(one),
+            _ => extensions(list),
+        },
+        Answer::Devices(list) => devices(list),
+        Answer::Calls(list) => calls(list),
+        Answer::Call(one) => call(one),
+        Answer::Journal(entries) => {
+            let mut out = String::new();
+            for entry in entries {
+                let at = &entry.time;
+                let _ = writeln!(
+                    out,
+                    "{:>8}  {at}  {:<6}  {}",
+                    entry.sequence, entry.severity, entry.text
+                );
+            }
+            or_else_say(out, "The journal is empty.")
+        }
+        Answer::Verified(verified) => verification(verified),
+        Answer::Failed(failure) => format!("{}\n", failure.wrong),
+    }
+}
+
+fn done(question: &Question) -> String {
+    match question {
+        Question::ExtensionEnable { number, enabled: true } => {
+            format!("Extension {number} is in service again; its phones may sign in.\n")
+        }
+        Question::ExtensionEnable { number, enabled: false } => {
+            format!("Extension {number} is out of service. Calls that are up go on.\n")
+        }
+        Question::ExtensionRename { number, name } => {
+            format!("Extension {number} is now \"{name}\".\n")
+        }
+        Question::ExtensionRemove { number } => {
+            format!("Extension {number} is removed, with its secret and its phones.\n")
+        }
+        Question::ExtensionAllow { number, plain_rtp: true } => format!(
+            "Phones of extension {number} may now send audio unencrypted. It shows as a weakness.\n"
+        ),
+        Question::ExtensionAllow { number, plain_rtp: false } => {
+            format!("Phones of extension {number} must encrypt audio again.\n")
+        }
+        Question::DeviceAllow { plain_rtp: true, .. } => {
+            "This phone may now send audio unencrypted. It shows as a weakness.\n".to_owned()
+        }
+        Question::DeviceAllow { plain_rtp: false, .. } => {
+            "This phone must encrypt audio again.\n".to_owned()
+        }
+        Question::DeviceRemove { .. } => "The phone is forgotten.\n".to_owned(),
+        Question::HangUp { .. } => "The call is being ended.\n".to_owned(),
+        _ => "Done.\n".to_owned(),
+    }
+}
+
+fn status_screen(status: &Status) -> String {
+    let mut out = String::new();
+    let Status { version, node, .. } = status;
+    let _ = writeln!(out, "Ringfence {version}, node {node}");
+    if status.draining {
+        let _ = writeln!(out, "Ending: takes no new calls except emergency.");
+    }
+    let _ = writeln!(out, "  extensions   {}", status.extensions);
+    let _ = writeln!(
+        out,
+        "  phones       {} registered, {} known",
+        status.devices_registered, status.devices_known
+    );
+    let _ = writeln!(out, "  calls up     {}", status.calls_up);
+    match status.weak {
+        0 => {
+            let _ = writeln!(
+                out,
+                "  weaknesses   none: everything registered and every call is encrypted"
+            );
+        }
+        weak => {
+            let _ = writeln!(
+                out,
+                "  weaknesses   {weak}; see `ringfence devices` and `ringfence calls`"
+            );
+        }
+    }
+    if status.extensions == 0 {
+        let _ = writeln!(out, "\nBegin with:  ringfence extension add 101 --name \"Front desk\"");
+    }
+    out
+}
+
+fn phone_settings(settings: &PhoneSettings) -> String {
+    let PhoneSettings { number, name, user, secret, domain, port, transport, media, .. } = settings;
+    let PhoneSettings { ca_file, ca_sha256, ca_url, .. } = settings;
+    let fetch = ca_url.as_ref().map_or_else(String::new, |url| {
+        format!("\n  fetch     {url}   (with a browser on this machine)")
+    });
+    format!(
+        "Extension {number}, {name}. Type this into the phone:
+
+  server, registrar, domain   {domain}
+  port                        {port}
+  transport                   {transport}
+  user name                   {user}
+  password                    {secret}
+  media encryption            {media}
+
+The phone must trust this authority (and verify the server against it):
+
+  file      {ca_file}{fetch}
+  SHA-256   {ca_sha256}
+
+The password is stored sealed; `ringfence extension reveal {number}` shows it again and is journalled.
+"
+    )
+}
+
+fn extensions(list: &[Extension]) -> String {
+    if list.is_empty() {
+        return "No extensions yet. Begin with:  ringfence extension add 101 --name \"Front desk\"\n"
+            .to_owned();
+    }
+    let mut table = table(&["number", "name", "state", "phones", "weaknesses"]);
+    for one in list {
+        let registered = one.devices.iter().filter(|device| device.registered).count();
+        table.add_row([
+            one.number.clone(),
+            one.name.clone(),
+            if one.enabled { "in service" } else { "disabled" }.to_owned(),
+            format!("{registered} registered"),
+            weaknesses(&one.weaknesses),
+        ]);
+    }
+    format!("{table}\n")
+}
+
+fn extension(one: &Extension) -> String {
+    let mut out = String::new();
+    let state = if one.enabled { "in service" } else { "disabled" };
+    let _ = writeln!(out, "Extension {}, {}: {state}", one.number, one.name);
+    let _ = writeln!(out, "  created      {}", one.created);
+    let _ = writeln!(out, "  secret       since {}", one.secret_since);
+    if let Some(until) = &one.former_secret_until {
+        let _ = writeln!(out, "  former       makes emergency calls until {until}");
+    }
+    let _ = writeln!(out, "  weaknesses   {}\n", weaknesses(&one.weaknesses));
+    out.push_str(&devices(&one.devices));
+    out
+}
+
+fn devices(list: &[Device]) -> String {
+    if list.is_empty() {
+        return "No phone has signed in yet.\n".to_owned();
+    }
+    let mut table = table(&[
+        "device",
+        "extension",
+        "phone",
+        "state",
+        "address",
+        "signalling",
+        "digest",
+        "weaknesses",
+    ]);
+    for one in list {
+        let signalling = match (&one.transport, &one.tls) {
+            (Some(_), Some(tls)) => tls.clone(),
+            (Some(transport), None) => transport.clone(),
+            (None, _) => "-".to_owned(),
+        };
+        let state = match one.registered {
+            true => "registered".to_owned(),
+            false => format!("last seen {}", one.last_seen),
+        };
+        let nat = if one.behind_nat.is_some() { " (NAT)" } else { "" };
+        table.add_row([
+            one.id.chars().take(SHORT_ID).collect(),
+            one.extension.clone(),
+            one.agent.clone(),
+            state,
+            one.address.as_ref().map_or("-".to_owned(), |address| format!("{address}{nat}")),
+            signalling,
+            one.algorithm.clone().unwrap_or_else(|| "-".to_owned()),
+            weaknesses(&one.weaknesses),
+        ]);
+    }
+    format!("{table}\n")
+}
+
+fn calls(list: &Calls) -> String {
+    let mut out = String::new();
+    if !list.up.is_empty() {
+        let mut table = table(&["up now", "from", "to", "state", "since", "protection"]);
+        for call in &list.up {
+            table.add_row([
+                call.id.chars().take(SHORT_ID).collect(),
+                call.from.clone(),
+                call.to.clone(),
+                call.state.clone(),
+                call.since.clone(),
+                call.protection.join(" | "),
+            ]);
+        }
+        let _ = writeln!(out, "{table}\n");
+    }
+    if !list.records.is_empty() {
+        let mut table =
+            table(&["call", "started", "from", "to", "outcome", "seconds", "media", "weaknesses"]);
+        for call in &list.records {
+            let media = call.legs.iter().map(|leg| leg.media.as_deref().unwrap_or("none"));
+            let mut media: Vec<_> = media.collect();
+            media.dedup();
+            let weak: Vec<String> =
+                call.legs.iter().flat_map(|leg| leg.weaknesses.clone()).collect();
+            table.add_row([
+                call.id.chars().take(SHORT_ID).collect(),
+                call.started.clone(),
+                call.from.clone(),
+                call.to.clone(),
+                call.disposition.clone(),
+                call.seconds.to_string(),
+                media.join(" | "),
+                weaknesses(&weak),
+            ]);
+        }
+        let _ = writeln!(out, "{table}");
+    }
+    or_else_say(out, "No calls. Register two phones and dial one from the other.")
+}
+
+fn call(one: &Call) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "Call {}", one.id);
+    let _ = writeln!(out, "  {} called {}: {}", one.from, one.to, one.disposition);
+    let _ = writeln!(out, "  started    {}", one.started);
+    if let Some(answered) = &one.answered {
+        let _ = writeln!(out, "  answered   {answered}");
+    }
+    let _ = writeln!(out, "  ended      {} ({} s)", one.ended, one.seconds);
+    if let (Some(rule), Some(policy)) = (&one.rule, one.policy) {
+        let _ = writeln!(out, "  rule       {rule} (policy version {policy})");
+    }
+    for leg in &one.legs {
+        let who = leg.extension.as_deref().unwrap_or("-");
+        let _ = writeln!(out, "\n  {} leg, extension {who}, {}", leg.side, leg.agent);
+        let _ = writeln!(out, "    signalling   {} {}", leg.transport, leg.signalling);
+        let _ =
+            writeln!(out, "    media        {}", leg.media.as_deref().unwrap_or("not encrypted"));
+        let _ = writeln!(out, "    proved by    {}", leg.proof.as_deref().unwrap_or("-"));
+        if leg.status != 0 {
+            let _ = writeln!(out, "    last status  {}", leg.status);
+        }
+        if let Some(quality) = &leg.quality {
+            let _ = writeln!(
+                out,
+                "    received     {} packets, {} lost, jitter {:.1} ms, MOS {}",
+                quality.packets,
+                quality.lost,
+                quality.jitter_ms,
+                quality.mos.map_or_else(|| "-".to_owned(), |mos| format!("{mos:.1}"))
+            );
+        }
+        let _ = writeln!(out, "    weaknesses   {}", weaknesses(&leg.weaknesses));
+    }
+    if let Some(lines) = &one.ladder {
+        let _ = writeln!(out);
+        out.push_str(&ladder(one, lines));
+    }
+    out
+}
+
+/// One arrow a message, its whole text below: what a telephone engineer reads first and last.
+fn ladder(call: &Call, lines: &[LadderLine]) -> String {
+    if lines.is_empty() {
+        return "  The signalling of this call is not kept any more.\n".to_owned();
+    }
+    let mut out = String::new();
+    for line in lines {
+        let side = call.legs.iter().find(|leg| leg.id == line.leg);
+        let phone = side.and_then(|leg| leg.extension.as_deref()).unwrap_or("phone");
+        let first = line.text.lines().next().unwrap_or_default();
+        let (from, to) = if line.sent { ("ringfence", phone) } else { (phone, "ringfence") };
+        let _ = writeln!(out, "{:>8} ms  {from} > {to}  {first}", line.at_ms);
+        for rest in line.text.lines().skip(1) {
+            let _ = writeln!(out, "              | {rest}");
+        }
+    }
+    out
+}
+
+fn verification(verified: &Verified) -> String {
+    match &verified.broken {
+        None => format!(
+            "The journal is intact: {} entries, head {}.\n",
+            verified.entries, verified.head
+        ),
+        Some(broken) => format!(
+            "THE JOURNAL IS BROKEN: {broken}\nWhat comes after that entry proves nothing. Keep a copy of the data folder.\n"
+        ),
+    }
+}
+
+fn weaknesses(list: &[String]) -> String {
+    if list.is_empty() { "none".to_owned() } else { list.join(", ") }
+}
+
+fn or_else_say(out: String, sentence: &str) -> String {
+    if out.is_empty() { format!("{sentence}\n") } else { out }
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(header.iter().copied());
+    table
+}
+
+/// Enough of an id to tell calls of a year apart.
+const SHORT_ID: usize = 8;

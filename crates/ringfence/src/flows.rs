@@ -1,0 +1,661 @@
+//! SIP connections: accept, shake hands, frame, and hand whole messages to the exchange.
+//!
+//! Everything here runs on the tokio pool and is bounded, so that neither a crowd nor a slow peer
+//! holds more than its share:
+//!
+//! - connections in all and by source ([`Admission`]); the next is closed when it arrives;
+//! - handshakes in progress, in all and by source; the next waits for its turn, and what has not
+//!   finished [`HANDSHAKE_MAX`] after it arrived is closed;
+//! - until its first whole message a connection lives [`FIRST_MESSAGE_MAX`], and a message that has
+//!   begun must be whole within [`MESSAGE_TIME_MAX`];
+//! - messages on their way to the exchange: [`IN_FLIGHT_PER_FLOW`] by flow, [`IN_FLIGHT`] in all; at the
+//!   bound the socket is not read, so TCP slows the peer down;
+//! - what waits to be written: [`WRITES_MAX`] messages and [`WRITE_BYTES_MAX`] bytes; a peer that reads
+//!   slower than that loses its connection, since its exchange must not wait for it.
+//!
+//! A flow that was announced by `FlowOpened` ends in exactly one `FlowClosed`, whatever ended it: the
+//! value that announced it says so when it is dropped.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use guard::id::{NodeId, RealmId};
+use pbx::flow::{FlowId, FlowOpened, Path, TlsFacts, Transport};
+use rustls::ServerConfig;
+use sip::stream::{Frame, Framer, PONG};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::Limits;
+use crate::tls::ClientJudge;
+
+/// Where flows come out: the exchange's thread.
+pub(crate) trait Sink: Clone + Send + Sync + 'static {
+    fn opened(&self, opened: FlowOpened, writer: Writer);
+    fn received(&self, path: Path, bytes: Bytes, credit: Credit);
+    fn closed(&self, flow: FlowId);
+}
+
+/// The right to have one message underway to the exchange; given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Credit {
+    _flow: OwnedSemaphorePermit,
+    _all: OwnedSemaphorePermit,
+}
+
+/// The exchange's end of a connection. Dropping it flushes what waits and closes the connection.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    queue: mpsc::Sender<Bytes>,
+    waiting: Arc<AtomicUsize>,
+    abort: Arc<Notify>,
+}
+
+/// The peer reads slower than we must write, or is gone. The connection ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct TooSlow;
+
+impl Writer {
+    /// Queues a message. Never waits.
+    pub(crate) fn write(&self, bytes: Bytes) -> Result<(), TooSlow> {
+        let len = bytes.len();
+        let waiting = self.waiting.fetch_add(len, Ordering::Relaxed) + len;
+        if waiting <= WRITE_BYTES_MAX && self.queue.try_send(bytes).is_ok() {
+            return Ok(());
+        }
+        self.abort.notify_one();
+        Err(TooSlow)
+    }
+}
+
+/// What every connection of the node shares.
+#[derive(Debug)]
+pub(crate) struct Flows<S> {
+    node: NodeId,
+    sink: S,
+    generation: AtomicU64,
+    admission: Admission,
+    in_flight: Arc<Semaphore>,
+    /// Replaced as a whole when certificates are read anew; handshakes underway keep the former.
+    tls: RwLock<(Arc<ServerConfig>, ClientJudge)>,
+}
+
+impl<S: Sink> Flows<S> {
+    /// `generation`: the highest that stored rows name; flows count from above it, so that a binding
+    /// of a former process can't mean a connection of this one.
+    pub(crate) fn new(
+        node: NodeId,
+        generation: u64,
+        limits: Limits,
+        tls: (Arc<ServerConfig>, ClientJudge),
+        sink: S,
+    ) -> Self {
+        Self {
+            node,
+            sink,
+            generation: AtomicU64::new(generation),
+            admission: Admission::new(limits),
+            in_flight: Arc::new(Semaphore::new(IN_FLIGHT)),
+            tls: RwLock::new(tls),
+        }
+    }
+
+    /// New handshakes use this; connections that are up stay.
+    pub(crate) fn replace_tls(&self, tls: (Arc<ServerConfig>, ClientJudge)) {
+        *self.tls.write().unwrap_or_else(PoisonError::into_inner) = tls;
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.admission.connections()
+    }
+
+    /// Accepts for ever. Cancel by dropping the future; connections that are up go on.
+    pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener, realm: RealmId) {
+        loop {
+            match listener.accept().await {
+                Ok((tcp, remote)) => match self.admission.connect(remote.ip()) {
+                    Some(place) => {
+                        tokio::spawn(self.clone().serve(tcp, remote, realm, place));
+                    }
+                    None => tracing::debug!("connection refused: too many are open"),
+                },
+                Err(error) => {
+                    // Out of file descriptors, or a peer that was gone already. The pause keeps a
+                    // lasting fault from turning into a busy loop.
+                    tracing::warn!(%error, "could not accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn serve(
+        self: Arc<Self>,
+        tcp: TcpStream,
+        remote: SocketAddr,
+        realm: RealmId,
+        place: Place,
+    ) {
+        let started = Instant::now();
+        let Ok(local) = tcp.local_addr() else { return };
+        tune(&tcp);
+        let (config, judge) = self.tls.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let shaken = timeout_at(started + HANDSHAKE_MAX, async {
+            let _turn = place.handshake().await;
+            TlsAcceptor::from(config).accept(tcp).await
+        });
+        let stream = match shaken.await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "TLS handshake failed");
+                return;
+            }
+            Err(_) => {
+                tracing::debug!("TLS handshake took too long");
+                return;
+            }
+        };
+        let flow = FlowId {
+            node: self.node,
+            transport: Transport::Tls,
+            generation: self.generation.fetch_add(1, Ordering::Relaxed) + 1,
+        };
+        let opened = FlowOpened {
+            flow,
+            realm,
+            local,
+            remote: Some(remote),
+            tls: Some(facts(stream.get_ref().1, &judge)),
+            origin: None,
+        };
+        let path = Path { flow, remote };
+        self.run(stream, opened, path, started).await;
+    }
+
+    /// Serves one established connection until either side ends it.
+    async fn run<T: AsyncRead + AsyncWrite>(
+        &self,
+        stream: T,
+        opened: FlowOpened,
+        path: Path,
+        started: Instant,
+    ) {
+        let (queue, writes) = mpsc::channel(WRITES_MAX);
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let abort = Arc::new(Notify::new());
+        let writer = Writer { queue, waiting: waiting.clone(), abort: abort.clone() };
+        self.sink.opened(opened, writer);
+        let _closing = Closing { flow: path.flow, sink: self.sink.clone() };
+        let pong = Notify::new();
+        let (reader, socket) = tokio::io::split(stream);
+        tokio::select! {
+            ended = self.read(reader, path, started, &pong) => {
+                tracing::debug!(flow = path.flow.generation, ended, "connection ended");
+            }
+            _ = write(socket, writes, &waiting, &pong) => {}
+            () = abort.notified() => {
+                tracing::debug!(flow = path.flow.generation, "connection ended: the peer reads too slowly");
+            }
+        }
+    }
+
+    /// Reads until the end and says in words why it came.
+    async fn read(
+        &self,
+        mut socket: impl AsyncRead + Unpin,
+        path: Path,
+        started: Instant,
+        pong: &Notify,
+    ) -> &'static str {
+        let mut framer = Framer::new();
+        let mut chunk = vec![0; READ_CHUNK];
+        let own = Arc::new(Semaphore::new(IN_FLIGHT_PER_FLOW));
+        let mut heard = false;
+        let mut begun: Option<Instant> = None;
+        loop {
+            let deadline = match begun {
+                _ if !heard => started + FIRST_MESSAGE_MAX,
+                Some(begun) => begun + MESSAGE_TIME_MAX,
+                None => Instant::now() + IDLE_MAX,
+            };
+            let len = match timeout_at(deadline, socket.read(&mut chunk)).await {
+                Ok(Ok(0)) => return "closed by the peer",
+                Ok(Ok(len)) => len,
+                Ok(Err(_)) => return "broken",
+                Err(_) => return "too slow or idle for too long",
+            };
+            framer.push(&chunk[..len]);
+            loop {
+                match framer.next() {
+                    Ok(None) => break,
+                    Ok(Some(Frame::Ping)) => pong.notify_one(),
+                    Ok(Some(Frame::Pong)) => {}
+                    Ok(Some(Frame::Message(bytes))) => {
+                        heard = true;
+                        begun = None;
+                        let Some(credit) = self.credit(&own).await else { return "shutting down" };
+                        self.sink.received(path, bytes, credit);
+                    }
+                    Err(_) => return "the peer broke the framing",
+                }
+            }
+            // Half a keep-alive stays in the framer while the connection idles: only what is longer
+            // is a message that has begun.
+            begun = match framer.pending() {
+                pending if pending <= PONG.len() + 1 => None,
+                _ => begun.or_else(|| Some(Instant::now())),
+            };
+        }
+    }
+
+    async fn credit(&self, own: &Arc<Semaphore>) -> Option<Credit> {
+        let flow = own.clone().acquire_owned().await.ok()?;
+        let all = self.in_flight.clone().acquire_owned().await.ok()?;
+        Some(Credit { _flow: flow, _all: all })
+    }
+}
+
+/// Announces the end of a flow when it goes.
+struct Closing<S: Sink> {
+    flow: FlowId,
+    sink: S,
+}
+
+impl<S: Sink> Drop for Closing<S> {
+    fn drop(&mut self) {
+        self.sink.closed(self.flow);
+    }
+}
+
+/// Writes what the exchange queues, and pongs, until the exchange lets go of the connection.
+async fn write(
+    mut socket: impl AsyncWrite + Unpin,
+    mut writes: mpsc::Receiver<Bytes>,
+    waiting: &AtomicUsize,
+    pong: &Notify,
+) -> io::Result<()> {
+    loop {
+        let bytes = tokio::select! {
+            biased;
+            queued = writes.recv() => match queued {
+                Some(bytes) => {
+                    waiting.fetch_sub(bytes.len(), Ordering::Relaxed);
+                    bytes
+                }
+                None => break,
+            },
+            // Several pings that came at once are answered by one pong: the peer asks whether the
+            // flow lives (RFC 5626 §4.4.1).
+            () = pong.notified() => Bytes::from_static(PONG),
+        };
+        timeout(WRITE_TIME_MAX, async {
+            socket.write_all(&bytes).await?;
+            socket.flush().await
+        })
+        .await??;
+    }
+    timeout(WRITE_TIME_MAX, socket.shutdown()).await?
+}
+
+/// What the handshake agreed on.
+fn facts(tls: &rustls::ServerConnection, judge: &ClientJudge) -> TlsFacts {
+    TlsFacts {
+        version: match tls.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            // No other is offered.
+            _ => "TLS",
+        },
+        suite: tls
+            .negotiated_cipher_suite()
+            .and_then(|suite| suite.suite().as_str())
+            .unwrap_or("unknown")
+            .to_owned(),
+        peer_certificate: tls.peer_certificates().and_then(|chain| judge.fingerprint(chain)),
+        sni: tls.server_name().map(str::to_owned),
+    }
+}
+
+fn tune(tcp: &TcpStream) {
+    // Wishes: a connection without them works too.
+    let _ = tcp.set_nodelay(true);
+    let socket = socket2::SockRef::from(tcp);
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(KEEPALIVE_AFTER)
+        .with_interval(KEEPALIVE_EVERY)
+        .with_retries(KEEPALIVE_RETRIES);
+    let _ = socket.set_tcp_keepalive(&keepalive);
+    let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX));
+}
+
+/// Counts connections and handshakes, in all and by source.
+#[derive(Debug)]
+struct Admission {
+    limits: Limits,
+    handshakes: Arc<Semaphore>,
+    /// A source leaves with its last connection, so there are never more than connections.
+    sources: Arc<Mutex<Sources>>,
+}
+
+#[derive(Debug, Default)]
+struct Sources {
+    connections: usize,
+    by_source: BTreeMap<IpAddr, Source>,
+}
+
+#[derive(Debug)]
+struct Source {
+    connections: usize,
+    handshakes: Arc<Semaphore>,
+}
+
+/// One admitted connection; gives its place back when it is dropped.
+#[derive(Debug)]
+struct Place {
+    source: IpAddr,
+    sources: Arc<Mutex<Sources>>,
+    handshakes: (Arc<Semaphore>, Arc<Semaphore>),
+}
+
+impl Admission {
+    fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            handshakes: Arc::new(Semaphore::new(limits.handshakes)),
+            sources: Arc::default(),
+        }
+    }
+
+    fn connect(&self, ip: IpAddr) -> Option<Place> {
+        let source = source_of(ip);
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        if sources.connections >= self.limits.connections {
+            return None;
+        }
+        let entry = sources.by_source.entry(source).or_insert_with(|| Source {
+            connections: 0,
+            handshakes: Arc::new(Semaphore::new((self.limits.handshakes / 4).max(1))),
+        });
+        if entry.connections >= self.limits.connections_per_source {
+            return None;
+        }
+        entry.connections += 1;
+        let own = entry.handshakes.clone();
+        sources.connections += 1;
+        Some(Place {
+            source,
+            sources: self.sources.clone(),
+            handshakes: (own, self.handshakes.clone()),
+        })
+    }
+
+    fn connections(&self) -> usize {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner).connections
+    }
+}
+
+impl Place {
+    /// Waits for a turn to shake hands: first among its own source, then among all, so that one
+    /// source can't fill the queue.
+    async fn handshake(&self) -> (OwnedSemaphorePermit, OwnedSemaphorePermit) {
+        let open = "these semaphores are never closed";
+        let own = self.handshakes.0.clone().acquire_owned().await.expect(open);
+        let all = self.handshakes.1.clone().acquire_owned().await.expect(open);
+        (own, all)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.connections -= 1;
+        if let Some(source) = sources.by_source.get_mut(&self.source) {
+            source.connections -= 1;
+            if source.connections == 0 {
+                sources.by_source.remove(&self.source);
+            }
+        }
+    }
+}
+
+/// What counts as one source: an IPv4 address, or an IPv6 network of 64 bits, which is what one
+/// customer gets.
+fn source_of(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => IpAddr::V4(ip),
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
+    }
+}
+
+/// From the accepted connection to the end of the handshake. Two round trips over a bad mobile line
+/// take three seconds.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// A phone registers as soon as it is connected.
+const FIRST_MESSAGE_MAX: Duration = Duration::from_secs(30);
+/// 64·T1: what takes longer than a whole transaction is no use to anybody.
+const MESSAGE_TIME_MAX: Duration = Duration::from_secs(32);
+/// Granted expiries on connections are far shorter, so a phone that is in use speaks before.
+const IDLE_MAX: Duration = Duration::from_secs(3_600);
+/// The exchange takes a message in well under a millisecond: eight keep a flow busy.
+const IN_FLIGHT_PER_FLOW: usize = 8;
+/// At 64 KiB each this is 64 MiB at the very most, and a tenth of a second of work.
+const IN_FLIGHT: usize = 1_024;
+/// A phone has a handful of transactions; this leaves room for a burst on a trunk.
+pub(crate) const WRITES_MAX: usize = 256;
+pub(crate) const WRITE_BYTES_MAX: usize = 512 * 1024;
+/// No progress for so long: the peer is gone.
+const WRITE_TIME_MAX: Duration = Duration::from_secs(20);
+/// A TLS record holds 16 KiB at most.
+const READ_CHUNK: usize = 16 * 1024;
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// A dead peer is found within 60 + 3 × 10 seconds, and while we write within 30.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
+const KEEPALIVE_RETRIES: u32 = 3;
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A writer and the far end of its queue.
+    pub(crate) fn writer() -> (Writer, mpsc::Receiver<Bytes>) {
+        let (queue, writes) = mpsc::channel(WRITES_MAX);
+        (Writer { queue, waiting: Arc::default(), abort: Arc::default() }, writes)
+    }
+
+    pub(crate) fn credit() -> Credit {
+        let permit = || Arc::new(Semaphore::new(1)).try_acquire_owned().expect("one is free");
+        Credit { _flow: permit(), _all: permit() }
+    }
+
+    #[derive(Debug)]
+    enum Event {
+        Opened(Writer),
+        Received(Bytes, Credit),
+        Closed,
+    }
+
+    #[derive(Clone)]
+    struct Inbox(mpsc::UnboundedSender<Event>);
+
+    impl Sink for Inbox {
+        fn opened(&self, _: FlowOpened, writer: Writer) {
+            let _ = self.0.send(Event::Opened(writer));
+        }
+        fn received(&self, _: Path, bytes: Bytes, credit: Credit) {
+            let _ = self.0.send(Event::Received(bytes, credit));
+        }
+        fn closed(&self, _: FlowId) {
+            let _ = self.0.send(Event::Closed);
+        }
+    }
+
+    const MESSAGE: &str = "OPTIONS sip:a SIP/2.0\r\nContent-Length: 0\r\n\r\n";
+
+    fn limits() -> Limits {
+        Limits { connections: 3, connections_per_source: 2, handshakes: 4 }
+    }
+
+    fn flow() -> FlowId {
+        FlowId { node: NodeId(0), transport: Transport::Tls, generation: 1 }
+    }
+
+    /// One connection over a pipe in memory; tokio's paused clock jumps to the next deadline.
+    fn connection() -> (tokio::io::DuplexStream, mpsc::UnboundedReceiver<Event>) {
+        let (ours, theirs) = tokio::io::duplex(1_024);
+        let (sender, events) = mpsc::unbounded_channel();
+        let remote: SocketAddr = "192.0.2.1:5000".parse().unwrap();
+        let opened = FlowOpened {
+            flow: flow(),
+            realm: RealmId(0),
+            local: "192.0.2.2:5061".parse().unwrap(),
+            remote: Some(remote),
+            tls: None,
+            origin: None,
+        };
+        let tls = crate::tls::tests::server();
+        let flows = Arc::new(Flows::new(NodeId(0), 0, limits(), tls, Inbox(sender)));
+        tokio::spawn(async move {
+            flows.run(ours, opened, Path { flow: flow(), remote }, Instant::now()).await;
+        });
+        (theirs, events)
+    }
+
+    async fn opened(events: &mut mpsc::UnboundedReceiver<Event>) -> Writer {
+        match events.recv().await {
+            Some(Event::Opened(writer)) => writer,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn messages_come_whole_and_pings_are_answered() {
+        let (mut peer, mut events) = connection();
+        let writer = opened(&mut events).await;
+        let (a, b) = MESSAGE.split_at(10);
+        peer.write_all(a.as_bytes()).await.unwrap();
+        peer.write_all(b.as_bytes()).await.unwrap();
+        let Some(Event::Received(bytes, _credit)) = events.recv().await else {
+            panic!("a message")
+        };
+        assert_eq!(bytes, MESSAGE);
+        peer.write_all(b"\r\n\r\n").await.unwrap();
+        let mut answer = [0; 2];
+        peer.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"\r\n");
+        writer.write(Bytes::from_static(b"hello")).unwrap();
+        drop(writer);
+        let mut rest = String::new();
+        peer.read_to_string(&mut rest).await.unwrap();
+        assert_eq!(rest, "hello", "what was queued is flushed before the end");
+        assert!(matches!(events.recv().await, Some(Event::Closed)));
+        assert!(events.recv().await.is_none(), "closed once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_says_nothing_is_closed_after_thirty_seconds() {
+        let (mut peer, mut events) = connection();
+        let _writer = opened(&mut events).await;
+        let started = Instant::now();
+        // Keep-alives are no message.
+        peer.write_all(b"\r\n\r\n").await.unwrap();
+        assert!(matches!(events.recv().await, Some(Event::Closed)));
+        assert_eq!(started.elapsed().as_secs(), FIRST_MESSAGE_MAX.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_a_message_is_not_waited_for_longer_when_bytes_trickle_in() {
+        let (mut peer, mut events) = connection();
+        let _writer = opened(&mut events).await;
+        peer.write_all(MESSAGE.as_bytes()).await.unwrap();
+        let Some(Event::Received(..)) = events.recv().await else { panic!("a message") };
+        let started = Instant::now();
+        peer.write_all(b"OPTIONS ").await.unwrap();
+        let trickle = tokio::spawn(async move {
+            while peer.write_all(b"s").await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+        assert!(matches!(events.recv().await, Some(Event::Closed)));
+        assert_eq!(started.elapsed().as_secs(), MESSAGE_TIME_MAX.as_secs());
+        trickle.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_registered_phone_may_be_silent_for_long() {
+        let (mut peer, mut events) = connection();
+        let _writer = opened(&mut events).await;
+        peer.write_all(MESSAGE.as_bytes()).await.unwrap();
+        let Some(Event::Received(..)) = events.recv().await else { panic!("a message") };
+        peer.write_all(b"\r\n").await.unwrap();
+        let silent = timeout(Duration::from_secs(1_800), events.recv()).await;
+        assert!(silent.is_err(), "{silent:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_busy_exchange_stops_the_reading() {
+        let (mut peer, mut events) = connection();
+        let _writer = opened(&mut events).await;
+        let sent = tokio::spawn(async move {
+            for _ in 0..200 {
+                peer.write_all(MESSAGE.as_bytes()).await.unwrap();
+            }
+            peer
+        });
+        let mut credits = Vec::new();
+        while let Ok(Some(Event::Received(_, credit))) =
+            timeout(Duration::from_secs(1), events.recv()).await
+        {
+            credits.push(credit);
+        }
+        assert_eq!(credits.len(), IN_FLIGHT_PER_FLOW);
+        assert!(!sent.is_finished(), "the peer feels it");
+        credits.clear();
+        for _ in 0..200 - IN_FLIGHT_PER_FLOW {
+            assert!(matches!(events.recv().await, Some(Event::Received(..))));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_does_not_read_is_cut_off() {
+        let (_peer, mut events) = connection();
+        let writer = opened(&mut events).await;
+        let big = Bytes::from(vec![b'x'; 60_000]);
+        let taken = (0..100).take_while(|_| writer.write(big.clone()).is_ok()).count();
+        assert!(taken * big.len() <= WRITE_BYTES_MAX + big.len(), "{taken}");
+        assert!(matches!(events.recv().await, Some(Event::Closed)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn broken_framing_ends_the_connection() {
+        let (mut peer, mut events) = connection();
+        let _writer = opened(&mut events).await;
+        peer.write_all(b"OPTIONS sip:a SIP/2.0\r\nContent-Length: -1\r\n\r\n").await.unwrap();
+        assert!(matches!(events.recv().await, Some(Event::Closed)));
+    }
+
+    #[test]
+    fn places_are_bounded_and_given_back() {
+        let admission = Admission::new(limits());
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let first = admission.connect(ip("192.0.2.1")).unwrap();
+        let _second = admission.connect(ip("192.0.2.1")).unwrap();
+        assert!(admission.connect(ip("192.0.2.1")).is_none(), "two from one source");
+        let _third = admission.connect(ip("2001:db8::1")).unwrap();
+        assert!(admission.connect(ip("192.0.2.9")).is_none(), "three in all");
+        drop(first);
+        let _fourth = admission.connect(ip("2001:db8::2")).unwrap();
+        assert_eq!(admission.connections(), 3);
+        assert_eq!(source_of(ip("2001:db8::1")), source_of(ip("2001:db8::2")));
+        assert_eq!(source_of(ip("::ffff:192.0.2.1")), ip("192.0.2.1"));
+    }
+}

@@ -1,0 +1,249 @@
+//! The exchange's way to the store, and what a fresh exchange is built from.
+//!
+//! Writes go to the store's writer in the order they were made, through a bounded queue and a task
+//! that waits where the signalling thread must not. At the bound, a write that somebody waits for is
+//! refused at once; another is lost and said so.
+//!
+//! Beside it stands a copy of the rows as they are durable: rows that somebody waits for enter it when
+//! the store has said yes. So an exchange that panicked is built anew in memory, without asking a disk.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use guard::fact::Fact;
+use guard::id::{CallId, DeviceId, ExtensionId, TenantId};
+use guard::secret::MasterKey;
+use pbx::directory::{Device, Extension, Tenant};
+use pbx::io::{Answer, PersistError, Query, Trace};
+use pbx::record::{BindingRow, Loaded, Row};
+use pbx::snapshot::CallSnapshot;
+use pure::Now;
+use store::{Noted, Stored, Write, Writer};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use crate::credentials;
+use crate::exchange_thread::{Engine, Inbox, Outside, Receipt};
+
+/// Keeps what one node's exchange wants kept. `E`: what it is rebuilt as.
+pub(crate) struct Keeper<E> {
+    kept: Kept,
+    master: Arc<MasterKey>,
+    make: Box<dyn Fn(Loaded, Now) -> E + Send>,
+    /// Rows whose answer is not here yet.
+    unanswered: BTreeMap<Receipt, Vec<Row>>,
+    writes: mpsc::Sender<Queued>,
+    inbox: Inbox,
+    runtime: tokio::runtime::Handle,
+    look_ups: Arc<Semaphore>,
+}
+
+struct Queued {
+    receipt: Option<Receipt>,
+    write: Write,
+}
+
+/// The rows as they are durable.
+#[derive(Default)]
+struct Kept {
+    tenants: BTreeMap<TenantId, Tenant>,
+    extensions: BTreeMap<ExtensionId, Extension>,
+    devices: BTreeMap<DeviceId, Device>,
+    bindings: BTreeMap<DeviceId, BindingRow>,
+    snapshots: BTreeMap<CallId, CallSnapshot>,
+    generation: u64,
+}
+
+impl<E: Engine> Keeper<E> {
+    /// Starts the task that hands writes over, on the current runtime. It ends, with all that was
+    /// queued handed over, after the keeper is dropped; the second value is then ready.
+    pub(crate) fn new(
+        stored: Stored,
+        master: Arc<MasterKey>,
+        writer: Writer,
+        inbox: Inbox,
+        make: impl Fn(Loaded, Now) -> E + Send + 'static,
+    ) -> (Self, tokio::task::JoinHandle<()>) {
+        let (writes, queue) = mpsc::channel(QUEUE_MAX);
+        let runtime = tokio::runtime::Handle::current();
+        let forwarder = tokio::spawn(forward(queue, writer, inbox.clone()));
+        let keeper = Self {
+            kept: Kept::from(stored),
+            master,
+            make: Box::new(make),
+            unanswered: BTreeMap::new(),
+            writes,
+            inbox,
+            runtime,
+            look_ups: Arc::new(Semaphore::new(LOOK_UPS_MAX)),
+        };
+        (keeper, forwarder)
+    }
+
+    fn queue(&self, receipt: Option<Receipt>, write: Write) {
+        if self.writes.try_send(Queued { receipt, write }).is_ok() {
+            return;
+        }
+        match receipt {
+            Some(receipt) => self.inbox.persisted(receipt, Err(PersistError::Unavailable)),
+            None => tracing::error!("a record was lost: the store has fallen behind"),
+        }
+    }
+}
+
+impl<E: Engine> Outside for Keeper<E> {
+    type Engine = E;
+
+    fn persist(&mut self, receipt: Option<Receipt>, rows: Vec<Row>) {
+        match receipt {
+            Some(receipt) => {
+                self.unanswered.insert(receipt, rows.clone());
+            }
+            None => rows.iter().cloned().for_each(|row| self.kept.take(row)),
+        }
+        self.queue(receipt, Write { rows, ..Write::default() });
+    }
+
+    fn persisted(&mut self, receipt: Receipt, durable: bool) {
+        for row in self.unanswered.remove(&receipt).into_iter().flatten() {
+            if durable {
+                self.kept.take(row);
+            }
+        }
+    }
+
+    fn fact(&mut self, now: Now, fact: Fact) {
+        if fact.journalled() {
+            let noted = Noted { now, tenant: None, fact };
+            self.queue(None, Write { facts: vec![noted], ..Write::default() });
+        }
+    }
+
+    fn trace(&mut self, trace: Trace) {
+        self.queue(None, Write { traces: vec![trace], ..Write::default() });
+    }
+
+    fn look_up(&mut self, receipt: Receipt, query: Query) {
+        let inbox = self.inbox.clone();
+        let Ok(place) = self.look_ups.clone().try_acquire_owned() else {
+            inbox.looked_up(receipt, Answer::Failed);
+            return;
+        };
+        self.runtime.spawn(async move {
+            let answer = match query {
+                Query::Resolve { name } => match tokio::net::lookup_host((name, SIPS_PORT)).await {
+                    Ok(found) => Answer::Resolved(found.collect()),
+                    Err(_) => Answer::Failed,
+                },
+                // No keys and no trust anchors are configured.
+                Query::VerifyIdentity { .. } | Query::SignIdentity { .. } => Answer::Failed,
+            };
+            inbox.looked_up(receipt, answer);
+            drop(place);
+        });
+    }
+
+    fn rebuild(&mut self, now: Now) -> Result<E, String> {
+        // What waits for the disk was asked by an engine that is gone. It may become durable still,
+        // so it counts as such: a call ended twice is harmless, one forgotten is not.
+        for row in std::mem::take(&mut self.unanswered).into_values().flatten() {
+            self.kept.take(row);
+        }
+        Ok((self.make)(self.kept.load(&self.master), now))
+    }
+}
+
+impl Kept {
+    fn take(&mut self, row: Row) {
+        match row {
+            Row::Tenant(tenant) => {
+                self.tenants.insert(tenant.id, tenant);
+            }
+            Row::Extension(extension) => {
+                self.extensions.insert(extension.id, *extension);
+            }
+            Row::RemoveExtension(id) => {
+                self.extensions.remove(&id);
+            }
+            Row::Device(device) => {
+                self.devices.insert(device.id, *device);
+            }
+            Row::RemoveDevice(id) => {
+                self.devices.remove(&id);
+            }
+            Row::Binding(binding) => {
+                self.bindings.insert(binding.device, *binding);
+            }
+            Row::RemoveBinding(device) => {
+                self.bindings.remove(&device);
+            }
+            Row::Snapshot(snapshot) => {
+                self.snapshots.insert(snapshot.call, *snapshot);
+            }
+            Row::RemoveSnapshot(call) => {
+                self.snapshots.remove(&call);
+            }
+            // History: nothing is built from it.
+            Row::Cdr(_) => {}
+        }
+    }
+
+    fn load(&self, master: &MasterKey) -> Loaded {
+        let extensions = self.extensions.values().filter_map(|extension| {
+            let tenant = self.tenants.get(&extension.tenant)?;
+            match credentials::open(master, &tenant.realm, extension) {
+                Ok((current, previous)) => Some((extension.clone(), current, previous)),
+                Err(error) => {
+                    // One damaged row must not keep every other phone from calling.
+                    tracing::error!(extension = %extension.id, %error, "a secret does not open");
+                    None
+                }
+            }
+        });
+        Loaded {
+            tenants: self.tenants.values().cloned().collect(),
+            extensions: extensions.collect(),
+            devices: self.devices.values().cloned().collect(),
+            bindings: self.bindings.values().cloned().collect(),
+            snapshots: self.snapshots.values().cloned().collect(),
+            generation: self.generation,
+        }
+    }
+}
+
+impl From<Stored> for Kept {
+    fn from(stored: Stored) -> Self {
+        Self {
+            tenants: stored.tenants.into_iter().map(|row| (row.id, row)).collect(),
+            extensions: stored.extensions.into_iter().map(|row| (row.id, row)).collect(),
+            devices: stored.devices.into_iter().map(|row| (row.id, row)).collect(),
+            bindings: stored.bindings.into_iter().map(|row| (row.device, row)).collect(),
+            snapshots: stored.snapshots.into_iter().map(|row| (row.call, row)).collect(),
+            generation: stored.generation,
+        }
+    }
+}
+
+async fn forward(mut queue: mpsc::Receiver<Queued>, writer: Writer, inbox: Inbox) {
+    while let Some(Queued { receipt, mut write }) = queue.recv().await {
+        if let Some(receipt) = receipt {
+            let (reply, answer) = oneshot::channel();
+            write.reply = Some(reply);
+            let inbox = inbox.clone();
+            tokio::spawn(async move {
+                let result = answer.await.unwrap_or(Err(PersistError::Unavailable));
+                inbox.persisted(receipt, result);
+            });
+        }
+        if writer.write(write).await.is_err() {
+            tracing::error!("a record was lost: the store has ended");
+        }
+    }
+}
+
+/// Writes that the signalling thread has handed over and the store has not taken: some seconds of a
+/// busy node.
+const QUEUE_MAX: usize = 4_096;
+/// Names being resolved at once; further ones fail.
+const LOOK_UPS_MAX: usize = 64;
+/// RFC 3261 §19.1.2: the port of a name over TLS.
+const SIPS_PORT: u16 = 5061;

@@ -1,0 +1,561 @@
+//! Bring-up: from a judged configuration to a node that serves, in an order that leaves nothing half
+//! made. First what may fail for reasons outside (ports), then the folder and what is in it, then the
+//! threads; connections are accepted last.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use guard::secret::MasterKey;
+use pbx::flow::{Realm, Transport};
+use pbx::record::Loaded;
+use pbx::registrar::RegistrarSettings;
+use pure::Now;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use store::{Folder, Reader, Writer};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::admin;
+use crate::admin::work::{Door, Office};
+use crate::authority::{self, Authority};
+use crate::clock::{self, Clock};
+use crate::config::{Config, Durability, RealmConfig};
+use crate::data_dir::{self, Trouble, replace};
+use crate::exchange_thread::{self, Engine, ExchangeThread, Inbox, Pulse, Remains, State};
+use crate::flows::Flows;
+use crate::keeper::Keeper;
+use crate::media::{Media, MediaRealm};
+use crate::status_page::{self, Page};
+use crate::tls::{self, ClientJudge, Identity};
+
+/// A node that serves.
+pub(crate) struct Node<E: Engine> {
+    pub(crate) clock: Clock,
+    pub(crate) inbox: Inbox,
+    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) state: watch::Receiver<State>,
+    pub(crate) flows: Arc<Flows<Inbox>>,
+    pub(crate) grounds: Grounds,
+    /// What listens where, for people.
+    pub(crate) listening: Vec<(String, String)>,
+    pub(crate) writer: Writer,
+    pub(crate) reader: Reader,
+    exchange: JoinHandle<Remains<Keeper<E>>>,
+    forwarder: tokio::task::JoinHandle<()>,
+    accepting: Vec<tokio::task::JoinHandle<()>>,
+}
+
+/// What certificates are made from: kept, because they are made anew while the node runs.
+pub(crate) struct Grounds {
+    pub(crate) config: Config,
+    pub(crate) folder: Folder,
+    pub(crate) master: Arc<MasterKey>,
+    pub(crate) authority: Authority,
+    /// From `--name` and the realms.
+    names: Vec<String>,
+}
+
+/// What an exchange is made with, beside what was stored.
+#[derive(Clone, Debug)]
+pub(crate) struct Facing {
+    pub(crate) node: guard::id::NodeId,
+    pub(crate) realms: Vec<Realm>,
+}
+
+/// Brings a node up. `make` builds its exchange, now and after each fault.
+///
+/// # Errors
+/// What a person must mend, in words; nothing is left half-made.
+pub(crate) async fn bring_up<E, M>(
+    config: Config,
+    data: &Path,
+    names: &[String],
+    make: impl FnOnce(Facing) -> M,
+) -> Result<Node<E>, Trouble>
+where
+    E: Engine + Send + 'static,
+    M: Fn(Loaded, Now) -> E + Send + 'static,
+{
+    let clock = Clock::start();
+    let mut chance = clock::chance();
+    let mut sockets = Vec::new();
+    for realm in &config.realms {
+        if let Some(port) = realm.tls_port {
+            let address = SocketAddr::new(realm.bind, port);
+            sockets.push((realm.id, listen("SIP over TLS", address).await?));
+        }
+    }
+    let page_socket = match config.status_page {
+        Some(address) => Some(listen("the status page", address).await?),
+        None => None,
+    };
+    let folder = Folder::open(data).map_err(|error| store_trouble(&error))?;
+    let names = remember(&folder, names)?;
+    let facing = config
+        .realms
+        .iter()
+        .map(|realm| advertised(realm, names.first()))
+        .collect::<Result<Vec<_>, _>>()?;
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let master = data_dir::master_key(data, credentials.as_deref(), &mut chance)?;
+    let master = Arc::new(master);
+    let authority = Authority::open(data, &master, &mut chance, clock.now().utc)?;
+    replace(&data.join(AUTHORITY_CERTIFICATE), authority.pem().as_bytes())?;
+    let mut extra = names;
+    extra.extend(facing.iter().flat_map(|(host, ip)| [host.clone(), ip.to_string()]));
+    let grounds = Grounds { config, folder, master: master.clone(), authority, names: extra };
+    let tls = grounds.tls(clock.now())?;
+
+    let config = &grounds.config;
+    let opened = store::open(
+        &grounds.folder,
+        store::Options {
+            master: master.clone(),
+            chance: chance.fork(),
+            now: clock.now().utc,
+            durability: match config.database.durability {
+                Durability::Process => store::Durability::Process,
+                Durability::Power => store::Durability::Power,
+            },
+            size_max: None,
+            first: store::First { node: config.node, realm: DIGEST_REALM.to_owned() },
+        },
+    )
+    .await
+    .map_err(|error| store_trouble(&error))?;
+    for damaged in &opened.stored.damaged {
+        tracing::error!(%damaged, "a stored row is left out");
+    }
+    if let Some(broken) = &opened.journal_break {
+        tracing::error!(
+            ?broken,
+            "the journal does not end where it did; run: ringfence journal verify"
+        );
+    }
+    let mut alerts = opened.alerts;
+    tokio::spawn(async move {
+        while let Some(fact) = alerts.recv().await {
+            exchange_thread::log(&fact);
+        }
+    });
+
+    let (inbox, events) = exchange_thread::inbox();
+    let (pulse, state) = Pulse::new();
+    let media_realms: Vec<MediaRealm> = config
+        .realms
+        .iter()
+        .zip(&facing)
+        .map(|(realm, (_, ip))| MediaRealm {
+            id: rtp::relay::RealmId(realm.id.0),
+            bind: realm.bind,
+            advertise: *ip,
+            ports: realm.media_ports,
+        })
+        .collect();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = config.media_threads.unwrap_or(cores.min(MEDIA_THREADS));
+    let no_thread = |error: io::Error| {
+        Trouble::new(
+            format!("a thread could not be started: {error}"),
+            "raise the limits on processes and open files of this user",
+        )
+    };
+    let media = Media::start(&media_realms, threads, clock, chance.fork(), inbox.clone())
+        .map_err(no_thread)?;
+    let counters = media.counters();
+
+    let mut realms = Vec::new();
+    let mut listening = Vec::new();
+    let mut door = None;
+    let tenant = opened.stored.tenants.first();
+    let (tenant, realm) = tenant.map_or_else(
+        || (guard::id::TenantId::HOUSE, opened.meta.realm.clone()),
+        |tenant| (tenant.id, tenant.realm.clone()),
+    );
+    for (realm, (host, _)) in config.realms.iter().zip(&facing) {
+        let mut transports = Vec::new();
+        for (_, socket) in sockets.iter().filter(|(id, _)| *id == realm.id) {
+            let bound = socket.local_addr().map_err(no_thread)?;
+            transports.push((Transport::Tls, host.clone(), bound.port()));
+            door.get_or_insert_with(|| (host.clone(), bound.port()));
+            let what = format!("SIP over TLS, realm {}", realm.name);
+            listening.push((what, format!("{bound}, phones use {host}:{}", bound.port())));
+        }
+        realms.push(Realm { id: realm.id, name: realm.name.clone(), advertised: transports });
+        let what = format!("audio (SRTP), realm {}", realm.name);
+        listening.push((what, format!("{} UDP ports {}", realm.bind, realm.media_ports)));
+    }
+    let generation = opened.stored.generation;
+    let make = make(Facing { node: config.node, realms });
+    let (mut keeper, forwarder) =
+        Keeper::new(opened.stored, master.clone(), opened.writer.clone(), inbox.clone(), make);
+    let engine = exchange_thread::Outside::rebuild(&mut keeper, clock.now())
+        .map_err(|error| Trouble::new(error, "see the log"))?;
+    let node = config.node;
+    let thread = ExchangeThread::new(node, clock, engine, keeper, media, events, pulse.clone());
+    let exchange = std::thread::Builder::new()
+        .name("exchange".to_owned())
+        .spawn(move || thread.run())
+        .map_err(no_thread)?;
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    inbox.fact(guard::fact::Fact::NodeStarted { node, version });
+
+    let flows = Arc::new(Flows::new(node, generation, config.limits, tls, inbox.clone()));
+    let mut accepting = Vec::new();
+    if let Some(socket) = page_socket {
+        let bound = socket.local_addr().map_err(no_thread)?;
+        listening.push((STATUS_PAGE.to_owned(), format!("http://{bound}/")));
+        let page = Page {
+            inbox: inbox.clone(),
+            clock,
+            pulse: pulse.clone(),
+            flows: flows.clone(),
+            media: counters,
+            listening: listening.clone(),
+            authority_pem: grounds.authority.pem().to_owned(),
+            authority_fingerprint: grounds.fingerprint(),
+        };
+        accepting.push(tokio::spawn(status_page::serve(socket, page)));
+    }
+    let page = listening.iter().find(|(what, _)| what == STATUS_PAGE);
+    let ca_url = page.map(|(_, address)| format!("{address}ca.pem"));
+    let (domain, port) = door.unwrap_or_default();
+    let office = Office {
+        node,
+        tenant,
+        realm,
+        home: RegistrarSettings::default().home,
+        key: master,
+        clock,
+        chance: chance.fork().into(),
+        exchange: inbox.clone(),
+        store: opened.reader.clone(),
+        door: Door {
+            domain,
+            port,
+            ca_file: grounds.authority_file(),
+            ca_sha256: grounds.fingerprint(),
+            ca_url,
+        },
+    };
+    let socket = admin::server::listen(grounds.folder.path())?;
+    let path = grounds.folder.file(admin::SOCKET).display().to_string();
+    listening.push(("administration".to_owned(), path));
+    accepting.push(tokio::spawn(admin::server::serve(socket, Arc::new(office))));
+    for (realm, socket) in sockets {
+        accepting.push(tokio::spawn(flows.clone().accept(socket, realm)));
+    }
+    Ok(Node {
+        clock,
+        inbox,
+        pulse,
+        state,
+        flows,
+        grounds,
+        listening,
+        writer: opened.writer,
+        reader: opened.reader,
+        exchange,
+        forwarder,
+        accepting,
+    })
+}
+
+impl<E: Engine + Send + 'static> Node<E> {
+    /// True where its thread died of a fault outside the engine, which nothing contains.
+    pub(crate) fn has_lost_its_exchange(&self) -> bool {
+        self.exchange.is_finished()
+    }
+
+    /// Stops accepting, ends the threads, and writes what is left. True where all of it was written.
+    pub(crate) async fn bring_down(self) -> bool {
+        for task in &self.accepting {
+            task.abort();
+        }
+        self.inbox.stop();
+        let ended = tokio::task::spawn_blocking(move || {
+            self.exchange.join().ok().map(|Remains { outside, media }| {
+                media.stop();
+                drop(outside);
+            })
+        });
+        let mut sound = matches!(ended.await, Ok(Some(())));
+        sound &= self.forwarder.await.is_ok();
+        if let Err(error) = self.writer.close().await {
+            tracing::error!(%error, "the store could not be closed");
+            sound = false;
+        }
+        self.reader.close().await;
+        sound
+    }
+}
+
+impl Grounds {
+    /// Reads or makes the certificate and builds what connections are accepted with.
+    pub(crate) fn tls(&self, now: Now) -> Result<(Arc<ServerConfig>, ClientJudge), Trouble> {
+        let tls = &self.config.tls;
+        let identity = match &tls.files {
+            Some((certificate, key)) => from_files(certificate, key)?,
+            None => {
+                let names = authority::host_names(&self.names);
+                let folder = self.folder.path();
+                let mut chance = clock::chance();
+                let (identity, new) =
+                    self.authority.server(folder, &names, &self.master, &mut chance, now.utc)?;
+                if new {
+                    tracing::info!(names = names.len(), "signed a new server certificate");
+                }
+                identity
+            }
+        };
+        let authorities = match &tls.client_authority {
+            Some(path) => certificates(path)?,
+            None => vec![self.authority.certificate().clone()],
+        };
+        tls::server(identity, tls.minimum, tls.client_certificates, authorities).map_err(|error| {
+            Trouble::new(format!("TLS: {error}"), "correct the files named under [tls]")
+        })
+    }
+
+    /// SHA-256 of the authority's certificate, as phones and people compare it.
+    pub(crate) fn fingerprint(&self) -> String {
+        tls::print_fingerprint(&tls::fingerprint(self.authority.certificate()))
+    }
+
+    pub(crate) fn authority_file(&self) -> PathBuf {
+        self.folder.file(AUTHORITY_CERTIFICATE)
+    }
+}
+
+fn from_files(certificate: &Path, key: &Path) -> Result<Identity, Trouble> {
+    let chain = certificates(certificate)?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| {
+        Trouble::new(
+            format!("{} holds no private key: {error}", key.display()),
+            "give a PEM file with an unencrypted private key as tls.key",
+        )
+    })?;
+    Ok(Identity { chain, key })
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Trouble> {
+    let wrong = |what: String| {
+        let remedy = "give a PEM file with certificates, the server's own first";
+        Trouble::new(format!("{}: {what}", path.display()), remedy)
+    };
+    let found: Result<Vec<_>, _> =
+        CertificateDer::pem_file_iter(path).map_err(|e| wrong(e.to_string()))?.collect();
+    match found {
+        Ok(chain) if !chain.is_empty() => Ok(chain),
+        Ok(_) => Err(wrong("no certificate in it".to_owned())),
+        Err(error) => Err(wrong(error.to_string())),
+    }
+}
+
+/// The host for SIP and the address for media that a realm's phones are told.
+fn advertised(realm: &RealmConfig, name: Option<&String>) -> Result<(String, IpAddr), Trouble> {
+    let given = realm.advertise.as_ref();
+    let address = match given.and_then(|advertise| advertise.address) {
+        Some(address) => address,
+        None if !realm.bind.is_unspecified() => realm.bind,
+        None => default_address(realm.bind).ok_or_else(|| {
+            Trouble::new(
+                format!("realm {}: this host has no address that phones could reach", realm.name),
+                "connect it to a network, or set `advertise` in ringfence.toml",
+            )
+        })?,
+    };
+    // A name where there is one: phones that lost their connection open a new one to our Contact and
+    // check the certificate against it, and not every phone takes an address there.
+    let host = given.map(|known| known.host.clone()).or_else(|| name.cloned());
+    Ok((host.unwrap_or_else(|| address.to_string()), address))
+}
+
+/// The names that this node was ever given with `--name`, the first first: a start without them must
+/// not take them out of the certificate that phones check.
+fn remember(folder: &Folder, given: &[String]) -> Result<Vec<String>, Trouble> {
+    let path = folder.file(NAMES);
+    let mut names: Vec<String> = match std::fs::read_to_string(&path) {
+        Ok(text) => text.lines().map(str::to_owned).filter(|line| !line.is_empty()).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(Trouble::file("read", &path, &error)),
+    };
+    let known = names.len();
+    for name in given {
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    if names.len() > known {
+        replace(&path, (names.join("\n") + "\n").as_bytes())?;
+    }
+    Ok(names)
+}
+
+/// The address that this host would speak from to the outside: the kernel's own choice, asked by
+/// connecting a UDP socket, which sends nothing. Without a route, any address it has.
+fn default_address(family: IpAddr) -> Option<IpAddr> {
+    // Documentation addresses (RFC 5737, RFC 3849): never routed anywhere special.
+    let outside = if family.is_ipv4() { "192.0.2.1:9" } else { "[2001:db8::1]:9" };
+    let chosen = UdpSocket::bind(SocketAddr::new(family, 0))
+        .and_then(|socket| socket.connect(outside).and_then(|()| socket.local_addr()));
+    if let Ok(address) = chosen
+        && !address.ip().is_unspecified()
+    {
+        return Some(address.ip());
+    }
+    let mut own = authority::addresses();
+    own.retain(|(_, ip)| ip.is_ipv4() == family.is_ipv4());
+    own.sort_by_key(|(_, ip)| ip.is_loopback());
+    own.first().map(|(_, ip)| *ip)
+}
+
+async fn listen(what: &str, address: SocketAddr) -> Result<TcpListener, Trouble> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let port = address.port();
+        let wrong = |why: &str| format!("cannot listen for {what} on {address}: {why}");
+        match error.kind() {
+            io::ErrorKind::AddrInUse => match holder(port) {
+                Some(Holder { pid, name }) => Trouble::new(
+                    wrong(&format!("port {port} is held by {name} (process {pid})")),
+                    "stop that process, or choose another port in ringfence.toml",
+                ),
+                None => Trouble::new(
+                    wrong(&format!("port {port} is taken")),
+                    format!(
+                        "find out by whom with: ss -ltnp 'sport = :{port}'; stop it, or choose \
+                         another port in ringfence.toml"
+                    ),
+                ),
+            },
+            io::ErrorKind::AddrNotAvailable => Trouble::new(
+                wrong("this host does not have that address"),
+                "correct `bind` in ringfence.toml, or leave it out to listen on every address",
+            ),
+            io::ErrorKind::PermissionDenied => Trouble::new(
+                wrong("ports below 1024 need a privilege"),
+                "choose a higher port, or run under the systemd unit",
+            ),
+            _ => Trouble::new(wrong(&error.to_string()), "correct `bind` in ringfence.toml"),
+        }
+    })
+}
+
+/// Who holds a port.
+#[derive(PartialEq, Eq, Debug)]
+struct Holder {
+    pid: u32,
+    name: String,
+}
+
+/// The process that listens on a TCP port, where /proc lets us see it.
+fn holder(port: u16) -> Option<Holder> {
+    let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| {
+        let table = std::fs::read_to_string(table).ok()?;
+        table.lines().find_map(|line| listening_inode(line, port).map(str::to_owned))
+    })?;
+    let wanted = format!("socket:[{inode}]");
+    let processes = std::fs::read_dir("/proc").ok()?.flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    for pid in pids {
+        let Ok(files) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
+        let mut files = files.flatten();
+        let holds = files.any(|file| {
+            std::fs::read_link(file.path()).is_ok_and(|link| link.as_os_str() == wanted.as_str())
+        });
+        if holds {
+            let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+            return Some(Holder { pid, name: name.trim().to_owned() });
+        }
+    }
+    None
+}
+
+/// The inode of a line of /proc/net/tcp, if it is a listening socket on this port. Columns: number,
+/// local address, remote address, state (0A listens), queues, timer, retransmits, uid, timeout, inode.
+fn listening_inode(line: &str, port: u16) -> Option<&str> {
+    let columns: Vec<&str> = line.split_ascii_whitespace().collect();
+    let (_, local_port) = columns.get(1)?.rsplit_once(':')?;
+    let matches = u16::from_str_radix(local_port, 16) == Ok(port) && *columns.get(3)? == "0A";
+    matches.then(|| columns.get(9).copied()).flatten()
+}
+
+fn store_trouble(error: &store::Error) -> Trouble {
+    match error {
+        store::Error::Io { doing, path, cause } => Trouble::file(doing, path, cause),
+        store::Error::Exposed { .. } => Trouble::new(
+            error.to_string(),
+            "tighten the mode as said, and think of rotating secrets",
+        ),
+        store::Error::InUse { .. } => Trouble::new(
+            error.to_string(),
+            "one node for each data folder: choose another with --data",
+        ),
+        _ => Trouble::new(
+            error.to_string(),
+            "mend what is said, or restore the folder from a backup",
+        ),
+    }
+}
+
+impl<E: Engine> fmt::Debug for Node<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("listening", &self.listening).finish_non_exhaustive()
+    }
+}
+
+/// Part of every HA1: the same on every installation, since phones know it from the challenge and a
+/// renamed host must not invalidate its phones' secrets.
+const DIGEST_REALM: &str = "ringfence";
+const STATUS_PAGE: &str = "status page";
+const AUTHORITY_CERTIFICATE: &str = "ca.pem";
+/// One host name or address a line; delete a line to forget it.
+const NAMES: &str = "names";
+/// A core carries thousands of legs: beyond four, the network is the limit.
+const MEDIA_THREADS: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_taken_port_names_its_holder() {
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = taken.local_addr().unwrap();
+        let message = listen("SIP over TLS", address).await.unwrap_err().to_string();
+        let own = std::process::id().to_string();
+        assert!(
+            message.contains(&address.port().to_string()) && message.contains(&own),
+            "{message}"
+        );
+        assert!(message.contains("remedy: stop that process"), "{message}");
+    }
+
+    #[tokio::test]
+    async fn an_address_of_another_host_is_said_so() {
+        let address = "192.0.2.1:5061".parse().unwrap();
+        let message = listen("SIP over TLS", address).await.unwrap_err().to_string();
+        assert!(message.contains("does not have that address"), "{message}");
+    }
+
+    #[test]
+    fn only_listening_sockets_count() {
+        let line = "   0: 0100007F:13C5 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0000000000000000 100 0 0 10 0";
+        assert_eq!(listening_inode(line, 5061), Some("4711"));
+        assert_eq!(listening_inode(line, 5060), None);
+        assert_eq!(listening_inode(&line.replace(" 0A ", " 01 "), 5061), None);
+        assert_eq!(listening_inode("  sl  local_address rem_address   st", 5061), None);
+    }
+
+    #[test]
+    fn phones_are_told_an_address_they_can_reach() {
+        let address = default_address([0, 0, 0, 0].into()).expect("there is always loopback");
+        assert!(!address.is_unspecified());
+    }
+}

@@ -1,0 +1,305 @@
+//! The page on loopback that says how the node is: for whoever stands at the machine.
+//!
+//! It asks for no password, so it shows no number and no name of a caller, changes nothing, and
+//! answers only who addresses it as loopback: a web page elsewhere that points its own name at
+//! 127.0.0.1 (DNS rebinding) sends that name in `Host`, and is refused. No script, no outside resource.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use pbx::command::{CallState, Command, DeviceView, Reply, StatusView};
+use tokio::net::TcpListener;
+
+use crate::clock::Clock;
+use crate::exchange_thread::{Inbox, Pulse};
+use crate::flows::Flows;
+use crate::media::Counters;
+
+/// What the page is made from.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) inbox: Inbox,
+    pub(crate) clock: Clock,
+    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) flows: Arc<Flows<Inbox>>,
+    pub(crate) media: Arc<Counters>,
+    /// Each thing that listens, and where.
+    pub(crate) listening: Vec<(String, String)>,
+    pub(crate) authority_pem: String,
+    pub(crate) authority_fingerprint: String,
+}
+
+/// Serves for ever. Cancel by dropping the future.
+pub(crate) async fn serve(listener: TcpListener, page: Page) {
+    let app = Router::new()
+        .route("/", get(index))
+        .route("/healthz", get(health))
+        .route("/ca.pem", get(authority))
+        .layer(middleware::from_fn(guard))
+        .with_state(Arc::new(page));
+    if let Err(error) = axum::serve(listener, app).await {
+        tracing::error!(%error, "the status page ended");
+    }
+}
+
+/// Loopback names only, GET only, and headers that forbid whatever the page doesn't need.
+async fn guard(request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let mut response = if !host.is_some_and(is_loopback) {
+        let text = "This page answers only to localhost.\n";
+        (StatusCode::MISDIRECTED_REQUEST, text).into_response()
+    } else if request.method() != axum::http::Method::GET {
+        (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET")]).into_response()
+    } else {
+        next.run(request).await
+    };
+    for (name, value) in HEADERS {
+        let (name, value) = (HeaderName::from_static(name), HeaderValue::from_static(value));
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
+
+/// Whether a Host header means this machine: `localhost` or a loopback address, with or without port.
+fn is_loopback(host: &str) -> bool {
+    if let Ok(address) = host.parse::<SocketAddr>() {
+        return address.ip().is_loopback();
+    }
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(ip) = bare.parse::<IpAddr>() {
+        return ip.is_loopback();
+    }
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    name.eq_ignore_ascii_case("localhost")
+}
+
+async fn health(State(page): State<Arc<Page>>) -> Response {
+    if page.pulse.is_alive(page.clock.now()) {
+        (StatusCode::OK, "ok\n").into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "the exchange does not answer\n").into_response()
+    }
+}
+
+async fn authority(State(page): State<Arc<Page>>) -> Response {
+    let kind = [(header::CONTENT_TYPE, "application/x-pem-file")];
+    (kind, page.authority_pem.clone()).into_response()
+}
+
+async fn index(State(page): State<Arc<Page>>) -> Response {
+    let asked = tokio::join!(
+        page.inbox.ask(Command::Status),
+        page.inbox.ask(Command::Devices),
+        page.inbox.ask(Command::Calls),
+    );
+    let html = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
+    match asked {
+        (Ok(Reply::Status(status)), Ok(Reply::Devices(devices)), Ok(Reply::Calls(calls))) => {
+            let states: Vec<CallState> = calls.iter().map(|call| call.state).collect();
+            (html, render(&page, &status, &devices, &states)).into_response()
+        }
+        _ => {
+            let body = "<main><h1>Ringfence</h1><p class=bad>! The exchange does not answer. \
+                        See the log: <code>journalctl -u ringfence</code></p></main>";
+            let text = document(body);
+            (StatusCode::SERVICE_UNAVAILABLE, html, text).into_response()
+        }
+    }
+}
+
+fn render(page: &Page, status: &StatusView, devices: &[DeviceView], calls: &[CallState]) -> String {
+    let mut out = String::from("<main><h1>Ringfence</h1>");
+    let _ = match (status.draining, status.weak) {
+        (true, _) => write!(out, "<p class=bad>! Stopping: no new calls except emergency.</p>"),
+        (false, 0) => {
+            write!(out, "<p class=good>✓ Running. Nothing is weaker than it should be.</p>")
+        }
+        (false, weak) => {
+            write!(out, "<p class=bad>! Running, with {weak} weak spot{}; see below.</p>", s(weak))
+        }
+    };
+    let _ = write!(
+        out,
+        "<dl class=figures><div><dt>Calls</dt><dd>{}</dd></div><div><dt>Phones registered</dt>\
+         <dd>{} <small>of {}</small></dd></div><div><dt>Extensions</dt><dd>{}</dd></div></dl>",
+        status.calls_up, status.devices_registered, status.devices_known, status.extensions,
+    );
+    if status.extensions == 0 {
+        out.push_str(
+            "<section><h2>What to do first</h2><p>There are no extensions yet. Add one, and type \
+             what it prints into a phone:</p><pre>ringfence extension add 101 --name \"Front \
+             desk\"</pre></section>",
+        );
+    } else if status.devices_registered == 0 {
+        out.push_str(
+            "<section><h2>What to do next</h2><p>No phone is registered. Each phone needs the \
+             number, the secret and the authority's certificate:</p><pre>ringfence extension show \
+             101</pre></section>",
+        );
+    }
+    devices_section(&mut out, devices);
+    if !calls.is_empty() {
+        let count = |wanted| calls.iter().filter(|state| **state == wanted).count();
+        let _ = write!(
+            out,
+            "<section><h2>Calls</h2><p>{} talking, {} ringing, {} connecting, {} ending. Who calls \
+             whom: <code>ringfence calls</code></p></section>",
+            count(CallState::Up),
+            count(CallState::Ringing),
+            count(CallState::Connecting),
+            count(CallState::Ending),
+        );
+    }
+    out.push_str("<section><h2>What listens where</h2><table>");
+    for (what, place) in &page.listening {
+        let _ =
+            write!(out, "<tr><th scope=row>{}</th><td>{}</td></tr>", escape(what), escape(place));
+    }
+    let media = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let _ = write!(
+        out,
+        "<tr><th scope=row>connections open</th><td>{}</td></tr><tr><th scope=row>audio packets</th>\
+         <td>{} received, {} sent, {} not taken by the network</td></tr>",
+        page.flows.connections(),
+        media(&page.media.received),
+        media(&page.media.sent),
+        media(&page.media.not_sent),
+    );
+    let _ = write!(
+        out,
+        "</table></section><section><h2>For phones</h2><p>The authority that phones must trust: <a \
+         href=\"/ca.pem\">ca.pem</a></p><p>SHA-256 <code class=long>{}</code></p></section></main>",
+        escape(&page.authority_fingerprint),
+    );
+    document(&out)
+}
+
+fn devices_section(out: &mut String, devices: &[DeviceView]) {
+    if devices.is_empty() {
+        return;
+    }
+    out.push_str(
+        "<section><h2>Phones</h2><table><thead><tr><th scope=col>Extension</th><th scope=col>Phone\
+         </th><th scope=col>State</th></tr></thead><tbody>",
+    );
+    for device in devices.iter().take(DEVICES_SHOWN) {
+        let state = match &device.registered {
+            Some(_) if device.weaknesses.is_empty() => {
+                "<span class=good>✓ registered</span>".into()
+            }
+            Some(_) => format!(
+                "<span class=bad>! registered: {}</span>",
+                escape(&device.weaknesses.join(", "))
+            ),
+            None => "<span class=off>– away</span>".to_owned(),
+        };
+        let _ = write!(
+            out,
+            "<tr><td>{}</td><td>{}</td><td>{state}</td></tr>",
+            escape(&device.number.to_string()),
+            escape(&device.device.agent),
+        );
+    }
+    out.push_str("</tbody></table>");
+    if devices.len() > DEVICES_SHOWN {
+        let _ = write!(
+            out,
+            "<p>And {} more: <code>ringfence devices</code></p>",
+            devices.len() - DEVICES_SHOWN
+        );
+    }
+    out.push_str("</section>");
+}
+
+fn document(body: &str) -> String {
+    format!(
+        "<!doctype html><html lang=en><head><meta charset=utf-8><title>Ringfence</title><meta \
+         name=viewport content=\"width=device-width, initial-scale=1\"><meta http-equiv=refresh \
+         content=10><style>{STYLE}</style></head><body>{body}</body></html>"
+    )
+}
+
+/// Agents are what phones say of themselves: text of strangers.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c if c.is_control() => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+fn s(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+const STYLE: &str = "\
+:root{color-scheme:light dark;--good:light-dark(#14692f,#6fdc8c);--bad:light-dark(#a1260d,#ff9d85);\
+--line:light-dark(#d8dde3,#343a42);--soft:light-dark(#5a6572,#9aa5b1);--card:light-dark(#fff,#1b1f24)}\
+body{margin:0;font:16px/1.5 system-ui,sans-serif;background:light-dark(#f4f6f8,#121519);\
+color:light-dark(#1b2229,#e8ecf0)}main{max-width:46rem;margin:0 auto;padding:1.5rem 1rem 3rem}\
+h1{font-size:1.5rem;margin:0 0 .5rem}h2{font-size:1.05rem;margin:0 0 .5rem}\
+section,.figures div{background:var(--card);border:1px solid var(--line);border-radius:10px;\
+padding:1rem;margin:1rem 0 0}.figures{display:grid;gap:1rem;margin:0;\
+grid-template-columns:repeat(auto-fit,minmax(9rem,1fr))}.figures div{display:flex;\
+flex-direction:column}dt,small,.off{color:var(--soft)}dd{margin:0;font-size:1.8rem;font-weight:600}\
+small{font-size:1rem;font-weight:400}.good{color:var(--good)}.bad{color:var(--bad);font-weight:600}\
+table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.35rem .5rem .35rem 0;\
+border-top:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}\
+tr:first-child>*{border-top:0}thead th{color:var(--soft);font-weight:400}\
+pre{overflow-x:auto;margin:0;padding:.75rem;border-radius:6px;background:light-dark(#eef1f4,#0c0e11)}\
+.long{overflow-wrap:anywhere;font-size:.85rem}a{color:inherit}p{margin:.25rem 0}";
+
+const HEADERS: [(&str, &str); 6] = [
+    (
+        "content-security-policy",
+        "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'",
+    ),
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cache-control", "no-store"),
+];
+/// A page one can read; the command line has the rest.
+const DEVICES_SHOWN: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_names_are_answered() {
+        for host in
+            ["localhost", "localhost:8480", "127.0.0.1", "127.0.0.1:8480", "[::1]:1", "[::1]"]
+        {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in
+            ["", "evil.example", "evil.example:8480", "localhost.evil.example", "10.0.0.1:8480"]
+        {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn text_of_strangers_stays_text() {
+        assert_eq!(escape("<b a='\"'>&\u{7}"), "&lt;b a=&#39;&quot;&#39;&gt;&amp;\u{fffd}");
+    }
+}

@@ -1,0 +1,269 @@
+//! The real binary, started in a folder of its own on ports that the system chooses.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+
+/// Media ports apart from those of other tests; 0 lets the system choose the others.
+const CONFIG: &str = "status_page.bind = \"127.0.0.1:0\"
+[[realm]]
+bind = \"127.0.0.1\"
+advertise_name = \"localhost\"
+media_ports = \"18600-18699\"
+transports.tls = 0
+";
+
+/// A node that is up. Killed when dropped, so that no test leaves one behind.
+struct Running {
+    child: Child,
+    said: String,
+    log: mpsc::Receiver<String>,
+}
+
+impl Running {
+    fn start(data: &Path) -> Self {
+        fs::write(data.join("ringfence.toml"), CONFIG).unwrap();
+        private(&data.join("ringfence.toml"), 0o600);
+        let mut child = command(data, &["up"]).spawn().unwrap();
+        // The log says `ready` after all was printed.
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (sender, log) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut said = String::new();
+        while stdout.read_line(&mut said).unwrap() > 0 && !said.contains("extension add") {}
+        let running = Self { child, said, log };
+        assert!(running.said.contains("Ringfence is up."), "{}", running.rest_of_log());
+        running
+    }
+
+    /// The address printed behind a word.
+    fn address(&self, what: &str) -> SocketAddr {
+        let line = self.said.lines().find(|line| line.contains(what)).expect(what);
+        let address = line.split_once("127.0.0.1:").expect("an address").1;
+        let port = address.split(|c: char| !c.is_ascii_digit()).next().unwrap();
+        SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap()))
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
+    }
+
+    fn end(&mut self) -> i32 {
+        let deadline = Instant::now() + Duration::from_secs(15);
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code().expect("it ended by itself");
+            }
+            assert!(Instant::now() < deadline, "it does not end");
+            std::thread::yield_now();
+        }
+    }
+
+    fn rest_of_log(&self) -> String {
+        self.log.try_iter().collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(data: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringfence"));
+    command.args(arguments).arg("--data").arg(data);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.env_remove("CREDENTIALS_DIRECTORY").env_remove("NOTIFY_SOCKET");
+    command
+}
+
+/// Runs what is expected to refuse: status 2, nothing on stdout.
+fn refused(data: &Path, arguments: &[&str]) -> String {
+    let Output { status, stdout, stderr } = command(data, arguments).output().unwrap();
+    let talk = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(2), "{talk}");
+    assert!(stdout.is_empty());
+    assert!(talk.contains("remedy: "), "{talk}");
+    talk
+}
+
+fn private(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    private(folder.path(), 0o700);
+    folder
+}
+
+fn client(data: &Path) -> Arc<rustls::ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(data.join("ca.pem")).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Arc::new(config)
+}
+
+fn connect(
+    to: SocketAddr,
+    data: &Path,
+) -> rustls::StreamOwned<rustls::ClientConnection, TcpStream> {
+    let name = ServerName::try_from("localhost").unwrap();
+    let tls = rustls::ClientConnection::new(client(data), name).unwrap();
+    let tcp = TcpStream::connect(to).unwrap();
+    tcp.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    rustls::StreamOwned::new(tls, tcp)
+}
+
+fn http(to: SocketAddr, request: &str) -> String {
+    let mut tcp = TcpStream::connect(to).unwrap();
+    tcp.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    tcp.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    tcp.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn a_first_start_makes_everything_and_a_second_finds_it() {
+    let data = folder();
+    let mut first = Running::start(data.path());
+    for expected in ["SIP over TLS", "18600-18699", "status page", "SHA-256", "extension add 101"] {
+        assert!(first.said.contains(expected), "{expected} in {}", first.said);
+    }
+    for file in ["master.key", "authority.json", "server.json", "ca.pem"] {
+        let mode = fs::metadata(data.path().join(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    // A phone that trusts the authority is answered: a keep-alive gets its pong.
+    let mut phone = connect(first.address("SIP over TLS"), data.path());
+    phone.write_all(b"\r\n\r\n").unwrap();
+    let mut pong = [0; 2];
+    phone.read_exact(&mut pong).unwrap();
+    assert_eq!(&pong, b"\r\n");
+
+    let kept = |name: &str| fs::read(data.path().join(name)).unwrap();
+    let before = [kept("master.key"), kept("ca.pem"), kept("server.json")];
+    first.signal(Signal::SIGTERM);
+    assert_eq!(first.end(), 0, "{}", first.rest_of_log());
+    drop(first);
+
+    let mut second = Running::start(data.path());
+    assert_eq!(before, [kept("master.key"), kept("ca.pem"), kept("server.json")]);
+    second.signal(Signal::SIGINT);
+    assert_eq!(second.end(), 0, "{}", second.rest_of_log());
+}
+
+#[test]
+fn a_second_process_in_the_same_folder_is_refused() {
+    let data = folder();
+    let first = Running::start(data.path());
+    let message = refused(data.path(), &["up"]);
+    assert!(message.contains(&first.child.id().to_string()), "{message}");
+}
+
+#[test]
+fn a_taken_port_is_named_with_its_holder_and_nothing_is_made() {
+    let (parent, taken) = (folder(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let port = taken.local_addr().unwrap().port();
+    let config = parent.path().join("node.toml");
+    let text = format!("[[realm]]\nbind = \"127.0.0.1\"\ntransports.tls = {port}\n");
+    fs::write(&config, text).unwrap();
+    let data = parent.path().join("data");
+    let message = refused(&data, &["up", "--config", config.to_str().unwrap()]);
+    assert!(message.contains(&format!("port {port} is held by")), "{message}");
+    assert!(message.contains(&std::process::id().to_string()), "{message}");
+    assert!(!data.exists(), "nothing half-made");
+}
+
+#[test]
+fn a_bad_value_is_shown_with_its_line() {
+    let parent = folder();
+    let config = parent.path().join("node.toml");
+    fs::write(&config, "[media]\nthreads = 2\n\n[tls]\nmin_version = \"1.0\"\n").unwrap();
+    let data = parent.path().join("data");
+    for task in [&["up"][..], &["config", "check"]] {
+        let arguments = [task, &["--config", config.to_str().unwrap()]].concat();
+        let message = refused(&data, &arguments);
+        assert!(message.contains("node.toml:5:15"), "{message}");
+        assert!(message.contains("min_version = \"1.0\""), "{message}");
+    }
+    assert!(!data.exists(), "nothing half-made");
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_is_said_so() {
+    let parent = folder();
+    let file = parent.path().join("file");
+    fs::write(&file, "").unwrap();
+    let config = parent.path().join("node.toml");
+    fs::write(&config, CONFIG).unwrap();
+    let message = refused(&file, &["up", "--config", config.to_str().unwrap()]);
+    assert!(message.contains("file"), "{message}");
+    // Readable by others, with something in it.
+    private(&file, 0o644);
+    private(parent.path(), 0o755);
+    let message = refused(parent.path(), &["up", "--config", config.to_str().unwrap()]);
+    assert!(message.contains("chmod 700"), "{message}");
+}
+
+#[test]
+fn the_status_page_answers_loopback_names_only() {
+    let data = folder();
+    let node = Running::start(data.path());
+    let page = node.address("status page");
+    let get = |path: &str, host: &str| {
+        http(page, &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"))
+    };
+    let shown = get("/", "localhost");
+    assert!(shown.starts_with("HTTP/1.1 200"), "{shown}");
+    assert!(shown.contains("ringfence extension add 101"), "{shown}");
+    assert!(shown.contains("content-security-policy: default-src 'none'"), "{shown}");
+    assert!(get("/healthz", "127.0.0.1").ends_with("ok\n"));
+    assert!(get("/ca.pem", "localhost").contains("BEGIN CERTIFICATE"));
+    assert!(get("/", "attacker.example").starts_with("HTTP/1.1 421"));
+    let post = http(page, "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    assert!(post.starts_with("HTTP/1.1 405"), "{post}");
+}
+
+#[test]
+fn silent_handshakes_of_one_source_do_not_keep_out_a_phone() {
+    let data = folder();
+    let node = Running::start(data.path());
+    let to = node.address("SIP over TLS");
+    // As many as may shake hands at once from one source, less one: they say nothing.
+    let silent: Vec<TcpStream> = (0..31).map(|_| TcpStream::connect(to).unwrap()).collect();
+    let mut phone = connect(to, data.path());
+    phone.write_all(b"\r\n\r\n").unwrap();
+    let mut pong = [0; 2];
+    phone.read_exact(&mut pong).unwrap();
+    // And they are cut off by themselves, ten seconds after they came.
+    let started = Instant::now();
+    let mut first = &silent[0];
+    first.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
+    assert_eq!(first.read(&mut [0; 1]).unwrap_or(0), 0);
+    assert!(started.elapsed() < Duration::from_secs(12));
+}
