@@ -46,6 +46,7 @@ pub struct Phone {
     out: VecDeque<Output>,
     calls_made: u32,
     next_port: u16,
+    session: Option<u32>,
 }
 
 /// What a phone was told when it was set up.
@@ -288,6 +289,7 @@ impl Phone {
             out: VecDeque::new(),
             calls_made: 0,
             next_port: settings.media_port,
+            session: None,
             settings,
             chance,
         }
@@ -314,6 +316,12 @@ impl Phone {
 
     pub fn poll_timeout(&self) -> Option<Instant> {
         [self.timers.next(), self.transactions.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// From now on its calls ask for a session timer of so many seconds, refreshed by the server
+    /// (RFC 4028).
+    pub fn ask_for_sessions(&mut self, interval: Option<u32>) {
+        self.session = interval;
     }
 
     pub fn settings(&self) -> &PhoneSettings {
@@ -454,6 +462,7 @@ impl Phone {
             Method::Options | Method::Info | Method::Notify => {
                 self.respond(now, key, request, Status::OK);
             }
+            Method::Update if self.session.is_some() => self.updated(now, key, request),
             Method::Ack
             | Method::Cancel
             | Method::Register

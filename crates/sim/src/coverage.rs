@@ -150,10 +150,8 @@ impl Coverage {
                         self.cancels.insert(call_id);
                     }
                     Method::Invite | Method::Update if within => {
-                        let body = request.body().is_empty();
-                        if headers.get(Name::SessionExpires).is_some()
-                            && (request.method() == Method::Update || body)
-                        {
+                        let update = request.method() == Method::Update;
+                        if update && headers.get(Name::SessionExpires).is_some() {
                             self.reach(Item::SessionTimer);
                         }
                     }

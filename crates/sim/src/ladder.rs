@@ -47,7 +47,7 @@ impl Ladder {
         Self::with(Settings::default(), cast, &[], tell)
     }
 
-    /// `weak`: extensions that may be in clear.
+    /// `weak`: extensions that may be in clear. Sven's phone asks for session timers.
     pub fn with(
         settings: Settings,
         cast: &[(&str, &str)],
@@ -65,7 +65,8 @@ impl Ladder {
             let host = u8::try_from(host + 1).expect("a small cast");
             let mut settings = ordinary(number, &secret(number), host);
             tell(name, &mut settings);
-            let cast = Cast { name: (*name).to_owned(), settings, translated: false };
+            let session = (*name == "sven").then_some(90);
+            let cast = Cast { name: (*name).to_owned(), settings, translated: false, session };
             let phone = world.add(cast);
             world.act(Act::Phone { phone, action: Action::Start });
         }

@@ -114,6 +114,7 @@ impl Play {
                 name: format!("p{at}"),
                 settings,
                 translated: *kind == Kind::Translated,
+                session: chance.one_in(3).then_some(90),
             };
             world.note(&format!("p{at} is {number}, {kind:?}"));
             world.add(cast);

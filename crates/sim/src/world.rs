@@ -92,6 +92,8 @@ pub struct Cast {
     pub settings: PhoneSettings,
     /// Behind a translator of addresses.
     pub translated: bool,
+    /// Seconds of the session interval it asks for (RFC 4028).
+    pub session: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -192,7 +194,8 @@ impl World {
         } else {
             own
         };
-        let phone = Phone::new(cast.settings, self.chance.fork());
+        let mut phone = Phone::new(cast.settings, self.chance.fork());
+        phone.ask_for_sessions(cast.session);
         self.phones.push(Node {
             name: cast.name,
             phone,
@@ -344,6 +347,7 @@ impl World {
                 self.act(Act::HalfOpen { phone });
             }
             Act::Kill => self.kill(),
+            Act::Start if self.server.is_up() => {}
             Act::Start => {
                 self.note("pbx starts");
                 self.server.start(self.now());
@@ -730,15 +734,15 @@ impl World {
                     }
                 }
                 Effect::Relay(command) => {
-                    if std::env::var("SIMDBG").is_ok() { self.log_line(format!("        relay < {command:?}")); }
                     let life = self.server.life;
                     let at = self.relay_time(0);
                     self.plan(at, Event::Relay { life, command });
                 }
                 Effect::RelayEvent(event) => {
-                    if std::env::var("SIMDBG").is_ok() { self.log_line(format!("        relay > {event:?}")); }
-                    if let relay::Event::Failed { .. } = &event {
-                        self.coverage.reach(Item::RelayRefused);
+                    match &event {
+                        relay::Event::Failed { .. } => self.coverage.reach(Item::RelayRefused),
+                        relay::Event::Dtmf { .. } => self.coverage.reach(Item::Dtmf),
+                        _ => {}
                     }
                     let life = self.server.life;
                     let at = self.relay_time(1);

@@ -147,6 +147,12 @@ impl Phone {
             .cseq(cseq)
             .header(Name::Contact, &self.contact())
             .header(Name::UserAgent, &self.settings.agent);
+        if let Some(interval) = self.session {
+            builder = builder
+                .header(Name::Allow, "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE")
+                .header(Name::Supported, "timer")
+                .header(Name::SessionExpires, &format!("{interval};refresher=uas"));
+        }
         if let Some(offer) = offer {
             builder = builder.body("application/sdp", offer);
         }
@@ -639,6 +645,20 @@ impl Phone {
             self.transactions.handle(now, transaction::Input::Respond { key, response });
         }
         self.tune(now, id);
+    }
+
+    /// An UPDATE without a description refreshes the session and nothing else (RFC 4028 §7.4).
+    pub(super) fn updated(&mut self, now: Now, key: Key, request: &Request) {
+        let id = self.call_of(request);
+        let call = id.and_then(|id| self.calls.get_mut(&id));
+        let Some(dialog) = call.and_then(|call| call.dialog.as_mut()) else {
+            return self.respond(now, key, request, Status::CALL_DOES_NOT_EXIST);
+        };
+        let status = match dialog.receive(request) {
+            Ok(_) => Status::OK,
+            Err(refusal) => refusal.status(),
+        };
+        self.respond(now, key, request, status);
     }
 
     pub(super) fn forget(&mut self, id: CallId, ending: Ending) {

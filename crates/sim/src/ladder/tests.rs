@@ -1270,6 +1270,17 @@ fn a_crash_while_a_phone_on_datagrams_rings() {
     );
 }
 
+#[test]
+fn a_session_is_refreshed() {
+    let cast = [("sven", "101"), ("bob", "102")];
+    Ladder::of(&cast, |_, _| {}).check(
+        "
+        0ms sven dials 102
+        120000ms sven hangs up
+        ",
+    );
+}
+
 /// Nobody answers by itself.
 fn patient(_: &str, phone: &mut PhoneSettings) {
     phone.answer_after = None;
