@@ -62,6 +62,7 @@ items! {
     PersistFailure "persist failure"
     ClockStep "clock step"
     Injection "media injected"
+    Replay "media replayed"
     Emergency "emergency"
     RelayRefused "relay refused"
     DialogUnknown "481"

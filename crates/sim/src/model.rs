@@ -279,7 +279,18 @@ fn heard(world: &World, talk: &Talk, all: &[Talk], calm: bool, broken: &mut Vec<
             )),
         }
     }
-    let (Some(answered), Some((ended, _))) = (talk.answered, talk.ended) else { return };
+    let Some((ended, _)) = talk.ended else { return };
+    // Nobody says more than a packet in each interval, whoever repeats it.
+    let lasted = ended.since(talk.began).as_millis();
+    let interval = world.phones[0].phone.settings().packet_interval.as_millis();
+    let most = lasted / interval + HEARD_SLACK;
+    if let Some((voice, packets)) = talk.heard.iter().find(|(_, n)| u128::from(**n) > most) {
+        broken.push(format!(
+            "voices: {} heard {packets} packets of {voice:?} in {lasted} ms ({:?})",
+            talk.name, talk.call
+        ));
+    }
+    let Some(answered) = talk.answered else { return };
     // Long enough for two packets each way, and nobody held.
     if !calm || !talk.dialled || ended.since(answered) < Duration::from_secs(4) {
         return;
@@ -391,6 +402,8 @@ fn addresses(bytes: &[u8]) -> Vec<String> {
     found
 }
 
+/// Moving a stream to another port repeats its clock.
+const HEARD_SLACK: u128 = 12;
 /// No word of the protocol is so long; every identifier that an engine draws is.
 const WORD_MIN: usize = 16;
 const STRUCK: &str = pbx::ladder::STRUCK;

@@ -61,6 +61,8 @@ pub struct World {
     /// The last INVITE of each phone, and the To of its answer: what an eavesdropper would know.
     tapped: BTreeMap<usize, Bytes>,
     tapped_answers: BTreeMap<usize, sip::NameAddrBuf>,
+    /// The last packet that arrived from each address and where, for whoever repeats it.
+    overheard_media: BTreeMap<SocketAddr, (SocketAddr, Vec<u8>)>,
 }
 
 /// A phone and where it stands.
@@ -179,6 +181,7 @@ impl World {
             seen: VecDeque::new(),
             tapped: BTreeMap::new(),
             tapped_answers: BTreeMap::new(),
+            overheard_media: BTreeMap::new(),
         }
     }
 
@@ -273,6 +276,11 @@ impl World {
             Event::PhoneLearns { wire } => self.phone_learns(wire),
             Event::ServerLearns { wire } => self.server_learns(wire),
             Event::MediaUp { at, from, packet } => {
+                if from.ip() != STRANGERS {
+                    // Before it has arrived, whoever repeats it may win the race: authentic is
+                    // authentic.
+                    self.overheard_media.insert(from, (at, packet.clone()));
+                }
                 self.server.media(self.now(), at, from, &packet);
                 self.serve();
             }
@@ -727,6 +735,9 @@ impl World {
                     }
                 }
                 Effect::Media { from, to, packet } => {
+                    if to.ip() == STRANGERS {
+                        self.watch.broken.push("media: a stranger was sent audio".to_owned());
+                    }
                     let arrivals = self.weather.datagram(self.instant, &mut self.chance);
                     for arrival in arrivals {
                         let packet = packet.clone();
@@ -834,10 +845,17 @@ impl World {
     /// name.
     fn inject(&mut self) {
         self.coverage.reach(Item::Injection);
+        let stranger = SocketAddr::new(STRANGERS, 6_666);
+        for (at, packet) in self.overheard_media.values().cloned().collect::<Vec<_>>() {
+            self.coverage.reach(Item::Replay);
+            for _ in 0..REPLAYS {
+                let packet = packet.clone();
+                self.plan(self.instant, Event::MediaUp { at, from: stranger, packet });
+            }
+        }
         let mut packet = vec![0x80, 0, 0x12, 0x34, 0, 0, 0, 1, 0xde, 0xad, 0xbe, 0xef];
         packet.extend_from_slice(&INTRUDER.to_be_bytes());
         packet.resize(12 + 160 + 10, 0xff);
-        let stranger = SocketAddr::from(([192, 0, 2, 66], 6_666));
         let sockets: Vec<SocketAddr> = self.server.sockets().collect();
         for at in sockets {
             let packet = packet.clone();
@@ -870,7 +888,7 @@ impl World {
     pub fn stranger(&mut self) -> u64 {
         self.wires_made += 1;
         let id = self.wires_made;
-        let remote = SocketAddr::from(([192, 0, 2, 66], 45_000));
+        let remote = SocketAddr::new(STRANGERS, 45_000);
         let generation = self.server.accept(self.now(), remote).generation;
         let wire = Wire {
             phone: None,
@@ -1032,3 +1050,6 @@ pub fn ordinary(number: &str, secret: &str, host: u8) -> PhoneSettings {
 /// What a stranger's audio says.
 pub const INTRUDER: u64 = 0xbad;
 const STRANGER: &str = "mallory";
+const STRANGERS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 66));
+/// How often a packet that was overheard is repeated: more than a call could lose.
+const REPLAYS: usize = 100;

@@ -1275,8 +1275,33 @@ fn a_session_is_refreshed() {
     let cast = [("sven", "101"), ("bob", "102")];
     Ladder::of(&cast, |_, _| {}).check(
         "
-        0ms sven dials 102
-        120000ms sven hangs up
+            0ms  sven dials 102
+            0ms  sven    > pbx     INVITE 102
+            0ms  pbx     > sven    100
+            0ms  pbx     > sven    401
+            0ms  sven    > pbx     ACK
+            0ms  sven    > pbx     INVITE 102
+            0ms  pbx     > sven    100
+            0ms  pbx     > bob     INVITE 102
+            0ms  bob     > pbx     100
+            0ms  bob     > pbx     180
+            0ms  pbx     > sven    180
+         2000ms  bob     > pbx     200 sdp
+         2000ms  pbx     > bob     ACK
+         2000ms  pbx     > sven    200 sdp
+         2000ms  sven    > pbx     ACK
+        47000ms  pbx     > sven    UPDATE
+        47000ms  sven    > pbx     200 UPDATE
+        92000ms  pbx     > sven    UPDATE
+        92000ms  sven    > pbx     200 UPDATE
+       120000ms  sven hangs up
+       120000ms  sven    > pbx     BYE
+       120000ms  pbx     > sven    200 BYE
+       120000ms  pbx     > bob     BYE
+       120000ms  bob     > pbx     200 BYE
+          cdr    101 102 answered 118s
+          heard  sven bob
+          heard  bob sven
         ",
     );
 }
