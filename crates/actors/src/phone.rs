@@ -38,12 +38,15 @@ pub struct Phone {
     link: Option<(Link, SocketAddr)>,
     registration: Registration,
     calls: BTreeMap<CallId, Call>,
+    /// What was heard in calls that have ended, at most [`PAST_MAX`] of them.
+    past: BTreeMap<CallId, Heard>,
     /// Which call a transaction of ours belongs to.
     purposes: BTreeMap<Key, Purpose>,
     timers: Timers<Timer>,
     out: VecDeque<Output>,
     calls_made: u32,
     next_port: u16,
+    session: Option<u32>,
 }
 
 /// What a phone was told when it was set up.
@@ -146,6 +149,10 @@ pub enum Action {
     Dial {
         number: String,
     },
+    /// Leaves the offer to the called side (RFC 3261 §13.2.1).
+    DialWithoutOffer {
+        number: String,
+    },
     Answer {
         call: CallId,
     },
@@ -237,6 +244,14 @@ pub enum Event {
     },
 }
 
+/// What a call that has ended brought.
+#[derive(Debug)]
+struct Heard {
+    voices: BTreeMap<Voice, u64>,
+    digits: String,
+    forged: u64,
+}
+
 /// What a transaction of ours is for.
 #[derive(Clone, Debug)]
 enum Purpose {
@@ -268,11 +283,13 @@ impl Phone {
             link: None,
             registration: Registration::new(&mut chance),
             calls: BTreeMap::new(),
+            past: BTreeMap::new(),
             purposes: BTreeMap::new(),
             timers: Timers::new(),
             out: VecDeque::new(),
             calls_made: 0,
             next_port: settings.media_port,
+            session: None,
             settings,
             chance,
         }
@@ -301,6 +318,12 @@ impl Phone {
         [self.timers.next(), self.transactions.poll_timeout()].into_iter().flatten().min()
     }
 
+    /// From now on its calls ask for a session timer of so many seconds, refreshed by the server
+    /// (RFC 4028).
+    pub fn ask_for_sessions(&mut self, interval: Option<u32>) {
+        self.session = interval;
+    }
+
     pub fn settings(&self) -> &PhoneSettings {
         &self.settings
     }
@@ -314,19 +337,22 @@ impl Phone {
         self.calls.iter().map(|(id, call)| (*id, &call.state))
     }
 
-    /// Whom it heard in this call: packets by voice. Kept until the call is forgotten at its end.
+    /// Whom it heard in this call: packets by voice. The last calls are remembered after their end.
     pub fn heard(&self, call: CallId) -> Option<&BTreeMap<Voice, u64>> {
-        self.calls.get(&call).map(|call| &call.media.heard)
+        let past = || self.past.get(&call).map(|past| &past.voices);
+        self.calls.get(&call).map(|call| &call.media.heard).or_else(past)
     }
 
     /// Digits that came in this call, as RFC 4733 events.
     pub fn digits(&self, call: CallId) -> Option<&str> {
-        self.calls.get(&call).map(|call| call.media.digits.as_str())
+        let past = || self.past.get(&call).map(|past| past.digits.as_str());
+        self.calls.get(&call).map(|call| call.media.digits.as_str()).or_else(past)
     }
 
     /// Media packets of this call that were not authentic.
     pub fn forged(&self, call: CallId) -> Option<u64> {
-        self.calls.get(&call).map(|call| call.media.forged)
+        let past = || self.past.get(&call).map(|past| past.forged);
+        self.calls.get(&call).map(|call| call.media.forged).or_else(past)
     }
 
     fn act(&mut self, now: Now, action: Action) {
@@ -353,7 +379,8 @@ impl Phone {
                     self.forget(call, Ending::Died);
                 }
             }
-            Action::Dial { number } => self.dial(now, number),
+            Action::Dial { number } => self.dial(now, number, true),
+            Action::DialWithoutOffer { number } => self.dial(now, number, false),
             Action::Answer { call } => self.answer(now, call),
             Action::Reject { call } => self.reject(now, call, Status::DECLINE),
             Action::HangUp { call } => self.hang_up(now, call),
@@ -435,6 +462,7 @@ impl Phone {
             Method::Options | Method::Info | Method::Notify => {
                 self.respond(now, key, request, Status::OK);
             }
+            Method::Update if self.session.is_some() => self.updated(now, key, request),
             Method::Ack
             | Method::Cancel
             | Method::Register
@@ -466,7 +494,8 @@ impl Phone {
             Some(Purpose::Reinvite(call)) => self.reinvite_failed(call),
             // The BYE is said again on the next connection.
             Some(Purpose::Bye(call)) => self.bye_unsent(call),
-            Some(Purpose::Register) | None => {}
+            Some(Purpose::Register) => {}
+            None => self.unringable(key),
         }
     }
 
@@ -526,6 +555,9 @@ impl Phone {
         self.event(Event::Confused { what });
     }
 }
+
+/// Enough for whoever asks after a call; a phone that runs for months forgets the rest.
+const PAST_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests;

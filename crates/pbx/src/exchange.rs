@@ -169,6 +169,15 @@ impl Exchange {
         [drain, core, registrar, self.recovery.poll_timeout()].into_iter().flatten().min()
     }
 
+    /// What is held on account of calls, each with its name: all zero once nobody calls, whatever
+    /// happened before.
+    pub fn live(&self) -> Vec<(&'static str, usize)> {
+        let mut live = self.core.live();
+        live.extend(self.recovery.live());
+        live.push(("changes", self.changes.len()));
+        live
+    }
+
     pub fn registrar(&self) -> &Registrar {
         &self.registrar
     }

@@ -91,6 +91,14 @@ impl Recovery {
         (rows, facts)
     }
 
+    pub(crate) fn live(&self) -> [(&'static str, usize); 3] {
+        [
+            ("orphans", self.orphans.len()),
+            ("orphans' requests", self.sent.len()),
+            ("orphans' deadlines", self.deadlines.len()),
+        ]
+    }
+
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.deadlines.next()
     }

@@ -280,6 +280,11 @@ impl<P: Path> Transactions<P> {
         self.timers.next()
     }
 
+    /// Whether this transaction is still there to be answered: its connection may have broken.
+    pub fn is_live(&self, key: Key) -> bool {
+        self.live.contains_key(&key)
+    }
+
     /// Transactions at this moment.
     pub fn live(&self) -> usize {
         self.live.len()

@@ -8,7 +8,7 @@ use sip::transaction::{self, Key};
 use sip::{Method, Name, NameAddrBuf, Request, Response, Status};
 
 use super::media::Media;
-use super::{CallId, Event, Output, Phone, Purpose, Timer};
+use super::{CallId, Event, Heard, Output, PAST_MAX, Phone, Purpose, Timer};
 
 #[derive(Debug)]
 pub(super) struct Call {
@@ -27,6 +27,8 @@ pub(super) struct Call {
     ack: Option<Request>,
     proved: bool,
     bye_wanted: bool,
+    /// Whether our INVITE carries the offer; else theirs comes in the 2xx and our answer in the ACK.
+    offering: bool,
 }
 
 #[derive(Debug)]
@@ -91,19 +93,22 @@ impl Call {
             ack: None,
             proved: false,
             bye_wanted: false,
+            offering: true,
         }
     }
 }
 
 impl Phone {
-    pub(super) fn dial(&mut self, now: Now, number: String) {
+    pub(super) fn dial(&mut self, now: Now, number: String, offering: bool) {
         self.calls_made += 1;
         let id = CallId(self.calls_made);
         if self.link.is_none() {
             return self.event(Event::Ended { call: id, ending: Ending::ConnectionLost });
         }
         let media = self.open_media();
-        self.calls.insert(id, Call::new(State::Dialling, media));
+        let mut call = Call::new(State::Dialling, media);
+        call.offering = offering;
+        self.calls.insert(id, call);
         self.event(Event::Dialling { call: id, number: number.clone() });
         let uri = if number.contains(':') { number } else { self.aor(&number) };
         let call_id = format!("{:032x}", self.chance.u128());
@@ -125,7 +130,7 @@ impl Phone {
         let branch = self.transactions.branch();
         let security = self.settings.security;
         let Some(call) = self.calls.get_mut(&id) else { return };
-        let offer = call.media.offer(security);
+        let offer = call.offering.then(|| call.media.offer(security));
         let account = self.aor(&self.settings.number);
         let from = NameAddrBuf::new(Some(&self.settings.display_name), &account)
             .and_then(|from| from.with_tag(tag));
@@ -141,8 +146,16 @@ impl Phone {
             .call_id(call_id)
             .cseq(cseq)
             .header(Name::Contact, &self.contact())
-            .header(Name::UserAgent, &self.settings.agent)
-            .body("application/sdp", offer);
+            .header(Name::UserAgent, &self.settings.agent);
+        if let Some(interval) = self.session {
+            builder = builder
+                .header(Name::Allow, "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE")
+                .header(Name::Supported, "timer")
+                .header(Name::SessionExpires, &format!("{interval};refresher=uas"));
+        }
+        if let Some(offer) = offer {
+            builder = builder.body("application/sdp", offer);
+        }
         let unasked = || None;
         if let Some(credentials) = credentials.or_else(unasked) {
             builder = builder.header(Name::Authorization, &credentials);
@@ -214,8 +227,12 @@ impl Phone {
         };
         let gave_up = call.state == State::GivingUp;
         call.dialog = Some(dialog);
-        let usable = call.media.agreed(response.body(), security).is_ok();
-        self.acknowledge(id, request.headers().cseq().number);
+        let agreed = match call.offering {
+            true => call.media.agreed(response.body(), security).map(|()| None),
+            false => call.media.answer(response.body(), security).map(Some),
+        };
+        let usable = agreed.is_ok();
+        self.acknowledge(id, request.headers().cseq().number, agreed.ok().flatten());
         if gave_up || !usable {
             return self.hang_up(now, id);
         }
@@ -226,14 +243,18 @@ impl Phone {
         self.tune(now, id);
     }
 
-    fn acknowledge(&mut self, id: CallId, cseq: u32) {
+    fn acknowledge(&mut self, id: CallId, cseq: u32, answer: Option<String>) {
         let branch = self.transactions.branch();
         let sent_by = self.sent_by();
         let transport = self.settings.transport;
         let Some(call) = self.calls.get_mut(&id) else { return };
         let Some(dialog) = &call.dialog else { return };
         let hop = Hop { transport, sent_by: &sent_by, branch: &branch };
-        if let Ok(ack) = dialog.ack(cseq, hop).build() {
+        let mut ack = dialog.ack(cseq, hop);
+        if let Some(answer) = answer {
+            ack = ack.body("application/sdp", answer);
+        }
+        if let Ok(ack) = ack.build() {
             call.ack = Some(ack.clone());
             self.transmit(&ack);
         }
@@ -392,6 +413,18 @@ impl Phone {
         self.forget(id, Ending::CallerGaveUp);
     }
 
+    /// The connection that a call came over is gone before it was answered: the phone stops ringing,
+    /// since nobody could hear its answer.
+    pub(super) fn unringable(&mut self, key: Key) {
+        let ringing = self.calls.iter().find(|(_, call)| {
+            let theirs = call.incoming.as_ref().is_some_and(|(invite, _)| *invite == key);
+            theirs && call.state == State::Incoming
+        });
+        if let Some(id) = ringing.map(|(id, _)| *id) {
+            self.forget(id, Ending::ConnectionLost);
+        }
+    }
+
     /// Nobody acknowledged our 2xx: the other side is gone (RFC 3261 §13.3.1.4).
     pub(super) fn unacknowledged(&mut self, now: Now, key: Key) {
         let call = self
@@ -546,7 +579,7 @@ impl Phone {
             if let Some(at) = pending.former {
                 self.out.push_back(Output::MediaClose { at });
             }
-            self.acknowledge(id, pending.cseq);
+            self.acknowledge(id, pending.cseq, None);
             if !usable {
                 return self.hang_up(now, id);
             }
@@ -635,6 +668,20 @@ impl Phone {
         self.tune(now, id);
     }
 
+    /// An UPDATE without a description refreshes the session and nothing else (RFC 4028 §7.4).
+    pub(super) fn updated(&mut self, now: Now, key: Key, request: &Request) {
+        let id = self.call_of(request);
+        let call = id.and_then(|id| self.calls.get_mut(&id));
+        let Some(dialog) = call.and_then(|call| call.dialog.as_mut()) else {
+            return self.respond(now, key, request, Status::CALL_DOES_NOT_EXIST);
+        };
+        let status = match dialog.receive(request) {
+            Ok(_) => Status::OK,
+            Err(refusal) => refusal.status(),
+        };
+        self.respond(now, key, request, status);
+    }
+
     pub(super) fn forget(&mut self, id: CallId, ending: Ending) {
         self.silence(id);
         if let Some(call) = self.calls.remove(&id) {
@@ -642,6 +689,13 @@ impl Phone {
                 self.out.push_back(Output::MediaClose { at });
             }
             self.out.push_back(Output::MediaClose { at: call.media.local });
+            let media = call.media;
+            if self.past.len() >= PAST_MAX {
+                self.past.pop_first();
+            }
+            let heard =
+                Heard { voices: media.heard, digits: media.digits, forged: media.forged };
+            self.past.insert(id, heard);
             self.event(Event::Ended { call: id, ending });
         }
     }

@@ -656,7 +656,7 @@ impl Call {
             destination: Destination::Extension(extension),
             standing: self.caller.party.standing(),
         };
-        let Some(permit) = desk.permit(&attempt) else { return false };
+        let Some(permit) = desk.permit(&attempt, &self.to) else { return false };
         let Some(mut fork) = self
             .leg(failed)
             .and_then(|leg| Leg::callee(permit, leg.party.clone(), leg.request_uri.clone(), desk))

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use guard::fact::Fact;
-use guard::gate::{Attempt, Gate, Permit, Verdict};
+use guard::gate::{Attempt, Gate, Permit, Responsible, Verdict};
 use guard::id::{CallId, LegId, NodeId, RealmId, TenantId};
 use pure::{Chance, HashSeed, Map, Now, Timers};
 use rtp::relay;
@@ -122,8 +122,28 @@ impl Desk<'_> {
 
     /// Asks the gate for a leg. `None`: denied, and nothing more can be asked for in the middle of a
     /// call.
-    pub(crate) fn permit(&mut self, attempt: &Attempt) -> Option<Permit> {
-        match self.gate.judge(self.now, attempt) {
+    pub(crate) fn permit(&mut self, attempt: &Attempt, destination: &str) -> Option<Permit> {
+        let verdict = self.gate.judge(self.now, attempt);
+        let (permitted, decision) = match &verdict {
+            Verdict::Permit(permit) => (true, permit.decision()),
+            Verdict::Denial(denial) => (false, denial.decision),
+            Verdict::NeedPin(_) | Verdict::NeedReserve(_) => return None,
+        };
+        let extension = match attempt.responsible {
+            Some(Responsible::Extension(extension)) => Some(extension),
+            Some(Responsible::Trunk(_) | Responsible::System) | None => None,
+        };
+        self.fact(Fact::GateDecided {
+            call: attempt.call,
+            leg: attempt.leg,
+            origin: attempt.origin,
+            extension,
+            permitted,
+            rule: decision.rule,
+            policy: decision.policy,
+            destination: destination.into(),
+        });
+        match verdict {
             Verdict::Permit(permit) => Some(permit),
             Verdict::Denial(_) | Verdict::NeedPin(_) | Verdict::NeedReserve(_) => None,
         }
@@ -180,6 +200,19 @@ pub(crate) fn sent_by(
 }
 
 impl Lines {
+    /// How much is remembered, by what.
+    pub(crate) fn live(&self) -> [(&'static str, usize); 7] {
+        [
+            ("dialogs", self.dialogs.len()),
+            ("traced", self.traced.len()),
+            ("clients", self.clients.len()),
+            ("servers", self.servers.len()),
+            ("media", self.media.len()),
+            ("tickets", self.tickets.len()),
+            ("recorded", self.recorded.len()),
+        ]
+    }
+
     pub(crate) fn new(mut seed: impl FnMut() -> HashSeed) -> Self {
         Self {
             dialogs: Map::new(seed()),

@@ -686,7 +686,8 @@ impl Leg {
                 None => answer,
             }
         });
-        if request.method() == Method::Invite {
+        // Where its connection broke meanwhile nobody will acknowledge, and nothing would end the wait.
+        if request.method() == Method::Invite && desk.transactions.is_live(key) {
             desk.lines.serve(key, self.call, self.id);
             self.turn = Turn::Acknowledging { key, answer_expected };
         }

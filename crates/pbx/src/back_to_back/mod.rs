@@ -243,6 +243,17 @@ impl BackToBack {
         }
     }
 
+    /// What of calls and messages is still held, by what.
+    pub(crate) fn live(&self) -> Vec<(&'static str, usize)> {
+        let mut live = vec![
+            ("calls", self.calls.len()),
+            ("transactions", self.transactions.live()),
+            ("timers", self.timers.len()),
+        ];
+        live.extend(self.lines.live());
+        live
+    }
+
     pub(crate) fn calls_up(&self) -> usize {
         self.calls.len()
     }

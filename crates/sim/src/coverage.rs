@@ -1,0 +1,231 @@
+//! What a run really reached: a test of a race that never happened proves nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use actors::phone::{self, Ending};
+use bytes::Bytes;
+use guard::fact::Fact;
+use sip::{Message, Method, Name};
+
+macro_rules! items {
+    ($($item:ident $name:literal)*) => {
+        /// Something worth reaching.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum Item { $($item,)* }
+
+        impl Item {
+            /// Everything that a whole run must have reached.
+            pub const ALL: &'static [Self] = &[$(Self::$item,)*];
+
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$item => $name,)* }
+            }
+        }
+    };
+}
+
+items! {
+    Call "call answered"
+    Busy "busy (486)"
+    Declined "declined (603)"
+    NoAnswer "no answer"
+    Unavailable "unavailable (480)"
+    NotEncrypted "refused in clear (488)"
+    UnknownNumber "unknown number (404)"
+    TimedOut "time-out (408)"
+    EarlyMedia "early media"
+    DelayedOffer "delayed offer"
+    Cancel "CANCEL"
+    CancelCrosses200 "CANCEL crosses 200"
+    LateSuccess "late 2xx of a cancelled fork"
+    ForkCancelled "other device cancelled"
+    ByeCrossing "BYE crosses BYE"
+    Reinvite "re-INVITE"
+    Glare "glare (491)"
+    Hold "hold"
+    Resume "resume"
+    Dtmf "DTMF"
+    SessionTimer "session timer refresh"
+    Retransmission "retransmission"
+    Duplicate "duplicate"
+    Loss "loss"
+    FlowLossMidCall "flow lost in a call"
+    HalfOpen "half-open connection"
+    FlowReplaced "flow replaced"
+    AddressChanged "address changed"
+    PhoneDied "phone died"
+    Crash "crash"
+    CrashWhileRinging "crash while ringing"
+    CrashMidCall "crash in a call"
+    Recovered "orphans recovered"
+    PersistFailure "persist failure"
+    ClockStep "clock step"
+    Injection "media injected"
+    Replay "media replayed"
+    Emergency "emergency"
+    RelayRefused "relay refused"
+    DialogUnknown "481"
+}
+
+/// Counts.
+#[derive(Clone, Default, Debug)]
+pub struct Coverage {
+    reached: BTreeMap<Item, u64>,
+    /// Call-IDs of BYEs and CANCELs that the server sent last, to see crossings.
+    byes: BTreeSet<String>,
+    cancels: BTreeSet<String>,
+    invited: BTreeSet<String>,
+}
+
+impl Coverage {
+    pub fn reach(&mut self, item: Item) {
+        *self.reached.entry(item).or_default() += 1;
+    }
+
+    pub fn count(&self, item: Item) -> u64 {
+        self.reached.get(&item).copied().unwrap_or_default()
+    }
+
+    pub fn add(&mut self, other: &Self) {
+        for (item, count) in &other.reached {
+            *self.reached.entry(*item).or_default() += count;
+        }
+    }
+
+    /// Mandatory items that were never reached.
+    pub fn missing(&self) -> Vec<Item> {
+        let optional = |item: &Item| matches!(item, Item::RelayRefused);
+        Item::ALL.iter().filter(|item| self.count(**item) == 0 && !optional(item)).copied().collect()
+    }
+
+    /// A message arrived at the server.
+    pub(crate) fn server_hears(&mut self, bytes: &Bytes) {
+        match Message::parse(bytes.clone()) {
+            Ok(Message::Request(request)) => {
+                let call_id = request.headers().call_id();
+                match request.method() {
+                    Method::Bye if self.byes.contains(call_id) => self.reach(Item::ByeCrossing),
+                    Method::Cancel => self.reach(Item::Cancel),
+                    Method::Invite if request.headers().to().tag().is_some() => {
+                        self.reach(Item::Reinvite);
+                    }
+                    Method::Invite if request.body().is_empty() => self.reach(Item::DelayedOffer),
+                    _ => {}
+                }
+            }
+            Ok(Message::Response(response)) => {
+                let headers = response.headers();
+                let invite = headers.cseq().method == Method::Invite;
+                let status = response.status().code();
+                if invite && status == 200 && self.cancels.contains(headers.call_id()) {
+                    self.reach(Item::LateSuccess);
+                }
+                if invite && status == 183 {
+                    self.reach(Item::EarlyMedia);
+                }
+                if status == 481 {
+                    self.reach(Item::DialogUnknown);
+                }
+                if status == 491 {
+                    self.reach(Item::Glare);
+                }
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// The server sends a message.
+    pub(crate) fn server_says(&mut self, bytes: &Bytes) {
+        match Message::parse(bytes.clone()) {
+            Ok(Message::Request(request)) => {
+                let headers = request.headers();
+                let call_id = headers.call_id().to_owned();
+                let within = headers.to().tag().is_some();
+                match request.method() {
+                    Method::Bye => {
+                        self.byes.insert(call_id);
+                    }
+                    Method::Cancel => {
+                        self.reach(Item::ForkCancelled);
+                        self.cancels.insert(call_id);
+                    }
+                    Method::Invite | Method::Update if within => {
+                        let update = request.method() == Method::Update;
+                        if update && headers.get(Name::SessionExpires).is_some() {
+                            self.reach(Item::SessionTimer);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            Ok(Message::Response(response)) => {
+                if response.headers().cseq().method != Method::Invite {
+                    return;
+                }
+                match response.status().code() {
+                    404 => self.reach(Item::UnknownNumber),
+                    408 => self.reach(Item::TimedOut),
+                    480 => self.reach(Item::Unavailable),
+                    486 => self.reach(Item::Busy),
+                    488 => self.reach(Item::NotEncrypted),
+                    491 => self.reach(Item::Glare),
+                    603 => self.reach(Item::Declined),
+                    _ => {}
+                }
+            }
+            Err(_) => {}
+        }
+        if self.byes.len() > 4_096 {
+            self.byes.clear();
+            self.cancels.clear();
+            self.invited.clear();
+        }
+    }
+
+    /// A message arrived at a phone, one of whose calls may be giving up.
+    pub(crate) fn phone_hears(&mut self, bytes: &Bytes, giving_up: bool) {
+        if !giving_up {
+            return;
+        }
+        if let Ok(Message::Response(response)) = Message::parse(bytes.clone())
+            && response.status().is_success()
+            && response.headers().cseq().method == Method::Invite
+        {
+            self.reach(Item::CancelCrosses200);
+        }
+    }
+
+    pub(crate) fn event(&mut self, event: &phone::Event) {
+        match event {
+            phone::Event::Answered { .. } => self.reach(Item::Call),
+            phone::Event::Held { .. } => self.reach(Item::Hold),
+            phone::Event::Resumed { .. } => self.reach(Item::Resume),
+            phone::Event::Ended { ending: Ending::Refused(_), .. } => {}
+            _ => {}
+        }
+    }
+
+    pub(crate) fn fact(&mut self, fact: &Fact) {
+        use guard::cause::Disposition;
+        match fact {
+            Fact::CallEnded { disposition: Disposition::NoAnswer, .. } => {
+                self.reach(Item::NoAnswer);
+            }
+            Fact::FlowReplaced { .. } => self.reach(Item::FlowReplaced),
+            Fact::CrashRecovered { .. } => self.reach(Item::Recovered),
+            Fact::EmergencyCalled { .. } => self.reach(Item::Emergency),
+            _ => {}
+        }
+    }
+}
+
+/// A table, one item a line.
+impl fmt::Display for Coverage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for item in Item::ALL {
+            writeln!(f, "  {:<32}{:>9}", item.name(), self.count(*item))?;
+        }
+        Ok(())
+    }
+}

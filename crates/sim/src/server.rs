@@ -1,0 +1,325 @@
+//! The server of a world: the real exchange, the real relay and a simulated store, wired as the
+//! binary wires them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use guard::fact::Fact;
+use guard::gate::Gate;
+use guard::id::{NodeId, RealmId, TenantId};
+use guard::number::Country;
+use guard::policy::Policy;
+use pbx::command::{Command, Reply};
+use pbx::directory::Tenant;
+use pbx::exchange::{Exchange, Setup};
+use pbx::flow::{FlowId, FlowOpened, Path, Realm, TlsFacts, Transport};
+use pbx::io::{Input, Output, PersistError, Ticket, Trace};
+use pbx::registrar::RegistrarSettings;
+use pbx::settings::Settings;
+use pure::{Chance, Instant, Now};
+use rtp::PacketBuf;
+use rtp::relay::{self, Channel, EndpointId, Limits, Relay};
+use sip::digest::Algorithm;
+
+use crate::store::Store;
+
+/// See the module. Killed and started by the world.
+#[derive(Debug)]
+pub struct Server {
+    running: Option<Running>,
+    pub store: Store,
+    pub settings: Settings,
+    policy: std::sync::Arc<Policy>,
+    chance: Chance,
+    tickets: u64,
+    /// How often it was started: what belongs to a former life is dropped.
+    pub life: u64,
+    pub effects: VecDeque<Effect>,
+}
+
+#[derive(Debug)]
+struct Running {
+    exchange: Exchange,
+    relay: Relay,
+    sockets: BTreeMap<SocketAddr, (EndpointId, Channel)>,
+    bound: BTreeMap<EndpointId, (SocketAddr, SocketAddr)>,
+    next_port: u16,
+    udp: FlowId,
+    renew: Instant,
+}
+
+/// What leaves the server.
+#[derive(Debug)]
+pub enum Effect {
+    Transmit { path: Path, bytes: Bytes },
+    CloseFlow { flow: FlowId },
+    Media { from: SocketAddr, to: SocketAddr, packet: Vec<u8> },
+    /// For the relay, which is another thread.
+    Relay(relay::Command),
+    RelayEvent(relay::Event),
+    Fact(Fact),
+    Trace(Trace),
+    Reply(Reply),
+    Drained,
+}
+
+impl Server {
+    pub fn new(settings: Settings, mut chance: Chance) -> Self {
+        let tenant = Tenant {
+            id: TenantId::HOUSE,
+            name: "House".to_owned(),
+            realm: DOMAIN.to_owned(),
+            domains: vec![DOMAIN.to_owned()],
+        };
+        Self {
+            running: None,
+            store: Store::new(NODE, tenant, chance.fork()),
+            settings,
+            policy: Policy::first(Country::US),
+            chance,
+            tickets: 1_000_000,
+            life: 0,
+            effects: VecDeque::new(),
+        }
+    }
+
+    pub fn start(&mut self, now: Now) {
+        self.life += 1;
+        self.store.generation += 1;
+        let advertised = [(Transport::Tls, 5061), (Transport::Udp, 5060)];
+        let advertised =
+            advertised.map(|(transport, port)| (transport, HOST.to_string(), port)).to_vec();
+        let setup = Setup {
+            node: NODE,
+            settings: self.settings.clone(),
+            registrar: RegistrarSettings {
+                first_contact: &[Algorithm::Sha256, Algorithm::Md5],
+                ..RegistrarSettings::default()
+            },
+            gate: Gate::new(self.policy.clone()),
+            realms: vec![Realm { id: RealmId(0), name: "access".to_owned(), advertised }],
+            loaded: self.store.load(),
+            chance: self.chance.fork(),
+        };
+        let udp = FlowId {
+            node: NODE,
+            transport: Transport::Udp,
+            generation: self.store.generation,
+        };
+        let running = Running {
+            exchange: Exchange::new(now, setup),
+            relay: Relay::new(self.chance.fork(), Limits::default()),
+            sockets: BTreeMap::new(),
+            bound: BTreeMap::new(),
+            next_port: 20_000 + u16::try_from(self.life % 16).unwrap_or(0) * 1_000,
+            udp,
+            renew: now.instant,
+        };
+        self.running = Some(running);
+        let opened = FlowOpened {
+            flow: udp,
+            realm: RealmId(0),
+            local: (HOST, 5060).into(),
+            remote: None,
+            tls: None,
+            origin: None,
+        };
+        self.input(now, Input::FlowOpened(opened));
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        self.running = None;
+        self.store.crash();
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.running.is_some()
+    }
+
+    pub fn exchange(&self) -> Option<&Exchange> {
+        self.running.as_ref().map(|running| &running.exchange)
+    }
+
+    pub fn endpoints(&self) -> usize {
+        self.running.as_ref().map_or(0, |running| running.relay.len())
+    }
+
+    /// Every media socket that is open.
+    pub fn sockets(&self) -> impl Iterator<Item = SocketAddr> {
+        self.running.iter().flat_map(|running| running.sockets.keys().copied())
+    }
+
+    pub fn udp_flow(&self) -> Option<FlowId> {
+        self.running.as_ref().map(|running| running.udp)
+    }
+
+    /// A connection was accepted.
+    pub fn accept(&mut self, now: Now, remote: SocketAddr) -> FlowId {
+        self.store.generation += 1;
+        let generation = self.store.generation;
+        let flow = FlowId { node: NODE, transport: Transport::Tls, generation };
+        let opened = FlowOpened {
+            flow,
+            realm: RealmId(0),
+            local: (HOST, 5061).into(),
+            remote: Some(remote),
+            tls: Some(TlsFacts {
+                version: "TLSv1.3",
+                suite: "TLS13_AES_128_GCM_SHA256".to_owned(),
+                peer_certificate: None,
+                sni: None,
+            }),
+            origin: None,
+        };
+        self.input(now, Input::FlowOpened(opened));
+        flow
+    }
+
+    pub fn command(&mut self, now: Now, command: Command) {
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        self.input(now, Input::Command { ticket, command });
+    }
+
+    /// Changes the policy as an administrator would.
+    pub fn change_policy(&mut self, change: impl FnOnce(&mut Policy)) {
+        self.policy = self.policy.next(change);
+        if let Some(running) = &mut self.running {
+            running.exchange.set_gate(Gate::new(self.policy.clone()));
+        }
+    }
+
+    pub fn input(&mut self, now: Now, input: Input) {
+        let Some(running) = &mut self.running else { return };
+        running.exchange.handle(now, input);
+        self.drain_exchange(now);
+    }
+
+    fn drain_exchange(&mut self, now: Now) {
+        let Some(running) = &mut self.running else { return };
+        while let Some(output) = running.exchange.poll_output() {
+            let effect = match output {
+                Output::Transmit { path, bytes } => Effect::Transmit { path, bytes },
+                Output::CloseFlow { flow } => Effect::CloseFlow { flow },
+                Output::Media(command) => Effect::Relay(command),
+                Output::Persist { ticket, rows } => {
+                    self.store.write(ticket, rows);
+                    continue;
+                }
+                Output::Fact { tenant, fact } => {
+                    self.store.tell(now, tenant, fact.clone());
+                    Effect::Fact(fact)
+                }
+                Output::Trace(trace) => Effect::Trace(trace),
+                Output::Reply { reply, .. } => Effect::Reply(reply),
+                Output::Drained => Effect::Drained,
+                // Nothing is looked up yet.
+                Output::Lookup { .. } => continue,
+            };
+            self.effects.push_back(effect);
+        }
+    }
+
+    pub fn commit(&mut self, now: Now, failing: bool) {
+        let answers: Vec<(Ticket, Result<(), PersistError>)> = self.store.commit(failing);
+        for (ticket, result) in answers {
+            self.input(now, Input::Persisted { ticket, result });
+        }
+    }
+
+    pub fn relay(&mut self, now: Now, command: relay::Command) {
+        let Some(running) = &mut self.running else { return };
+        running.relay.handle(now, command);
+        self.drain_relay();
+    }
+
+    fn drain_relay(&mut self) {
+        let Some(running) = &mut self.running else { return };
+        while let Some(output) = running.relay.poll_output() {
+            match output {
+                relay::Output::Bind { endpoint, epoch, .. } => {
+                    // Not reused within a life: a late packet must not meet another call.
+                    let rtp = SocketAddr::new(HOST, running.next_port);
+                    let rtcp = SocketAddr::new(HOST, running.next_port + 1);
+                    running.next_port += 2;
+                    running.sockets.insert(rtp, (endpoint, Channel::Rtp));
+                    running.sockets.insert(rtcp, (endpoint, Channel::Rtcp));
+                    running.bound.insert(endpoint, (rtp, rtcp));
+                    running.relay.bound(endpoint, epoch, rtp, rtcp);
+                }
+                relay::Output::Release { endpoint } => {
+                    if let Some((rtp, rtcp)) = running.bound.remove(&endpoint) {
+                        running.sockets.remove(&rtp);
+                        running.sockets.remove(&rtcp);
+                    }
+                }
+                relay::Output::Event(event) => self.effects.push_back(Effect::RelayEvent(event)),
+            }
+        }
+    }
+
+    /// A datagram at one of the media sockets.
+    pub fn media(&mut self, now: Now, at: SocketAddr, from: SocketAddr, packet: &[u8]) {
+        let Some(running) = &mut self.running else { return };
+        let Some(&(endpoint, channel)) = running.sockets.get(&at) else { return };
+        let mut buffer = PacketBuf::new();
+        if !buffer.fill(packet) {
+            return;
+        }
+        let forward = running.relay.packet(now, endpoint, channel, from, &mut buffer);
+        if let Some(forward) = forward {
+            self.forward(forward, &buffer);
+        }
+        self.drain_relay();
+    }
+
+    fn forward(&mut self, forward: relay::Forward, buffer: &PacketBuf) {
+        let Some(running) = &self.running else { return };
+        let Some(&(rtp, rtcp)) = running.bound.get(&forward.endpoint) else { return };
+        let from = match forward.channel {
+            Channel::Rtp => rtp,
+            Channel::Rtcp => rtcp,
+        };
+        let packet = buffer.as_slice().to_vec();
+        self.effects.push_back(Effect::Media { from, to: forward.to, packet });
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let running = self.running.as_ref()?;
+        let exchange = running.exchange.poll_timeout();
+        [exchange, running.relay.poll_timeout(), Some(running.renew)].into_iter().flatten().min()
+    }
+
+    pub fn wake(&mut self, now: Now) {
+        let Some(running) = &mut self.running else { return };
+        if running.renew <= now.instant {
+            running.renew = now.instant + RENEWAL;
+            running.relay.handle(now, relay::Command::Renew);
+        }
+        if running.relay.poll_timeout().is_some_and(|at| at <= now.instant) {
+            running.relay.handle_timeout(now);
+            let mut buffer = PacketBuf::new();
+            while let Some(running) = &mut self.running
+                && let Some(forward) = running.relay.poll_transmit(now, &mut buffer)
+            {
+                self.forward(forward, &buffer);
+            }
+        }
+        self.drain_relay();
+        let due = self.running.as_ref().and_then(|running| running.exchange.poll_timeout());
+        if due.is_some_and(|at| at <= now.instant) {
+            self.input(now, Input::Wake);
+        }
+    }
+}
+
+pub const NODE: NodeId = NodeId(1);
+/// The server's address.
+pub const HOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 1));
+/// What phones are configured with.
+pub const DOMAIN: &str = "pbx.test";
+/// As the binary does: well within the relay's lease.
+const RENEWAL: Duration = Duration::from_secs(10);

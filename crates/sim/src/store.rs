@@ -1,0 +1,215 @@
+//! What the server's disk holds, and what it loses: rows and journal facts wait for a commit, and a
+//! crash forgets whatever had not been committed.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use guard::fact::Fact;
+use guard::id::{CallId, DeviceId, ExtensionId, NodeId, TenantId};
+use guard::journal::{self, Entry, Journal, Position, SubjectKey};
+use guard::secret::{MasterKey, Sealed};
+use pbx::command::Credentials;
+use pbx::directory::{Device, Exceptions, Extension, Secret, Tenant};
+use pbx::io::{PersistError, Ticket};
+use pbx::record::{BindingRow, Cdr, Loaded, Row};
+use pbx::snapshot::CallSnapshot;
+use pure::{Chance, Now, Utc};
+use sip::digest::{Algorithm, Ha1};
+
+/// One disk. `write` and `tell` queue, `commit` makes durable.
+#[derive(Debug)]
+pub struct Store {
+    tenant: Tenant,
+    extensions: BTreeMap<ExtensionId, Extension>,
+    devices: BTreeMap<DeviceId, Device>,
+    bindings: BTreeMap<DeviceId, BindingRow>,
+    pub snapshots: BTreeMap<CallId, CallSnapshot>,
+    /// Every record in the order of its commit: a second one of the same call is seen.
+    pub cdrs: Vec<Cdr>,
+    entries: Vec<Entry>,
+    keys: Vec<SubjectKey>,
+    journal: Journal,
+    pending: VecDeque<Write>,
+    key: MasterKey,
+    chance: Chance,
+    pub generation: u64,
+    node: NodeId,
+}
+
+#[derive(Debug)]
+enum Write {
+    Rows { ticket: Option<Ticket>, rows: Vec<Row> },
+    Fact(Now, Option<TenantId>, Fact),
+}
+
+impl Store {
+    pub fn new(node: NodeId, tenant: Tenant, mut chance: Chance) -> Self {
+        let journal = Journal::new(node, Position::genesis(node), chance.fork(), []);
+        Self {
+            tenant,
+            extensions: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            bindings: BTreeMap::new(),
+            snapshots: BTreeMap::new(),
+            cdrs: Vec::new(),
+            entries: Vec::new(),
+            keys: Vec::new(),
+            journal,
+            pending: VecDeque::new(),
+            key: MasterKey::draw(&mut chance),
+            chance,
+            generation: 0,
+            node,
+        }
+    }
+
+    /// Before the first start: an extension with its secret.
+    pub fn install(&mut self, number: &str, secret: &str, exceptions: Exceptions) -> ExtensionId {
+        let id = ExtensionId(number.bytes().fold(0, |id, b| id * 256 + u128::from(b)));
+        let extension = Extension {
+            id,
+            tenant: self.tenant.id,
+            number: guard::number::ExtensionNumber::restore(number).expect("a short number"),
+            name: format!("Desk {number}"),
+            enabled: true,
+            secret: self.sealed(id, secret),
+            previous: None,
+            exceptions,
+            created: Utc(0),
+        };
+        self.extensions.insert(id, extension);
+        id
+    }
+
+    pub fn sealed(&mut self, of: ExtensionId, secret: &str) -> Secret {
+        let record = of.0.to_be_bytes();
+        let sealed = Sealed::seal(&self.key, &mut self.chance, &record, secret.as_bytes());
+        Secret { sealed, since: Utc(0) }
+    }
+
+    /// The digests of a secret in clear.
+    pub fn credentials(&self, number: &str, secret: &str) -> Credentials {
+        let realm = &self.tenant.realm;
+        Credentials {
+            md5: Ha1::derive(Algorithm::Md5, number, realm, secret),
+            sha256: Ha1::derive(Algorithm::Sha256, number, realm, secret),
+        }
+    }
+
+    pub fn write(&mut self, ticket: Option<Ticket>, rows: Vec<Row>) {
+        self.pending.push_back(Write::Rows { ticket, rows });
+    }
+
+    pub fn tell(&mut self, now: Now, tenant: Option<TenantId>, fact: Fact) {
+        self.pending.push_back(Write::Fact(now, tenant, fact));
+    }
+
+    pub fn is_busy(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Makes what is pending durable. A disk that fails answers the tickets with an error and keeps
+    /// the rest for the next time.
+    pub fn commit(&mut self, failing: bool) -> Vec<(Ticket, Result<(), PersistError>)> {
+        let mut answers = Vec::new();
+        let mut kept = VecDeque::new();
+        for write in std::mem::take(&mut self.pending) {
+            match write {
+                Write::Rows { ticket: Some(ticket), .. } if failing => {
+                    answers.push((ticket, Err(PersistError::Unavailable)));
+                }
+                write if failing => kept.push_back(write),
+                Write::Rows { ticket, rows } => {
+                    for row in rows {
+                        self.put(row);
+                    }
+                    answers.extend(ticket.map(|ticket| (ticket, Ok(()))));
+                }
+                Write::Fact(now, tenant, fact) => {
+                    if let Some(appended) = self.journal.append(now, tenant, &fact) {
+                        self.entries.push(appended.entry);
+                        self.keys.extend(appended.new_keys);
+                    }
+                }
+            }
+        }
+        self.pending = kept;
+        answers
+    }
+
+    /// The process died.
+    pub fn crash(&mut self) {
+        self.pending.clear();
+        let end = self.entries.last().map_or(Position::genesis(self.node), Entry::position);
+        self.journal = Journal::new(self.node, end, self.chance.fork(), self.keys.clone());
+    }
+
+    /// What a starting process reads.
+    pub fn load(&self) -> Loaded {
+        let clear = |extension: &Extension, secret: &Secret| {
+            let opened = secret.sealed.open(&self.key, &extension.id.0.to_be_bytes());
+            let opened = opened.expect("sealed by this store");
+            let text = std::str::from_utf8(&opened).expect("a secret is text");
+            self.credentials(extension.number.as_str(), text)
+        };
+        let extensions = self.extensions.values().map(|extension| {
+            let previous = extension.previous.as_ref();
+            let previous = previous.map(|(secret, _)| clear(extension, secret));
+            (extension.clone(), clear(extension, &extension.secret), previous)
+        });
+        Loaded {
+            tenants: vec![self.tenant.clone()],
+            extensions: extensions.collect(),
+            devices: self.devices.values().cloned().collect(),
+            bindings: self.bindings.values().cloned().collect(),
+            snapshots: self.snapshots.values().cloned().collect(),
+            generation: self.generation,
+        }
+    }
+
+    /// The journal's chain, judged; the number of entries.
+    pub fn verify(&self) -> Result<u64, String> {
+        let from = Position::genesis(self.node);
+        let entries = self.entries.iter().cloned();
+        let verified = journal::verify(self.node, from, entries, Some(self.journal.position()));
+        verified.map(|verified| verified.entries).map_err(|broken| format!("{broken:?}"))
+    }
+
+    pub fn device(&self, device: DeviceId) -> Option<&Device> {
+        self.devices.get(&device)
+    }
+
+    pub fn extension(&self, number: &str) -> Option<&Extension> {
+        self.extensions.values().find(|extension| extension.number.as_str() == number)
+    }
+
+    fn put(&mut self, row: Row) {
+        match row {
+            Row::Tenant(tenant) => self.tenant = tenant,
+            Row::Extension(extension) => {
+                self.extensions.insert(extension.id, *extension);
+            }
+            Row::RemoveExtension(id) => {
+                self.extensions.remove(&id);
+            }
+            Row::Device(device) => {
+                self.devices.insert(device.id, *device);
+            }
+            Row::RemoveDevice(id) => {
+                self.devices.remove(&id);
+            }
+            Row::Binding(binding) => {
+                self.bindings.insert(binding.device, *binding);
+            }
+            Row::RemoveBinding(device) => {
+                self.bindings.remove(&device);
+            }
+            Row::Snapshot(snapshot) => {
+                self.snapshots.insert(snapshot.call, *snapshot);
+            }
+            Row::RemoveSnapshot(call) => {
+                self.snapshots.remove(&call);
+            }
+            Row::Cdr(cdr) => self.cdrs.push(*cdr),
+        }
+    }
+}
