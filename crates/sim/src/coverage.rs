@@ -96,7 +96,11 @@ impl Coverage {
     /// Mandatory items that were never reached.
     pub fn missing(&self) -> Vec<Item> {
         let optional = |item: &Item| matches!(item, Item::RelayRefused);
-        Item::ALL.iter().filter(|item| self.count(**item) == 0 && !optional(item)).copied().collect()
+        Item::ALL
+            .iter()
+            .filter(|item| self.count(**item) == 0 && !optional(item))
+            .copied()
+            .collect()
     }
 
     /// A message arrived at the server.

@@ -173,9 +173,7 @@ impl Ladder {
             ["holds"] => call(InCall::Hold),
             ["resumes"] => call(InCall::Resume),
             ["moves"] => call(InCall::Move),
-            ["presses", digit] => {
-                call(InCall::Press(digit.chars().next().expect("one character")))
-            }
+            ["presses", digit] => call(InCall::Press(digit.chars().next().expect("one character"))),
             ["dies"] => person(Action::Die),
             ["starts"] => person(Action::Start),
             ["stops"] => person(Action::Stop),
@@ -260,9 +258,11 @@ impl Ladder {
             for call in (1..9).map(actors::phone::CallId) {
                 let Some(voices) = node.phone.heard(call) else { continue };
                 for voice in voices.keys() {
-                    let who = self.world.phones.iter().find(|other| {
-                        other.phone.settings().voice == *voice
-                    });
+                    let who = self
+                        .world
+                        .phones
+                        .iter()
+                        .find(|other| other.phone.settings().voice == *voice);
                     let who = who.map_or("a stranger", |other| other.name.as_str());
                     writeln!(text, "    heard  {} {who}", node.name).expect("memory");
                 }

@@ -341,7 +341,8 @@ fn agree(world: &mut World, talks: &[Talk]) {
             // Given up before it had proved itself: no call.
             let early = ended.since(talk.began) < slack && ending == Ending::HungUp;
             if !early {
-                broken.push(format!("records: {} {:?} has none ({ending:?})", talk.name, talk.call));
+                broken
+                    .push(format!("records: {} {:?} has none ({ending:?})", talk.name, talk.call));
             }
             continue;
         };

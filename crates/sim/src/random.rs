@@ -91,7 +91,8 @@ impl Play {
             // One extension in four has a second phone.
             let shares = at > 1 && chance.one_in(4);
             let number = if shares { 100 + at - 1 } else { 100 + at };
-            let number = cast.last().map_or(number, |(last, _)| if shares { *last } else { number });
+            let number =
+                cast.last().map_or(number, |(last, _)| if shares { *last } else { number });
             let kind = kind(&mut chance);
             cast.push((number, kind));
         }
@@ -228,10 +229,7 @@ impl Play {
                 self.world.at(when, Act::DiskFails { span });
             }
             8 => {
-                let burst = Weather {
-                    jitter: Duration::from_millis(1_500),
-                    ..self.world.weather
-                };
+                let burst = Weather { jitter: Duration::from_millis(1_500), ..self.world.weather };
                 self.world.at(when, Act::Weather(burst));
                 let back = when + self.span(Duration::from_secs(20));
                 self.world.at(back, Act::Weather(self.world.weather));

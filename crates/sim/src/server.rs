@@ -53,9 +53,18 @@ struct Running {
 /// What leaves the server.
 #[derive(Debug)]
 pub enum Effect {
-    Transmit { path: Path, bytes: Bytes },
-    CloseFlow { flow: FlowId },
-    Media { from: SocketAddr, to: SocketAddr, packet: Vec<u8> },
+    Transmit {
+        path: Path,
+        bytes: Bytes,
+    },
+    CloseFlow {
+        flow: FlowId,
+    },
+    Media {
+        from: SocketAddr,
+        to: SocketAddr,
+        packet: Vec<u8>,
+    },
     /// For the relay, which is another thread.
     Relay(relay::Command),
     RelayEvent(relay::Event),
@@ -103,11 +112,8 @@ impl Server {
             loaded: self.store.load(),
             chance: self.chance.fork(),
         };
-        let udp = FlowId {
-            node: NODE,
-            transport: Transport::Udp,
-            generation: self.store.generation,
-        };
+        let udp =
+            FlowId { node: NODE, transport: Transport::Udp, generation: self.store.generation };
         let running = Running {
             exchange: Exchange::new(now, setup),
             relay: Relay::new(self.chance.fork(), Limits::default()),
@@ -261,19 +267,20 @@ impl Server {
         }
     }
 
-    /// A datagram at one of the media sockets.
-    pub fn media(&mut self, now: Now, at: SocketAddr, from: SocketAddr, packet: &[u8]) {
-        let Some(running) = &mut self.running else { return };
-        let Some(&(endpoint, channel)) = running.sockets.get(&at) else { return };
+    /// A datagram at one of the media sockets. Whether it was passed on.
+    pub fn media(&mut self, now: Now, at: SocketAddr, from: SocketAddr, packet: &[u8]) -> bool {
+        let Some(running) = &mut self.running else { return false };
+        let Some(&(endpoint, channel)) = running.sockets.get(&at) else { return false };
         let mut buffer = PacketBuf::new();
         if !buffer.fill(packet) {
-            return;
+            return false;
         }
         let forward = running.relay.packet(now, endpoint, channel, from, &mut buffer);
         if let Some(forward) = forward {
             self.forward(forward, &buffer);
         }
         self.drain_relay();
+        forward.is_some()
     }
 
     fn forward(&mut self, forward: relay::Forward, buffer: &PacketBuf) {

@@ -119,21 +119,37 @@ enum Event {
 /// What a story makes happen.
 #[derive(Clone, Debug)]
 pub enum Act {
-    Phone { phone: usize, action: Action },
+    Phone {
+        phone: usize,
+        action: Action,
+    },
     /// Like `Phone`, in the newest call of the phone that has not ended.
-    InCall { phone: usize, what: InCall },
+    InCall {
+        phone: usize,
+        what: InCall,
+    },
     /// The connection breaks and both ends learn of it.
-    Reset { phone: usize },
+    Reset {
+        phone: usize,
+    },
     /// The connection breaks and the server learns of it only when it says something.
-    HalfOpen { phone: usize },
+    HalfOpen {
+        phone: usize,
+    },
     /// The translator of the phone's address forgets its mappings.
-    Translate { phone: usize },
+    Translate {
+        phone: usize,
+    },
     Kill,
     Start,
-    DiskFails { span: Duration },
+    DiskFails {
+        span: Duration,
+    },
     Weather(Weather),
     Drain,
-    ClockStep { seconds: i64 },
+    ClockStep {
+        seconds: i64,
+    },
     /// Packets from a stranger to every media port of the server, and forged ones to phones.
     Inject,
 }
@@ -192,11 +208,7 @@ impl World {
             panic!("worlds are of IPv4");
         };
         let octets = own.octets();
-        let public = if cast.translated {
-            Ipv4Addr::new(203, 0, 113, octets[3])
-        } else {
-            own
-        };
+        let public = if cast.translated { Ipv4Addr::new(203, 0, 113, octets[3]) } else { own };
         let mut phone = Phone::new(cast.settings, self.chance.fork());
         phone.ask_for_sessions(cast.session);
         self.phones.push(Node {
@@ -276,12 +288,12 @@ impl World {
             Event::PhoneLearns { wire } => self.phone_learns(wire),
             Event::ServerLearns { wire } => self.server_learns(wire),
             Event::MediaUp { at, from, packet } => {
-                if from.ip() != STRANGERS {
-                    // Before it has arrived, whoever repeats it may win the race: authentic is
-                    // authentic.
-                    self.overheard_media.insert(from, (at, packet.clone()));
+                let passed = self.server.media(self.now(), at, from, &packet);
+                // What the relay has not taken yet, whoever repeats it may bring first: authentic is
+                // authentic.
+                if passed && from.ip() != STRANGERS {
+                    self.overheard_media.insert(from, (at, packet));
                 }
-                self.server.media(self.now(), at, from, &packet);
                 self.serve();
             }
             Event::MediaDown { from, to, packet } => self.media_down(from, to, packet),
@@ -537,10 +549,8 @@ impl World {
             return;
         }
         let link = Link { id, reliable: wire.reliable };
-        let giving_up = self.phones[phone]
-            .phone
-            .calls()
-            .any(|(_, state)| *state == phone::State::GivingUp);
+        let giving_up =
+            self.phones[phone].phone.calls().any(|(_, state)| *state == phone::State::GivingUp);
         self.coverage.phone_hears(&bytes, giving_up);
         self.phone(phone, phone::Input::Received { link, bytes });
     }
@@ -585,9 +595,7 @@ impl World {
                 Out::MediaOpen { .. } | Out::MediaClose { .. } => {}
                 Out::Event(event) => {
                     self.coverage.event(&event);
-                    if !self.log_registering
-                        && !matches!(event, phone::Event::Registered { .. })
-                    {
+                    if !self.log_registering && !matches!(event, phone::Event::Registered { .. }) {
                         let text = format!("        {} {event:?}", self.phones[at].name);
                         self.log_line(text);
                     }
@@ -623,7 +631,8 @@ impl World {
         let Some(wire) = self.wires.get_mut(&id) else { return };
         if wire.broken {
             // Nobody acknowledges: the kernel gives up after a while.
-            return self.plan(self.instant + Duration::from_secs(5), Event::PhoneLearns { wire: id });
+            return self
+                .plan(self.instant + Duration::from_secs(5), Event::PhoneLearns { wire: id });
         }
         if wire.reliable && !wire.server_open {
             return self.plan(self.instant, Event::PhoneLearns { wire: id });
@@ -724,9 +733,10 @@ impl World {
             match effect {
                 Effect::Transmit { path, bytes } => self.from_server(path, bytes),
                 Effect::CloseFlow { flow } => {
-                    let wire = self.wires.iter().find(|(_, wire)| {
-                        wire.reliable && wire.generation == flow.generation
-                    });
+                    let wire = self
+                        .wires
+                        .iter()
+                        .find(|(_, wire)| wire.reliable && wire.generation == flow.generation);
                     if let Some((&wire, _)) = wire {
                         self.break_wire(wire);
                         let delay = self.weather.delay(&mut self.chance);
@@ -803,7 +813,9 @@ impl World {
     fn from_server(&mut self, path: Path, bytes: Bytes) {
         let wire = if path.flow.transport.is_reliable() {
             let mut wires = self.wires.iter();
-            wires.find(|(_, w)| w.reliable && w.generation == path.flow.generation).map(|(&id, _)| id)
+            wires
+                .find(|(_, w)| w.reliable && w.generation == path.flow.generation)
+                .map(|(&id, _)| id)
         } else {
             self.datagrams.get(&path.remote).copied()
         };
@@ -861,9 +873,8 @@ impl World {
             let packet = packet.clone();
             self.plan(self.instant, Event::MediaUp { at, from: stranger, packet });
         }
-        let encrypted = |node: &Node| {
-            node.phone.settings().security == phone::Security::Srtp && !node.dead
-        };
+        let encrypted =
+            |node: &Node| node.phone.settings().security == phone::Security::Srtp && !node.dead;
         let targets: Vec<(SocketAddr, u16)> = self
             .phones
             .iter()

@@ -693,8 +693,7 @@ impl Phone {
             if self.past.len() >= PAST_MAX {
                 self.past.pop_first();
             }
-            let heard =
-                Heard { voices: media.heard, digits: media.digits, forged: media.forged };
+            let heard = Heard { voices: media.heard, digits: media.digits, forged: media.forged };
             self.past.insert(id, heard);
             self.event(Event::Ended { call: id, ending });
         }
