@@ -3,8 +3,9 @@
 //! Data goes to stdout, talk to stderr. Every list is also JSON (`--json`). Exit code 0: done; 1: the
 //! node said no, or what was checked does not hold; 2: it could not be asked.
 
-mod print;
+pub(crate) mod print;
 
+use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -19,10 +20,16 @@ pub(crate) enum Ask {
     #[command(after_help = "Example:\n  ringfence status --json")]
     Status(Json),
     /// Extensions: numbers, names and secrets of phones
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  ringfence extension add 101 --name \"Front desk\"\n  ringfence extension list"
+    )]
     Extension(ExtensionAsk),
     /// Phones: who is registered, from where, how well protected
-    #[command(args_conflicts_with_subcommands = true)]
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Examples:\n  ringfence devices\n  ringfence devices --json\n  ringfence devices remove 098e"
+    )]
     Devices {
         #[command(flatten)]
         json: Json,
@@ -30,7 +37,10 @@ pub(crate) enum Ask {
         ask: Option<DeviceAsk>,
     },
     /// Calls: those that are up, and the records of past ones
-    #[command(args_conflicts_with_subcommands = true)]
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Examples:\n  ringfence calls --up\n  ringfence calls --extension 101 --since 2d\n  ringfence calls show 3fa9 --ladder"
+    )]
     Calls {
         #[command(flatten)]
         list: CallList,
@@ -38,7 +48,10 @@ pub(crate) enum Ask {
         ask: Option<CallAsk>,
     },
     /// The journal: what happened, tamper-evident
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  ringfence journal show --limit 20\n  ringfence journal verify"
+    )]
     Journal(JournalAsk),
 }
 
@@ -68,41 +81,69 @@ pub(crate) enum ExtensionAsk {
     /// List all extensions
     List(Json),
     /// Show one extension and its phones
+    #[command(after_help = "Example:\n  ringfence extension show 101")]
     Show {
+        /// Its number
         number: String,
         #[command(flatten)]
         json: Json,
     },
-    /// Show the secret again (written to the journal)
+    /// Show the secret again, and all else to type into its phone (written to the journal)
+    #[command(after_help = "Example:\n  ringfence extension reveal 101")]
     Reveal {
+        /// Its number
         number: String,
         #[command(flatten)]
         json: Json,
     },
     /// Replace the secret; its phones must sign in anew
-    #[command(after_help = "The former secret keeps making emergency calls for the grace period.")]
+    #[command(
+        after_help = "The former secret keeps making emergency calls for the grace period.\n\nExample:\n  ringfence extension rotate 101 --grace-days 7"
+    )]
     Rotate {
+        /// Its number
         number: String,
         /// Days for which the former secret still makes emergency calls
-        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(0..=365))]
+        #[arg(long, value_name = "DAYS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(0..=365))]
         grace_days: u16,
         #[command(flatten)]
         json: Json,
     },
     /// Take an extension out of service, keeping it
-    Disable { number: String },
-    /// Put it back into service
-    Enable { number: String },
+    #[command(after_help = "Example:\n  ringfence extension disable 105")]
+    Disable {
+        /// Its number
+        number: String,
+    },
+    /// Put an extension back into service
+    #[command(after_help = "Example:\n  ringfence extension enable 105")]
+    Enable {
+        /// Its number
+        number: String,
+    },
     /// Change the name that other phones show
-    Rename { number: String, name: String },
+    #[command(after_help = "Example:\n  ringfence extension rename 101 \"Reception\"")]
+    Rename {
+        /// Its number
+        number: String,
+        /// The new name
+        name: String,
+    },
     /// Remove an extension, its secret and its phones; records of calls stay
-    Remove { number: String },
+    #[command(after_help = "Example:\n  ringfence extension remove 105")]
+    Remove {
+        /// Its number
+        number: String,
+    },
     /// Allow or withdraw a weakness for all phones of an extension
-    #[command(after_help = "Example:\n  ringfence extension allow 105 --dangerous-plain-rtp=false")]
+    #[command(
+        after_help = "Examples:\n  ringfence extension allow 105 --dangerous-plain-rtp=true\n  ringfence extension allow 105 --dangerous-plain-rtp=false"
+    )]
     Allow {
+        /// Its number
         number: String,
         /// Whether its phones may send audio unencrypted
-        #[arg(long, action = clap::ArgAction::Set)]
+        #[arg(long, value_name = "YES", action = clap::ArgAction::Set)]
         dangerous_plain_rtp: bool,
     },
 }
@@ -110,15 +151,20 @@ pub(crate) enum ExtensionAsk {
 #[derive(Debug, Subcommand)]
 pub(crate) enum DeviceAsk {
     /// Allow or withdraw a weakness for one phone
+    #[command(after_help = "Example:\n  ringfence devices allow 098e --dangerous-plain-rtp=false")]
     Allow {
         /// Its id, or the beginning of it
         device: String,
         /// Whether it may send audio unencrypted
-        #[arg(long, action = clap::ArgAction::Set)]
+        #[arg(long, value_name = "YES", action = clap::ArgAction::Set)]
         dangerous_plain_rtp: bool,
     },
     /// Forget a phone; if it signs in again it counts as new
-    Remove { device: String },
+    #[command(after_help = "Example:\n  ringfence devices remove 098e")]
+    Remove {
+        /// Its id, or the beginning of it
+        device: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -127,13 +173,13 @@ pub(crate) struct CallList {
     #[arg(long)]
     up: bool,
     /// Only calls from or to this extension
-    #[arg(long)]
+    #[arg(long, value_name = "NUMBER")]
     extension: Option<String>,
     /// Only calls that began within the last hours (`4h`), days (`2d`) or minutes (`30m`)
-    #[arg(long, value_parser = parse_span)]
+    #[arg(long, value_name = "SPAN", value_parser = parse_span)]
     since: Option<i64>,
     /// How many records at the most
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     limit: u32,
     #[command(flatten)]
     json: Json,
@@ -153,7 +199,11 @@ pub(crate) enum CallAsk {
         json: Json,
     },
     /// End a call that is up
-    HangUp { call: String },
+    #[command(after_help = "Example:\n  ringfence calls hang-up 3fa9")]
+    HangUp {
+        /// Its id, or the beginning of it
+        call: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -161,8 +211,10 @@ pub(crate) enum JournalAsk {
     /// Check the whole chain: nothing changed, removed or inserted
     Verify(Json),
     /// Show the latest entries, newest last
+    #[command(after_help = "Example:\n  ringfence journal show --limit 20")]
     Show {
-        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        /// How many entries at the most
+        #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
         #[command(flatten)]
         json: Json,
@@ -180,14 +232,27 @@ pub(crate) fn run(data: &Path, ask: Ask) -> ExitCode {
         Ok(answer) => {
             let holds = !matches!(&answer, Answer::Verified(verified) if !verified.intact);
             let text = if json { print::json(&answer) } else { print::text(&question, &answer) };
-            // A reader that went away (`| head`) has seen enough.
-            let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
+            if let Err(error) = say(&text) {
+                eprintln!("error: {error}");
+                return ExitCode::from(2);
+            }
             if holds { ExitCode::SUCCESS } else { ExitCode::from(1) }
         }
         Err(trouble) => {
             eprintln!("error: {trouble}");
             ExitCode::from(2)
         }
+    }
+}
+
+/// Writes to stdout. A reader that went away (`| head`) has seen enough; a full disk is a failure.
+pub(crate) fn say(text: &str) -> Result<(), String> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(format!("the output could not be written: {error}"))
+        }
+        _ => Ok(()),
     }
 }
 

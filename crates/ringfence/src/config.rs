@@ -826,9 +826,11 @@ impl Judge<'_> {
 
     fn unreadable(&self, error: &toml::de::Error) -> Mistake {
         let remedy = if error.message().starts_with("unknown field") {
-            "correct the name of the key, or remove it; docs/guide/configuration.md lists them all"
+            "correct the name of the key, or remove it; `ringfence config keys` lists them all"
+        } else if error.message().starts_with("invalid type: map, expected a sequence") {
+            "a realm begins with double brackets: [[realm]]"
         } else if error.message().starts_with("invalid") || error.message().contains("expected") {
-            "docs/guide/configuration.md says what each key takes"
+            "`ringfence config keys` says what each key takes"
         } else {
             "correct the TOML here"
         };

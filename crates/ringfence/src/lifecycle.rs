@@ -121,8 +121,8 @@ fn announcement<E: Engine + Send + 'static>(node: &Node<E>) -> String {
         out.push_str(&format!("  {what:widest$}  {place}\n"));
     }
     out.push_str(&format!(
-        "\nPhones must trust this authority:\n  {}\n  SHA-256 {}\n\nNext, add an extension:\n  \
-         ringfence extension add 101 --name \"Front desk\"\n",
+        "\nPhones must trust this authority:\n  {}\n  SHA-256 {}\n\nIn another terminal:\n  \
+         ringfence extension add 101 --name \"Front desk\"\n  ringfence status\n",
         node.grounds.authority_file().display(),
         node.grounds.fingerprint(),
     ));

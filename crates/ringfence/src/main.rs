@@ -46,7 +46,11 @@ use crate::node::Facing;
 
 /// A secure phone system: every leg encrypted or refused, losses bounded, emergency calls always.
 #[derive(Parser)]
-#[command(name = "ringfence", version)]
+#[command(
+    name = "ringfence",
+    version,
+    after_help = "First steps:\n  ringfence up --name pbx.example.com\n  ringfence extension add 101 --name \"Front desk\"\n  ringfence status"
+)]
 struct Cli {
     #[command(flatten)]
     place: Place,
@@ -58,25 +62,26 @@ struct Cli {
 #[derive(Args)]
 struct Place {
     /// Data folder [default: $STATE_DIRECTORY, /var/lib/ringfence as root, $XDG_DATA_HOME/ringfence]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", help_heading = EVERYWHERE)]
     data: Option<PathBuf>,
     /// Configuration file [default: ringfence.toml in the data folder, if there is one]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = EVERYWHERE)]
     config: Option<PathBuf>,
     /// What goes to the log: error, warn, info, debug, trace, or per part, as in info,ringfence=debug
-    #[arg(long, global = true, value_name = "LEVELS", default_value = "info")]
+    #[arg(long, global = true, value_name = "LEVELS", default_value = "info", help_heading = EVERYWHERE)]
     log: Targets,
 }
 
 #[derive(Subcommand)]
 enum Task {
     /// Run the phone system; the first start makes everything it needs
+    #[command(after_help = "Example:\n  ringfence up --name pbx.example.com")]
     Up {
         /// A name or address that phones reach this host by, for its certificate (repeatable)
         #[arg(long = "name", value_name = "HOST", value_parser = host)]
         names: Vec<String>,
     },
-    /// The configuration file
+    /// The configuration file: is it sound, and what can stand in it
     Config {
         #[command(subcommand)]
         task: ConfigTask,
@@ -130,12 +135,23 @@ fn run(cli: Cli) -> Result<ExitCode, String> {
         }
         Task::Ask(ask) => Ok(cli::run(&cli.place.folder()?, ask)),
         Task::Config { task: ConfigTask::Check } => {
+            let file = cli.place.file()?;
             let (_, config) = cli.place.read()?;
-            println!("The configuration is sound: {} realm(s).", config.realms.len());
+            let realms = match config.realms.len() {
+                1 => "1 realm".to_owned(),
+                more => format!("{more} realms"),
+            };
+            let verdict = match file.exists() {
+                true => format!("{} is sound: {realms}.\n", file.display()),
+                false => {
+                    format!("There is no {}: the defaults hold, {realms}.\n", file.display())
+                }
+            };
+            cli::say(&verdict)?;
             Ok(ExitCode::SUCCESS)
         }
         Task::Config { task: ConfigTask::Keys } => {
-            print!("{}", config::table());
+            cli::say(&config::table())?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -148,12 +164,19 @@ impl Place {
             .map_err(|trouble| trouble.to_string())
     }
 
+    /// The configuration file that would be read.
+    fn file(&self) -> Result<PathBuf, String> {
+        match &self.config {
+            Some(named) => Ok(named.clone()),
+            None => Ok(self.folder()?.join("ringfence.toml")),
+        }
+    }
+
     /// The data folder, and the configuration in force.
     fn read(self) -> Result<(PathBuf, Config), String> {
         let data = self.folder()?;
-        let named = self.config.is_some();
-        let path = self.config.unwrap_or_else(|| data.join("ringfence.toml"));
-        let config = config::load(&path, named).map_err(|mistake| mistake.to_string())?;
+        let config = config::load(&self.file()?, self.config.is_some())
+            .map_err(|mistake| mistake.to_string())?;
         Ok((data, config))
     }
 }
@@ -199,5 +222,7 @@ pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "a panic without words".to_owned())
 }
 
+/// Options that every command takes come last in its help.
+const EVERYWHERE: &str = "Options of every command";
 /// The exit status of what a person must mend: configuration, ports, folders.
 const MISTAKE: u8 = 2;

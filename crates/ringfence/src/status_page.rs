@@ -18,6 +18,7 @@ use axum::routing::get;
 use pbx::command::{CallState, Command, DeviceView, Reply, StatusView};
 use tokio::net::TcpListener;
 
+use crate::cli::print::turns;
 use crate::clock::Clock;
 use crate::exchange_thread::{Inbox, Pulse};
 use crate::flows::Flows;
@@ -140,8 +141,8 @@ fn render(page: &Page, status: &StatusView, devices: &[DeviceView], calls: &[Cal
         );
     } else if status.devices_registered == 0 {
         out.push_str(
-            "<section><h2>What to do next</h2><p>No phone is registered. Each phone needs the \
-             number, the secret and the authority's certificate:</p><pre>ringfence extension show \
+            "<section><h2>What to do next</h2><p>No phone is registered. This shows again what to \
+             type into one, here for extension 101:</p><pre>ringfence extension reveal \
              101</pre></section>",
         );
     }
@@ -158,7 +159,7 @@ fn render(page: &Page, status: &StatusView, devices: &[DeviceView], calls: &[Cal
             count(CallState::Ending),
         );
     }
-    out.push_str("<section><h2>What listens where</h2><table>");
+    out.push_str("<section><h2>What listens where</h2><table class=facts>");
     for (what, place) in &page.listening {
         let _ =
             write!(out, "<tr><th scope=row>{}</th><td>{}</td></tr>", escape(what), escape(place));
@@ -176,8 +177,11 @@ fn render(page: &Page, status: &StatusView, devices: &[DeviceView], calls: &[Cal
     let _ = write!(
         out,
         "</table></section><section><h2>For phones</h2><p>The authority that phones must trust: <a \
-         href=\"/ca.pem\">ca.pem</a></p><p>SHA-256 <code class=long>{}</code></p></section></main>",
-        escape(&page.authority_fingerprint),
+         href=\"/ca.pem\">ca.pem</a></p><p>SHA-256 <code class=long>{}</code></p></section><p \
+         class=off>As of {}. This page renews itself every 10 seconds.</p></main>",
+        // Broken between bytes, where a line is too short for it.
+        escape(&page.authority_fingerprint).replace(':', ":<wbr>"),
+        page.clock.now().utc,
     );
     document(&out)
 }
@@ -193,10 +197,10 @@ fn devices_section(out: &mut String, devices: &[DeviceView]) {
     for device in devices.iter().take(DEVICES_SHOWN) {
         let state = match &device.registered {
             Some(_) if device.weaknesses.is_empty() => {
-                "<span class=good>✓ registered</span>".into()
+                "<span class=good>✓&nbsp;registered</span>".into()
             }
             Some(_) => format!(
-                "<span class=bad>! registered: {}</span>",
+                "<span class=bad>!&nbsp;registered: {}</span>",
                 escape(&device.weaknesses.join(", "))
             ),
             None => "<span class=off>– away</span>".to_owned(),
@@ -237,7 +241,7 @@ fn escape(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
-            c if c.is_control() => out.push('\u{fffd}'),
+            c if c.is_control() || turns(c) => out.push('\u{fffd}'),
             c => out.push(c),
         }
     }
@@ -255,15 +259,19 @@ body{margin:0;font:16px/1.5 system-ui,sans-serif;background:light-dark(#f4f6f8,#
 color:light-dark(#1b2229,#e8ecf0)}main{max-width:46rem;margin:0 auto;padding:1.5rem 1rem 3rem}\
 h1{font-size:1.5rem;margin:0 0 .5rem}h2{font-size:1.05rem;margin:0 0 .5rem}\
 section,.figures div{background:var(--card);border:1px solid var(--line);border-radius:10px;\
-padding:1rem;margin:1rem 0 0}.figures{display:grid;gap:1rem;margin:0;\
-grid-template-columns:repeat(auto-fit,minmax(9rem,1fr))}.figures div{display:flex;\
-flex-direction:column}dt,small,.off{color:var(--soft)}dd{margin:0;font-size:1.8rem;font-weight:600}\
+padding:1rem;margin:1rem 0 0}.figures{display:grid;gap:.75rem;margin:1rem 0 0;\
+grid-template-columns:repeat(3,1fr)}.figures div{display:flex;flex-direction:column;\
+justify-content:space-between;margin:0;padding:.75rem 1rem}dt,small,.off{color:var(--soft)}\
+dd{margin:0;font-size:1.8rem;font-weight:600}\
 small{font-size:1rem;font-weight:400}.good{color:var(--good)}.bad{color:var(--bad);font-weight:600}\
 table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.35rem .5rem .35rem 0;\
-border-top:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}\
+border-top:1px solid var(--line);vertical-align:top}td:nth-child(2){overflow-wrap:anywhere}\
 tr:first-child>*{border-top:0}thead th{color:var(--soft);font-weight:400}\
 pre{overflow-x:auto;margin:0;padding:.75rem;border-radius:6px;background:light-dark(#eef1f4,#0c0e11)}\
-.long{overflow-wrap:anywhere;font-size:.85rem}a{color:inherit}p{margin:.25rem 0}";
+.long{overflow-wrap:anywhere;font-size:.85rem}a{color:inherit}p{margin:.25rem 0}\
+td .off{white-space:nowrap}main>.off{margin-top:1rem;font-size:.85rem}.facts th{width:40%;font-weight:500}\
+@media(max-width:28rem){.figures div{padding:.5rem .6rem}dt{font-size:.85rem;line-height:1.3}\
+dd{font-size:1.5rem}small{font-size:.85rem}}";
 
 const HEADERS: [(&str, &str); 6] = [
     (
@@ -301,5 +309,6 @@ mod tests {
     #[test]
     fn text_of_strangers_stays_text() {
         assert_eq!(escape("<b a='\"'>&\u{7}"), "&lt;b a=&#39;&quot;&#39;&gt;&amp;\u{fffd}");
+        assert_eq!(escape("\u{202e}101"), "\u{fffd}101");
     }
 }

@@ -130,7 +130,7 @@ impl Office {
             Question::HangUp { call } => {
                 let up = self.calls_up().await?;
                 let ids = up.iter().map(|call| (call.id.to_string(), call.id));
-                let call: CallId = by_prefix("call that is up", &call, ids)?;
+                let call: CallId = by_prefix("running call", &call, ids)?;
                 self.change(actor, Change::HangUp { call }).await
             }
             Question::JournalShow { limit } => self.journal(limit).await,
@@ -580,7 +580,7 @@ fn checked_name(name: &str) -> Result<String> {
     if name.is_empty() || name.chars().count() > NAME_MAX || name.chars().any(char::is_control) {
         return Err(failure(
             format!("a name has 1 to {NAME_MAX} characters, none of them control characters"),
-            "give one with --name \"Front desk\"",
+            "give one such as \"Front desk\"",
         ));
     }
     Ok(name.to_owned())

@@ -158,13 +158,13 @@ fn extensions(list: &[Extension]) -> String {
         let registered = one.devices.iter().filter(|device| device.registered).count();
         table.add_row([
             one.number.clone(),
-            one.name.clone(),
+            shown(&one.name),
             if one.enabled { "in service" } else { "disabled" }.to_owned(),
             format!("{registered} registered"),
             weaknesses(&one.weaknesses),
         ]);
     }
-    format!("{table}\n")
+    laid_out(&table)
 }
 
 fn extension(one: &Extension) -> String {
@@ -209,7 +209,7 @@ fn devices(list: &[Device]) -> String {
         table.add_row([
             one.id.chars().take(SHORT_ID).collect(),
             one.extension.clone(),
-            one.agent.clone(),
+            shown(&one.agent),
             state,
             one.address.as_ref().map_or("-".to_owned(), |address| format!("{address}{nat}")),
             signalling,
@@ -217,7 +217,7 @@ fn devices(list: &[Device]) -> String {
             weaknesses(&one.weaknesses),
         ]);
     }
-    format!("{table}\n")
+    laid_out(&table)
 }
 
 fn calls(list: &Calls) -> String {
@@ -234,7 +234,7 @@ fn calls(list: &Calls) -> String {
                 call.protection.join(" | "),
             ]);
         }
-        let _ = writeln!(out, "{table}\n");
+        let _ = writeln!(out, "{}", laid_out(&table));
     }
     if !list.records.is_empty() {
         let mut table =
@@ -256,7 +256,7 @@ fn calls(list: &Calls) -> String {
                 weaknesses(&weak),
             ]);
         }
-        let _ = writeln!(out, "{table}");
+        out.push_str(&laid_out(&table));
     }
     or_else_say(out, "No calls. Register two phones and dial one from the other.")
 }
@@ -275,7 +275,7 @@ fn call(one: &Call) -> String {
     }
     for leg in &one.legs {
         let who = leg.extension.as_deref().unwrap_or("-");
-        let _ = writeln!(out, "\n  {} leg, extension {who}, {}", leg.side, leg.agent);
+        let _ = writeln!(out, "\n  {} leg, extension {who}, {}", leg.side, shown(&leg.agent));
         let _ = writeln!(out, "    signalling   {} {}", leg.transport, leg.signalling);
         let _ =
             writeln!(out, "    media        {}", leg.media.as_deref().unwrap_or("not encrypted"));
@@ -312,8 +312,9 @@ fn ladder(call: &Call, lines: &[LadderLine]) -> String {
         let side = call.legs.iter().find(|leg| leg.id == line.leg);
         let phone = side.and_then(|leg| leg.extension.as_deref()).unwrap_or("phone");
         let first = line.text.lines().next().unwrap_or_default();
+        let leg = side.map_or("other", |leg| leg.side.as_str());
         let (from, to) = if line.sent { ("ringfence", phone) } else { (phone, "ringfence") };
-        let _ = writeln!(out, "{:>8} ms  {from} > {to}  {first}", line.at_ms);
+        let _ = writeln!(out, "{:>8} ms  {leg} leg  {from} > {to}  {first}", line.at_ms);
         for rest in line.text.lines().skip(1) {
             let _ = writeln!(out, "              | {rest}");
         }
@@ -324,8 +325,10 @@ fn ladder(call: &Call, lines: &[LadderLine]) -> String {
 fn verification(verified: &Verified) -> String {
     match &verified.broken {
         None => format!(
-            "The journal is intact: {} entries, head {}.\n",
-            verified.entries, verified.head
+            "The journal is intact: {} {}, head {}.\n",
+            verified.entries,
+            if verified.entries == 1 { "entry" } else { "entries" },
+            verified.head
         ),
         Some(broken) => format!(
             "THE JOURNAL IS BROKEN: {broken}\nWhat comes after that entry proves nothing. Keep a copy of the data folder.\n"
@@ -348,5 +351,31 @@ fn table(header: &[&str]) -> Table {
     table
 }
 
+/// The rows without the spaces that the table library puts around them.
+fn laid_out(table: &Table) -> String {
+    let mut out = String::new();
+    for line in table.lines() {
+        let _ = writeln!(out, "{}", line.strip_prefix(' ').unwrap_or(&line).trim_end());
+    }
+    out
+}
+
+/// Text of strangers in one line: what would turn its direction is struck out, and it is cut.
+fn shown(text: &str) -> String {
+    let mut out: String =
+        text.chars().take(SHOWN).map(|c| if turns(c) { '\u{fffd}' } else { c }).collect();
+    if text.chars().count() > SHOWN {
+        out.push('…');
+    }
+    out
+}
+
+/// Marks that change the direction of the text after them (Unicode UAX #9).
+pub(crate) fn turns(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// As much of a phone's name of itself as a table bears; JSON has it whole.
+const SHOWN: usize = 64;
 /// Enough of an id to tell calls of a year apart.
 const SHORT_ID: usize = 8;
