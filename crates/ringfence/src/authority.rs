@@ -24,7 +24,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::data_dir::{Trouble, replace};
+use crate::data_dir::{DATABASE_FILE, Trouble, replace};
 use crate::tls::Identity;
 
 /// Signs for this node.
@@ -60,6 +60,13 @@ impl Authority {
             let (certificate, key) = unseal(&path, &kept, AUTHORITY_RECORD, master)?;
             let common_name = kept.names.first().cloned().unwrap_or_default();
             return Ok(Self { key, common_name, pem: kept.certificate, certificate });
+        }
+        // Phones trust the authority of the first start: another one in its place would lock all of them out.
+        if folder.join(DATABASE_FILE).exists() {
+            return Err(Trouble::new(
+                format!("{} is missing, and phones trust what it signed", path.display()),
+                "restore it from your backup; to start afresh, choose an empty folder with --data",
+            ));
         }
         let fresh = Self::draw(now);
         let kept = Kept {

@@ -209,7 +209,16 @@ pub(crate) enum CallAsk {
 #[derive(Debug, Subcommand)]
 pub(crate) enum JournalAsk {
     /// Check the whole chain: nothing changed, removed or inserted
-    Verify(Json),
+    #[command(
+        after_help = "Examples:\n  ringfence journal verify\n  ringfence journal verify --known 4711:9f86d0…\n\nNote the head it prints somewhere else: it proves what stood before it, even against\nwhoever can write this machine."
+    )]
+    Verify {
+        /// A head printed earlier; what stood before it must still stand
+        #[arg(long, value_name = "SEQUENCE:HASH")]
+        known: Option<String>,
+        #[command(flatten)]
+        json: Json,
+    },
     /// Show the latest entries, newest last
     #[command(after_help = "Example:\n  ringfence journal show --limit 20")]
     Show {
@@ -276,7 +285,9 @@ fn question(ask: Ask) -> (Question, bool) {
         Ask::Calls { ask: Some(CallAsk::HangUp { call }), .. } => {
             (Question::HangUp { call }, false)
         }
-        Ask::Journal(JournalAsk::Verify(Json { json })) => (Question::JournalVerify, json),
+        Ask::Journal(JournalAsk::Verify { known, json: Json { json } }) => {
+            (Question::JournalVerify { known }, json)
+        }
         Ask::Journal(JournalAsk::Show { limit, json: Json { json } }) => {
             (Question::JournalShow { limit }, json)
         }

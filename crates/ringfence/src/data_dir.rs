@@ -52,6 +52,9 @@ impl fmt::Display for Trouble {
 
 impl std::error::Error for Trouble {}
 
+/// What `store` calls its database: where it lies, there was a first start.
+pub(crate) const DATABASE_FILE: &str = "ringfence.db";
+
 /// Which folder: the one that was named, systemd's, or the usual one of this user.
 pub(crate) fn choose(
     named: Option<PathBuf>,
@@ -100,7 +103,7 @@ pub(crate) fn master_key(
         return Ok(key);
     }
     // What was sealed can't be opened by a new key: making one would only hide the loss.
-    if folder.join("authority.json").exists() {
+    if ["authority.json", DATABASE_FILE].iter().any(|file| folder.join(file).exists()) {
         return Err(Trouble::new(
             format!("{} is missing, and the folder holds what it sealed", path.display()),
             "restore it from your backup, or give it as the systemd credential `master-key`; to \

@@ -73,13 +73,16 @@ pub(crate) fn touch_private(path: &Path) -> Result<(), Error> {
     opened.map(drop).map_err(|e| Error::io("create", path, e))
 }
 
-/// Refuses a folder, or a file of ours in it, that more than its owner may use.
+/// Refuses a folder, or a file of ours in it, that more than its owner may use. The configuration and
+/// the authority's certificate hold no secret, and what else lies there is none of our business.
 pub(crate) fn check_files(folder: &Path) -> Result<(), Error> {
     check_private(folder)?;
     for entry in fs::read_dir(folder).map_err(|e| Error::io("list", folder, e))? {
         let entry = entry.map_err(|e| Error::io("list", folder, e))?;
-        // Folders inside are closed off by this one; only what is directly ours is checked.
-        if entry.file_type().is_ok_and(|kind| kind.is_file()) {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let secret = SECRET_FILES.iter().any(|start| name.starts_with(start));
+        if secret && entry.file_type().is_ok_and(|kind| kind.is_file()) {
             check_private(&entry.path())?;
         }
     }
@@ -156,6 +159,10 @@ fn lock(folder: &Path) -> Result<File, Error> {
 }
 
 const LOCK: &str = "ringfence.lock";
+/// Beginnings of the names of files that hold secrets or sealed ones: the key, the database with its
+/// companions and copies, the authority's and the server's keys, the journal's head.
+const SECRET_FILES: [&str; 5] =
+    ["master.key", "ringfence.db", "authority.json", "server.json", "journal.head"];
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 /// Longer than any pid; whatever else stands in the file is not read into memory.

@@ -67,7 +67,10 @@ pub(crate) enum Question {
     JournalShow {
         limit: u32,
     },
-    JournalVerify,
+    /// `known`: a head noted earlier, `SEQUENCE:HASH`; what stood before it must still stand.
+    JournalVerify {
+        known: Option<String>,
+    },
 }
 
 /// What comes back: the value asked for, or what went wrong and what to do about it.
@@ -258,6 +261,7 @@ pub(crate) struct Verified {
     pub(crate) entries: u64,
     /// Where and why the chain breaks; absent where it is intact.
     pub(crate) broken: Option<String>,
+    /// `SEQUENCE:HASH`: note it elsewhere, and give it to a later verification.
     pub(crate) head: String,
 }
 

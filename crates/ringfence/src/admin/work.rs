@@ -8,6 +8,7 @@ use std::time::Duration;
 use guard::access::{Actor, Permission};
 use guard::gate::{Algorithm, Proof};
 use guard::id::{CallId, DeviceId, ExtensionId, NodeId, TenantId};
+use guard::journal::Position;
 use guard::number::{Country, ExtensionNumber};
 use guard::secret::{MasterKey, Sealed, Secret};
 use pbx::command::{
@@ -134,7 +135,7 @@ impl Office {
                 self.change(actor, Change::HangUp { call }).await
             }
             Question::JournalShow { limit } => self.journal(limit).await,
-            Question::JournalVerify => self.verify().await,
+            Question::JournalVerify { known } => self.verify(known).await,
         }
     }
 
@@ -298,22 +299,38 @@ impl Office {
         }
     }
 
-    async fn verify(&self) -> Result<Answer> {
-        let verified = match self.store.verify_journal(self.node, None).await.map_err(unreadable)? {
-            Ok(verified) => Verified {
-                intact: true,
-                entries: verified.entries,
-                broken: None,
-                head: verified.head.hash.to_string(),
-            },
-            Err(broken) => Verified {
-                intact: false,
-                entries: broken.sequence,
-                broken: Some(broken.to_string()),
-                head: String::new(),
-            },
-        };
+    async fn verify(&self, known: Option<String>) -> Result<Answer> {
+        let known = known.map(|text| position(&text)).transpose()?;
+        let verified =
+            match self.store.verify_journal(self.node, known).await.map_err(unreadable)? {
+                Ok(verified) => Verified {
+                    broken: self.lost_before(),
+                    intact: self.lost_before().is_none(),
+                    entries: verified.entries,
+                    head: format!("{}:{}", verified.head.sequence, verified.head.hash),
+                },
+                Err(broken) => Verified {
+                    intact: false,
+                    entries: broken.sequence,
+                    broken: Some(broken.to_string()),
+                    head: String::new(),
+                },
+            };
         Ok(Answer::Verified(verified))
+    }
+
+    /// An earlier start found the end of the journal gone, and kept the head it knew: the chain since
+    /// then is sound and tells nothing of what was lost.
+    fn lost_before(&self) -> Option<String> {
+        let folder = self.door.ca_file.parent()?;
+        let names = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.file_name());
+        let kept = names
+            .filter_map(|name| name.into_string().ok())
+            .find(|name| name.starts_with("journal.head.broken-"))?;
+        Some(format!(
+            "entries were lost before this chain began; the head known then is kept in {kept}. \
+             Delete that file once you know why"
+        ))
     }
 
     /// A change takes effect once it is durable; `Done` means it is.
@@ -450,7 +467,7 @@ fn permission_for(question: &Question) -> Permission {
         Question::Calls { .. } => Permission::SeeCalls,
         Question::CallShow { .. } => Permission::RevealPersonal,
         Question::JournalShow { .. } => Permission::SeeJournal,
-        Question::JournalVerify => Permission::VerifyJournal,
+        Question::JournalVerify { .. } => Permission::VerifyJournal,
     }
 }
 
@@ -606,6 +623,18 @@ fn by_prefix<T>(kind: &str, prefix: &str, ids: impl Iterator<Item = (String, T)>
         (None, _) => Err(failure(
             format!("there is no {kind} {prefix}"),
             "`ringfence devices` and `ringfence calls` show the ids",
+        )),
+    }
+}
+
+/// A head as `journal verify` printed it.
+fn position(text: &str) -> Result<Position> {
+    let (sequence, hash) = text.split_once(':').unwrap_or((text, ""));
+    match (sequence.parse(), hash.parse()) {
+        (Ok(sequence), Ok(hash)) => Ok(Position { sequence, hash }),
+        _ => Err(failure(
+            format!("`{text}` is no head of a journal"),
+            "give it as `ringfence journal verify` printed it: SEQUENCE:HASH",
         )),
     }
 }

@@ -331,7 +331,7 @@ fn verification(verified: &Verified) -> String {
             verified.head
         ),
         Some(broken) => format!(
-            "THE JOURNAL IS BROKEN: {broken}\nWhat comes after that entry proves nothing. Keep a copy of the data folder.\n"
+            "THE JOURNAL IS BROKEN: {broken}.\nKeep a copy of the data folder before you change anything.\n"
         ),
     }
 }
