@@ -43,6 +43,15 @@ pub struct Identity {
     pub algorithm: Algorithm,
 }
 
+/// A sender that was offered several algorithms and has not been proved since.
+#[derive(Debug)]
+pub(crate) struct Puzzled {
+    /// Of the request that was challenged.
+    cseq: u32,
+    /// It asked again without an answer to the challenge: it can't read it.
+    came_back_without: bool,
+}
+
 impl Identity {
     pub fn proof(&self) -> Proof {
         Proof::Digest(journalled(self.algorithm))
@@ -64,16 +73,21 @@ impl Registrar {
     ) -> Verdict {
         let tenant = self.tenant_of(request);
         let realm = self.realm(tenant).to_owned();
-        let offered = self.algorithms_for(tenant, request, path);
         let binding = nonce_binding(path);
         let values = request.headers().authorization();
         let credentials = match Credentials::for_realm(values.map(str::as_bytes), &realm) {
-            None => return Verdict::Challenge(self.challenge(now, request, path, &realm, false)),
+            None => {
+                let cseq = request.headers().cseq().number;
+                if let Some(puzzled) = self.puzzled.get_mut(request.headers().call_id()) {
+                    puzzled.came_back_without |= puzzled.cseq < cseq;
+                }
+                return Verdict::Challenge(self.challenge(now, request, path, &realm, false));
+            }
             Some(Err(fault)) => return Verdict::Refused(self.malformed(request, fault)),
             Some(Ok(credentials)) => credentials,
         };
-        self.puzzled.remove(request.headers().call_id());
-        if offered.iter().all(|offered| credentials.algorithm < *offered) {
+        let better_offered = self.offered(request).iter().any(|one| *one > credentials.algorithm);
+        if better_offered && self.is_too_weak(tenant, request, path, credentials.algorithm) {
             self.failed(now, path, &credentials, tenant, AuthenticationFailure::WeakAlgorithm, out);
             return Verdict::Challenge(self.challenge(now, request, path, &realm, false));
         }
@@ -90,6 +104,7 @@ impl Registrar {
         match self.nonces.check(now, &attempt, &current) {
             Digest::Granted { algorithm } => match account {
                 Some(extension) => {
+                    self.puzzled.remove(request.headers().call_id());
                     let device = self.device_at(path, extension);
                     Verdict::Proved(Identity { tenant, extension, device, algorithm })
                 }
@@ -126,13 +141,14 @@ impl Registrar {
         realm: &str,
         stale: bool,
     ) -> Response {
-        let order = self.algorithms_for(self.tenant_of(request), request, path);
+        let order = self.offered(request);
         let headers = request.headers();
         if order.len() > 1 {
             if self.puzzled.len() >= PUZZLED_MAX {
                 self.puzzled.clear();
             }
-            self.puzzled.insert(headers.call_id().to_owned(), headers.cseq().number);
+            let puzzled = Puzzled { cseq: headers.cseq().number, came_back_without: false };
+            self.puzzled.insert(headers.call_id().to_owned(), puzzled);
         }
         let nonce = self.nonces.issue(now, &nonce_binding(path));
         let challenges = Challenge::in_order(realm, &nonce, stale, order);
@@ -147,28 +163,31 @@ impl Registrar {
         self.answer(request, Status::BAD_REQUEST, |answer| answer.reason(fault_phrase(fault)))
     }
 
-    /// A device is offered what it managed before, as long as its firmware is the same; all others
-    /// what the settings say, less what is known to confuse them. The instance and the agent are
-    /// claims of the sender: whoever lies about them gets the ordinary offer or a weaker one, and
-    /// would have to know the secret all the same.
-    fn algorithms_for(
+    /// What the settings say, less what is known to confuse the sender. It follows from the request
+    /// alone, so the offer tells nobody which accounts or devices exist.
+    fn offered(&self, request: &Request) -> &'static [Algorithm] {
+        let headers = request.headers();
+        let agent = headers.get(Name::UserAgent).unwrap_or_default();
+        let gave_up =
+            self.puzzled.get(headers.call_id()).is_some_and(|puzzled| puzzled.came_back_without);
+        let confused = CONFUSED_BY_SHA_256.iter().any(|name| agent.starts_with(name));
+        if gave_up || confused { &[Algorithm::Md5] } else { self.settings.first_contact }
+    }
+
+    /// A device that managed SHA-256 with the firmware it has is held to it: who answers with less is
+    /// somebody else, or somebody changed the challenge on its way.
+    fn is_too_weak(
         &self,
         tenant: TenantId,
         request: &Request,
         path: Path,
-    ) -> &'static [Algorithm] {
-        let headers = request.headers();
-        let agent = headers.get(Name::UserAgent).unwrap_or_default();
+        algorithm: Algorithm,
+    ) -> bool {
+        let agent = request.headers().get(Name::UserAgent).unwrap_or_default();
         let known = self.claimed_device(tenant, request, path);
-        match known.filter(|device| device.agent == agent).and_then(|device| device.algorithm) {
-            Some(guard::gate::Algorithm::Sha256) => return &[Algorithm::Sha256],
-            Some(guard::gate::Algorithm::Md5) => return &[Algorithm::Md5],
-            None => {}
-        }
-        let gave_up =
-            self.puzzled.get(headers.call_id()).is_some_and(|cseq| *cseq < headers.cseq().number);
-        let confused = CONFUSED_BY_SHA_256.iter().any(|name| agent.starts_with(name));
-        if gave_up || confused { &[Algorithm::Md5] } else { self.settings.first_contact }
+        let managed =
+            known.filter(|device| device.agent == agent).and_then(|device| device.algorithm);
+        managed.is_some_and(|managed| journalled(algorithm) < managed)
     }
 
     /// The account behind a user name, its secret, and its former one; decoys where there is none.
@@ -200,8 +219,9 @@ impl Registrar {
         out: &mut Vec<Effect>,
     ) {
         let account = credentials.username.chars().take(ACCOUNT_LEN_MAX).collect::<String>();
-        let key = (path.remote.ip(), account.clone());
-        let Some(count) = self.failures.admit(now.instant, key) else { return };
+        let Some(count) = self.failures.admit(now.instant, source(path.remote.ip())) else {
+            return;
+        };
         let exists = self.account_named(tenant, &account).is_some();
         let fact = Fact::AuthenticationFailed {
             reason,
@@ -233,6 +253,18 @@ fn nonce_binding(path: Path) -> Vec<u8> {
     match path.remote.ip() {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets()[..8].to_vec(),
+    }
+}
+
+/// Whose failures are counted together: an address, or the network of an IPv6 host. Not the account:
+/// a guesser would fill the journal with names of its own making.
+fn source(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => {
+            let network = u128::from(v6) >> 64 << 64;
+            IpAddr::V6(network.into())
+        }
     }
 }
 

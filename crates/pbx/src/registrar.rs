@@ -25,6 +25,7 @@ use sip::{Request, Response, ResponseBuilder, Status};
 
 pub use change::Prepared;
 
+use crate::authenticate::Puzzled;
 use crate::command::Credentials;
 use crate::directory::{Device, Exceptions, Extension, Tenant};
 use crate::flow::{FlowId, FlowOpened, Path, TlsFacts, Transport};
@@ -48,9 +49,10 @@ pub struct Registrar {
     expiries: Timers<DeviceId>,
     pub(crate) nonces: Nonces,
     pub(crate) decoy_key: [u8; 32],
-    pub(crate) failures: Throttle<(IpAddr, String)>,
-    /// Call-IDs whose sender was offered several algorithms and has not answered yet.
-    pub(crate) puzzled: Map<String, u32>,
+    pub(crate) failures: Throttle<IpAddr>,
+    newcomers: Throttle<ExtensionId>,
+    /// By Call-ID.
+    pub(crate) puzzled: Map<String, Puzzled>,
     chance: Chance,
 }
 
@@ -168,6 +170,7 @@ impl Registrar {
             nonces: Nonces::new(nonces, node.0, chance.fork(), now),
             decoy_key: chance.bytes(),
             failures: Throttle::new(FAILURE_INTERVAL, chance.hash_seed()),
+            newcomers: Throttle::new(NEWCOMER_INTERVAL, chance.hash_seed()),
             puzzled: Map::new(chance.hash_seed()),
             chance,
         };
@@ -454,8 +457,10 @@ impl Transport {
 const NONCE_LIFETIME: Duration = Duration::from_secs(600);
 /// Nonces that have served and are watched for replay: one a device, with room.
 const NONCES_SERVED_MAX: usize = 16_384;
-/// A guesser fills one line of the journal a minute and account, not one a guess.
+/// A guesser fills one line of the journal a minute, not one a guess.
 const FAILURE_INTERVAL: Duration = Duration::from_secs(60);
+/// A phone that makes itself new with every request fills one line in ten seconds.
+const NEWCOMER_INTERVAL: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests;

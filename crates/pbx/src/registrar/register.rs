@@ -11,7 +11,7 @@ use guard::fact::Fact;
 use guard::id::{DeviceId, ExtensionId, TenantId};
 use guard::pii::{Instance, Pii};
 use pure::Now;
-use sip::{Name, NameAddr, Request, Response, Status};
+use sip::{Name, NameAddr, Request, Response, Scheme, Status};
 
 use super::{Binding, Effect, Known, Last, Registrar};
 use crate::authenticate::{Identity, Verdict, journalled};
@@ -40,6 +40,7 @@ impl Registrar {
                 Refused::Requires(options) => answer.header(Name::Unsupported, &options),
                 Refused::OtherAccount => answer.reason("Another Account Than The Credentials"),
                 Refused::TooManyContacts => answer.reason("One Live Contact Per REGISTER"),
+                Refused::UncallableContact => answer.reason("Contact Can't Be Called"),
                 Refused::TooManyDevices => answer.reason("Too Many Devices Registered"),
                 Refused::OutOfOrder => answer.reason("CSeq Out Of Order"),
             }),
@@ -97,6 +98,12 @@ impl Registrar {
             // A query (RFC 3261 §10.2.3), or a removal: what this sender has, if anything.
             return Ok(self.present(now, identity, path));
         };
+        // It becomes the Request-URI of every call to this phone, on its own connection.
+        let uri = contact.uri();
+        let callable = matches!(uri.scheme(), Scheme::Sip | Scheme::Sips);
+        if !callable || uri.as_str().len() > CONTACT_LEN_MAX {
+            return Err(Refused::UncallableContact);
+        }
         let expires_min = seconds(self.settings.expires_min);
         if asked < expires_min {
             return Err(Refused::TooBrief(expires_min));
@@ -153,14 +160,16 @@ impl Registrar {
             last_seen: now.utc,
         };
         let id = device.id;
-        let fact = Fact::DeviceFirstSeen {
-            device: id,
-            extension: identity.extension,
-            agent: device.agent.clone(),
-            instance: Pii::new(Some(Instance(device.instance.clone()))),
-            address: path.remote.into(),
-        };
-        out.push(Effect::Fact { tenant: identity.tenant, fact });
+        if self.newcomers.admit(now.instant, identity.extension).is_some() {
+            let fact = Fact::DeviceFirstSeen {
+                device: id,
+                extension: identity.extension,
+                agent: device.agent.clone(),
+                instance: Pii::new(Some(Instance(device.instance.clone()))),
+                address: path.remote.into(),
+            };
+            out.push(Effect::Fact { tenant: identity.tenant, fact });
+        }
         self.devices.insert(id, Known { device, last: None, binding: None });
         Ok(id)
     }
@@ -384,6 +393,7 @@ enum Refused {
     Requires(String),
     OtherAccount,
     TooManyContacts,
+    UncallableContact,
     TooManyDevices,
     OutOfOrder,
 }
@@ -394,7 +404,7 @@ impl Refused {
             Self::TooBrief(_) => Status::INTERVAL_TOO_BRIEF,
             Self::Requires(_) => Status::BAD_EXTENSION,
             Self::OtherAccount | Self::TooManyDevices => Status::FORBIDDEN,
-            Self::TooManyContacts => Status::BAD_REQUEST,
+            Self::TooManyContacts | Self::UncallableContact => Status::BAD_REQUEST,
             Self::OutOfOrder => Status::SERVER_INTERNAL_ERROR,
         }
     }
@@ -428,6 +438,8 @@ fn seconds(span: Duration) -> u32 {
 
 /// RFC 3261 §10.2: what a phone means that names no expiry.
 const EXPIRES_DEFAULT: u32 = 3_600;
+/// A phone's own address with parameters has some hundred bytes.
+const CONTACT_LEN_MAX: usize = 512;
 /// Shown in lists; longer ones are advertising.
 const AGENT_LEN_MAX: usize = 120;
 /// A URN with a UUID has 45 characters; a Call-ID is cut here and stays unique enough.

@@ -103,18 +103,51 @@ fn strangers_learn_nothing_about_which_accounts_exist() {
 }
 
 #[test]
-fn a_device_that_managed_sha_256_is_held_to_it() {
+fn a_device_that_managed_sha_256_is_held_to_it_and_the_offer_does_not_tell() {
     let mut world = World::new();
     let path = world.connect(1);
     let mut phone = Phone::new("101", PASSWORD);
-    let offered = |answer: &Response| answer.headers().get_all(Name::WwwAuthenticate).count();
-    let challenge = world.send(&mut phone, path, 60).0;
-    assert_eq!(offered(&challenge), 2);
     world.register(&mut phone, path, 60);
-    let later = world.connect(2);
-    let fresh = &mut Phone { cseq: 90, ..Phone::new("101", PASSWORD) };
-    let challenge = world.send(fresh, later, 60).0;
-    assert_eq!(offered(&challenge), 1);
+    let offered = |answer: &Response| {
+        let values = answer.headers().get_all(Name::WwwAuthenticate);
+        values.filter(|value| value.contains("algorithm=")).count()
+    };
+    // Somebody who knows the device's instance and agent sees what everybody sees.
+    for (generation, number) in [(2, "101"), (3, "102"), (4, "999")] {
+        let path = world.connect(generation);
+        let stranger = &mut Phone { cseq: 90, ..Phone::new(number, PASSWORD) };
+        assert_eq!(offered(&world.send(stranger, path, 60).0), 2, "{number}");
+    }
+    let path = world.connect(5);
+    let weak = &mut Phone { cseq: 90, md5_only: true, ..Phone::new("101", PASSWORD) };
+    assert_eq!(world.register(weak, path, 60).0, Status::UNAUTHORIZED);
+    let sound = &mut Phone { cseq: 95, ..Phone::new("101", PASSWORD) };
+    assert_eq!(world.register(sound, path, 60).0, Status::OK);
+}
+
+#[test]
+fn a_guesser_with_many_names_fills_one_line_of_the_journal() {
+    let mut world = World::new();
+    let path = world.connect(1);
+    let mut facts = 0;
+    for account in ["101", "102", "103", "104", "105"] {
+        let phone = &mut Phone::new(account, "wrong");
+        let challenge = world.send(phone, path, 60).0;
+        phone.answer(&challenge);
+        let (_, effects) = world.send(phone, path, 60);
+        facts += effects.iter().filter(|e| matches!(e, Effect::Fact { .. })).count();
+    }
+    assert_eq!(facts, 1);
+}
+
+#[test]
+fn a_contact_that_cannot_be_called_is_refused() {
+    let mut world = World::new();
+    let path = world.connect(1);
+    for uri in ["tel:+19005550100", "http://evil.example/"] {
+        let mut phone = Phone { contact: Some(uri), ..Phone::new("101", PASSWORD) };
+        assert_eq!(world.register(&mut phone, path, 60).0, Status::BAD_REQUEST, "{uri}");
+    }
 }
 
 #[test]
@@ -369,6 +402,9 @@ struct Phone {
     agent: &'static str,
     /// Brings a new Contact without an instance, and removes the old one.
     moved: bool,
+    /// Answers MD5 even where SHA-256 is offered.
+    md5_only: bool,
+    contact: Option<&'static str>,
 }
 
 impl Phone {
@@ -383,13 +419,17 @@ impl Phone {
             cseq: 1,
             agent: "Test Phone 1.0",
             moved: false,
+            md5_only: false,
+            contact: None,
         }
     }
 
     fn answer(&mut self, challenge: &Response) {
         let chance = Chance::from_number(9);
         let mut client = Client::new(self.account, self.password, Algorithm::Md5, chance);
-        let values = challenge.headers().get_all(Name::WwwAuthenticate).map(str::as_bytes);
+        let values = challenge.headers().get_all(Name::WwwAuthenticate);
+        let wanted = |value: &&str| !self.md5_only || value.contains("=MD5");
+        let values = values.filter(wanted).map(str::as_bytes);
         self.credentials = Some(client.answer(values, "REGISTER", "sip:pbx.test").expect("usable"));
     }
 
@@ -400,6 +440,9 @@ impl Phone {
         let mut contact = contact.as_str().to_owned();
         if let Some(instance) = &self.instance {
             contact = format!("<sip:{instance}@10.0.0.9:4444>;+sip.instance=\"<{instance}>\"");
+        }
+        if let Some(uri) = self.contact {
+            contact = format!("<{uri}>");
         }
         if self.moved {
             contact = format!("<sip:new@10.0.0.9:5555>, {contact};expires=0");
