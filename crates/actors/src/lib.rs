@@ -5,6 +5,7 @@
 //! two sides that misunderstand each other only where the tests of RFC vectors miss it.
 #![forbid(unsafe_code)]
 
+pub mod attacker;
 pub mod phone;
 
 pub use phone::{Action, CallId, Event, Input, Link, Output, Phone, PhoneSettings};

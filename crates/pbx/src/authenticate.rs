@@ -203,13 +203,14 @@ impl Registrar {
         let key = (path.remote.ip(), account.clone());
         let Some(count) = self.failures.admit(now.instant, key) else { return };
         let exists = self.account_named(tenant, &account).is_some();
-        out.push(Effect::Fact(Fact::AuthenticationFailed {
+        let fact = Fact::AuthenticationFailed {
             reason,
             failures: u32::try_from(count).unwrap_or(u32::MAX),
             account: account.as_str().into(),
             account_exists: Pii::new(Some(exists)),
             address: path.remote.ip().into(),
-        }));
+        };
+        out.push(Effect::Fact { tenant, fact });
     }
 }
 

@@ -118,7 +118,9 @@ impl Exchange {
         };
         let (rows, facts) = exchange.recovery.begin(now, node, snapshots, timeout);
         exchange.write(rows);
-        facts.into_iter().for_each(|fact| exchange.core.output(Output::Fact(fact)));
+        for (tenant, fact) in facts {
+            exchange.core.output(Output::Fact { tenant, fact });
+        }
         exchange
     }
 
@@ -226,7 +228,9 @@ impl Exchange {
         for effect in effects {
             match effect {
                 Effect::Persist(rows) => self.write(rows),
-                Effect::Fact(fact) => self.core.output(Output::Fact(fact)),
+                Effect::Fact { tenant, fact } => {
+                    self.core.output(Output::Fact { tenant: Some(tenant), fact });
+                }
                 Effect::CloseFlow(flow) => self.core.output(Output::CloseFlow { flow }),
                 Effect::Reachable { device, path } => {
                     self.core.reachable(now, device, path);
@@ -282,7 +286,8 @@ impl Exchange {
         if let Some(count) = self.violations.admit(now.instant, key) {
             let count = u32::try_from(count).unwrap_or(u32::MAX);
             let address = path.remote.ip().into();
-            self.core.output(Output::Fact(Fact::ViolationSeen { kind, count, address }));
+            let fact = Fact::ViolationSeen { kind, count, address };
+            self.core.output(Output::Fact { tenant: None, fact });
         }
     }
 
@@ -562,7 +567,7 @@ impl Exchange {
             Verdict::NeedPin(_) | Verdict::NeedReserve(_) => (false, None),
         };
         if let Some(decision) = decision {
-            self.core.output(Output::Fact(Fact::GateDecided {
+            let fact = Fact::GateDecided {
                 call: asker.call,
                 leg: attempt.leg,
                 origin: attempt.origin,
@@ -571,7 +576,8 @@ impl Exchange {
                 rule: decision.rule,
                 policy: decision.policy,
                 destination: asker.dialled.as_str().into(),
-            }));
+            };
+            self.core.output(Output::Fact { tenant: Some(asker.identity.tenant), fact });
         }
         match verdict {
             Verdict::Permit(permit) => Ok(permit),
@@ -590,7 +596,8 @@ impl Exchange {
             if weak && !target.exceptions.dangerous_plain_rtp {
                 let (call, device) = (asker.call, Some(target.device));
                 let leg = LegId::draw(self.core.desk(now).chance);
-                self.core.output(Output::Fact(Fact::LegNotEncrypted { call, leg, device }));
+                let fact = Fact::LegNotEncrypted { call, leg, device };
+                self.core.output(Output::Fact { tenant: Some(asker.identity.tenant), fact });
             }
         }
         targets.into_iter().filter(|target| target.path != path).collect()
@@ -609,7 +616,7 @@ impl Exchange {
         let refused =
             Fact::LegNotEncrypted { call: asker.call, leg: asker.leg, device: party.device };
         if !path.flow.transport.is_encrypted() && !plain {
-            self.core.output(Output::Fact(refused));
+            self.core.output(Output::Fact { tenant: Some(asker.identity.tenant), fact: refused });
             return Err(Cause::NotEncrypted);
         }
         if request.body().is_empty() {
@@ -619,7 +626,10 @@ impl Exchange {
             Ok(heard) => Ok(Some(heard)),
             Err(reason) => {
                 if reason == crate::back_to_back::Unacceptable::NotEncrypted {
-                    self.core.output(Output::Fact(refused));
+                    self.core.output(Output::Fact {
+                        tenant: Some(asker.identity.tenant),
+                        fact: refused,
+                    });
                 }
                 Err(reason.cause())
             }
@@ -634,6 +644,7 @@ impl Exchange {
         let flow = self.registrar.flow(path.flow);
         let agent = request.headers().get(Name::UserAgent).unwrap_or_default();
         Party {
+            tenant: asker.identity.tenant,
             extension: Some(extension),
             device,
             proof: Some(asker.identity.proof()),
@@ -736,14 +747,15 @@ impl Exchange {
                 identity.as_ref().and_then(|identity| identity.device)
             }
         };
-        self.core.output(Output::Fact(Fact::EmergencyCalled {
+        let fact = Fact::EmergencyCalled {
             call,
             extension,
             device,
             number: emergency.number().to_owned(),
             kind: emergency.kind(),
             from: from.as_str().into(),
-        }));
+        };
+        self.core.output(Output::Fact { tenant: Some(tenant), fact });
         self.answer(now, key, request, Status::SERVICE_UNAVAILABLE, |answer| {
             answer
                 .reason("No Emergency Route Is Configured")
@@ -807,7 +819,7 @@ impl Exchange {
             let reply = if known { Reply::Done } else { Reply::Refused(Refusal::NotFound) };
             return self.core.output(Output::Reply { ticket: asked, reply });
         }
-        let Prepared { rows, facts, change } = match self.registrar.prepare(actor, change) {
+        let Prepared { tenant, rows, facts, change } = match self.registrar.prepare(actor, change) {
             Ok(prepared) => prepared,
             Err(refusal) => {
                 let reply = Reply::Refused(refusal);
@@ -815,9 +827,11 @@ impl Exchange {
             }
         };
         let ticket = self.core.ticket();
+        // The line in the journal goes first: no change is ever without it, whenever we die.
+        for fact in facts {
+            self.core.output(Output::Fact { tenant: Some(tenant), fact });
+        }
         self.core.output(Output::Persist { ticket: Some(ticket), rows });
-        // Directly behind its rows, so that one commit takes both.
-        facts.into_iter().for_each(|fact| self.core.output(Output::Fact(fact)));
         self.changes.insert(ticket, Pending { asked, change });
     }
 
@@ -835,10 +849,11 @@ impl Exchange {
             }
             Err(error) => {
                 self.registrar.abandon(&change);
-                self.core.output(Output::Fact(Fact::PersistFailed {
+                let fact = Fact::PersistFailed {
                     what: "a change of the directory".to_owned(),
                     error: format!("{error:?}"),
-                }));
+                };
+                self.core.output(Output::Fact { tenant: None, fact });
                 Reply::Refused(Refusal::NotPersisted)
             }
         };
@@ -850,7 +865,8 @@ impl Exchange {
             return;
         }
         let calls_up = u32::try_from(self.core.calls_up()).unwrap_or(u32::MAX);
-        self.core.output(Output::Fact(Fact::DrainStarted { node: self.node, calls_up }));
+        let fact = Fact::DrainStarted { node: self.node, calls_up };
+        self.core.output(Output::Fact { tenant: None, fact });
         let deadline = now.instant + self.core.settings.drain_timeout;
         self.drain = Drain::Draining { deadline };
         self.on_core(now, |core, now, is_at| core.end_all(now, Cause::Draining, is_at));
@@ -880,6 +896,7 @@ impl From<Cause> for Refused {
 
 fn callee(target: &Target, domain: &str, number: &str) -> Party {
     Party {
+        tenant: target.tenant,
         extension: Some(target.extension),
         device: Some(target.device),
         proof: Some(guard::gate::Proof::Digest(target.algorithm)),

@@ -7,7 +7,7 @@
 
 use bytes::Bytes;
 use guard::fact::Fact;
-use guard::id::{CallId, LegId};
+use guard::id::{CallId, LegId, TenantId};
 use rtp::relay;
 
 use crate::command::{Command, Reply};
@@ -70,8 +70,12 @@ pub enum Output {
         ticket: Option<Ticket>,
         rows: Vec<Row>,
     },
-    /// For the journal, the log, metrics and alerts.
-    Fact(Fact),
+    /// For the journal, the log, metrics and alerts. `tenant`: whose it is; `None` where it concerns
+    /// the node, or somebody who belongs to nobody.
+    Fact {
+        tenant: Option<TenantId>,
+        fact: Fact,
+    },
     /// A message of a leg, for the call's ladder. Secrets and digits are already out of it.
     Trace(Trace),
     Reply {
@@ -129,6 +133,7 @@ pub enum Attestation {
 /// One message as the ladder shows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Trace {
+    pub tenant: TenantId,
     pub call: CallId,
     pub leg: LegId,
     pub utc: pure::Utc,

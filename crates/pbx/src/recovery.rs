@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use guard::cause::{Cause, Disposition};
 use guard::fact::Fact;
-use guard::id::{CallId, DeviceId, NodeId, RealmId};
+use guard::id::{CallId, DeviceId, NodeId, RealmId, TenantId};
 use pure::{Instant, Now, Timers};
 use sip::dialog::{Dialog, DialogId, Hop};
 use sip::transaction::{Input, Key};
@@ -60,18 +60,17 @@ impl Recovery {
         node: NodeId,
         snapshots: Vec<CallSnapshot>,
         timeout: std::time::Duration,
-    ) -> (Vec<Row>, Vec<Fact>) {
+    ) -> (Vec<Row>, Vec<(Option<TenantId>, Fact)>) {
         let (mut rows, mut facts, mut legs_ended) = (Vec::new(), Vec::new(), 0);
         let calls = u32::try_from(snapshots.len()).unwrap_or(u32::MAX);
         for snapshot in snapshots {
             let call = snapshot.call;
             let duration = snapshot.answered.map(|answered| now.utc.since(answered));
-            facts.push(Fact::CallInterrupted {
-                call,
-                duration_ms_min: duration
-                    .map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
-                    .unwrap_or_default(),
-            });
+            let duration_ms_min = duration
+                .map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+                .unwrap_or_default();
+            let fact = Fact::CallInterrupted { call, duration_ms_min };
+            facts.push((Some(snapshot.tenant), fact));
             rows.push(Row::Cdr(Box::new(interrupted(now, node, &snapshot))));
             if snapshot.legs.is_empty() {
                 rows.push(Row::RemoveSnapshot(call));
@@ -86,7 +85,8 @@ impl Recovery {
             }
         }
         if calls > 0 {
-            facts.push(Fact::CrashRecovered { node, calls_interrupted: calls, legs_ended });
+            let fact = Fact::CrashRecovered { node, calls_interrupted: calls, legs_ended };
+            facts.push((None, fact));
         }
         (rows, facts)
     }

@@ -79,7 +79,10 @@ pub struct RegistrarSettings {
 #[derive(Debug)]
 pub enum Effect {
     Persist(Vec<Row>),
-    Fact(Fact),
+    Fact {
+        tenant: TenantId,
+        fact: Fact,
+    },
     /// The connection's device has come back on another one.
     CloseFlow(FlowId),
     /// A device can be reached on this path (again): legs orphaned by a crash can be ended there.
@@ -92,6 +95,7 @@ pub enum Effect {
 /// Where a call to an extension may ring.
 #[derive(Clone, Debug)]
 pub struct Target {
+    pub tenant: TenantId,
     pub device: DeviceId,
     pub extension: ExtensionId,
     pub path: Path,
@@ -228,6 +232,7 @@ impl Registrar {
                 let binding = known.binding.as_ref()?;
                 let flow = self.flows.get(&binding.path.flow)?;
                 Some(Target {
+                    tenant: account.extension.tenant,
                     device: known.device.id,
                     extension,
                     path: binding.path,
@@ -287,7 +292,8 @@ impl Registrar {
         let lost: Vec<DeviceId> = on_flow.flat_map(|(_, devices)| devices).copied().collect();
         for device in lost {
             if let Some(extension) = self.unbind(device, out) {
-                out.push(Effect::Fact(Fact::FlowLost { device, extension }));
+                let fact = Fact::FlowLost { device, extension };
+                out.push(self.of_extension(extension, fact));
             }
         }
     }
@@ -300,7 +306,8 @@ impl Registrar {
     pub fn expire(&mut self, now: Now, out: &mut Vec<Effect>) {
         while let Some(device) = self.expiries.pop(now.instant) {
             if let Some(extension) = self.unbind(device, out) {
-                out.push(Effect::Fact(Fact::RegistrationExpired { device, extension }));
+                let fact = Fact::RegistrationExpired { device, extension };
+                out.push(self.of_extension(extension, fact));
             }
         }
     }
@@ -360,6 +367,11 @@ impl Registrar {
         let extension = &account.extension;
         self.numbers.insert((extension.tenant, extension.number.clone()), extension.id);
         self.accounts.insert(extension.id, account);
+    }
+
+    pub(crate) fn of_extension(&self, extension: ExtensionId, fact: Fact) -> Effect {
+        let found = self.accounts.get(&extension).map(|account| account.extension.tenant);
+        Effect::Fact { tenant: found.unwrap_or(TenantId::HOUSE), fact }
     }
 
     /// Takes the device's binding away; the extension it belonged to, where there was one.

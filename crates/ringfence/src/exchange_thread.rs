@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use guard::fact::{Fact, Severity};
-use guard::id::NodeId;
+use guard::id::{NodeId, TenantId};
 use pbx::command::{Command, Reply};
 use pbx::flow::{FlowId, FlowOpened, Path};
 use pbx::io::{Answer, Input, Output, PersistError, Query, Ticket, Trace};
@@ -48,7 +48,7 @@ pub(crate) trait Outside {
     fn persist(&mut self, receipt: Option<Receipt>, rows: Vec<Row>);
     /// The store has answered, whichever engine asked.
     fn persisted(&mut self, receipt: Receipt, durable: bool);
-    fn fact(&mut self, now: Now, fact: Fact);
+    fn fact(&mut self, now: Now, tenant: Option<TenantId>, fact: Fact);
     fn trace(&mut self, trace: Trace);
     /// Answers through [`Inbox::looked_up`].
     fn look_up(&mut self, receipt: Receipt, query: Query);
@@ -324,7 +324,7 @@ impl<O: Outside> ExchangeThread<O> {
                     self.step(now, Input::Command { ticket, command });
                 }
             }
-            Event::Fact(fact) => self.fact(now, fact),
+            Event::Fact(fact) => self.fact(now, None, fact),
             Event::Stop => return ControlFlow::Break(()),
         }
         ControlFlow::Continue(())
@@ -389,7 +389,7 @@ impl<O: Outside> ExchangeThread<O> {
                 let receipt = ticket.map(|ticket| Receipt { incarnation, ticket });
                 self.outside.persist(receipt, rows);
             }
-            Output::Fact(fact) => self.fact(now, fact),
+            Output::Fact { tenant, fact } => self.fact(now, tenant, fact),
             Output::Trace(trace) => self.outside.trace(trace),
             Output::Reply { ticket, reply } => {
                 if let Some(asker) = self.asked.remove(&ticket) {
@@ -456,12 +456,13 @@ impl<O: Outside> ExchangeThread<O> {
     }
 
     fn panicked(&mut self, now: Now, part: &str, message: String) {
-        self.fact(now, Fact::PanicContained { node: self.node, part: part.to_owned(), message });
+        let fact = Fact::PanicContained { node: self.node, part: part.to_owned(), message };
+        self.fact(now, None, fact);
     }
 
-    fn fact(&mut self, now: Now, fact: Fact) {
+    fn fact(&mut self, now: Now, tenant: Option<TenantId>, fact: Fact) {
         log(&fact);
-        self.outside.fact(now, fact);
+        self.outside.fact(now, tenant, fact);
     }
 }
 
@@ -584,7 +585,7 @@ mod tests {
             self.inbox.persisted(former, Err(PersistError::Full));
             self.inbox.persisted(receipt, Ok(()));
         }
-        fn fact(&mut self, _: Now, fact: Fact) {
+        fn fact(&mut self, _: Now, _: Option<TenantId>, fact: Fact) {
             let _ = self.facts.send(fact);
         }
         fn persisted(&mut self, _: Receipt, _: bool) {}

@@ -111,9 +111,9 @@ impl<E: Engine> Outside for Keeper<E> {
         }
     }
 
-    fn fact(&mut self, now: Now, fact: Fact) {
+    fn fact(&mut self, now: Now, tenant: Option<TenantId>, fact: Fact) {
         if fact.journalled() {
-            let noted = Noted { now, tenant: None, fact };
+            let noted = Noted { now, tenant, fact };
             self.queue(None, Write { facts: vec![noted], ..Write::default() });
         }
     }
@@ -189,7 +189,10 @@ impl Kept {
 
     fn load(&self, master: &MasterKey) -> Loaded {
         let extensions = self.extensions.values().filter_map(|extension| {
-            let tenant = self.tenants.get(&extension.tenant)?;
+            let Some(tenant) = self.tenants.get(&extension.tenant) else {
+                tracing::error!(extension = %extension.id, "an extension of no known tenant");
+                return None;
+            };
             match credentials::open(master, &tenant.realm, extension) {
                 Ok((current, previous)) => Some((extension.clone(), current, previous)),
                 Err(error) => {

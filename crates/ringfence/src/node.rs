@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use guard::id::TenantId;
 use guard::secret::MasterKey;
+use pbx::directory::Tenant;
 use pbx::flow::{Realm, Transport};
-use pbx::record::Loaded;
+use pbx::record::{Loaded, Row};
 use pbx::registrar::RegistrarSettings;
 use pure::Now;
 use rustls::ServerConfig;
@@ -19,7 +21,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use store::{Folder, Reader, Writer};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::admin;
 use crate::admin::work::{Door, Office};
@@ -113,7 +115,7 @@ where
     let tls = grounds.tls(clock.now())?;
 
     let config = &grounds.config;
-    let opened = store::open(
+    let mut opened = store::open(
         &grounds.folder,
         store::Options {
             master: master.clone(),
@@ -145,6 +147,11 @@ where
         }
     });
 
+    if opened.stored.tenants.is_empty() {
+        let house = the_house(&opened.writer, opened.meta.realm.clone()).await?;
+        opened.stored.tenants.push(house);
+    }
+
     let (inbox, events) = exchange_thread::inbox();
     let (pulse, state) = Pulse::new();
     let media_realms: Vec<MediaRealm> = config
@@ -173,11 +180,8 @@ where
     let mut realms = Vec::new();
     let mut listening = Vec::new();
     let mut door = None;
-    let tenant = opened.stored.tenants.first();
-    let (tenant, realm) = tenant.map_or_else(
-        || (guard::id::TenantId::HOUSE, opened.meta.realm.clone()),
-        |tenant| (tenant.id, tenant.realm.clone()),
-    );
+    let house = opened.stored.tenants.first().expect("made above where there was none");
+    let (tenant, realm) = (house.id, house.realm.clone());
     for (realm, (host, _)) in config.realms.iter().zip(&facing) {
         let mut transports = Vec::new();
         for (_, socket) in sockets.iter().filter(|(id, _)| *id == realm.id) {
@@ -265,6 +269,23 @@ where
         forwarder,
         accepting,
     })
+}
+
+/// The only tenant of a first start, written before anything can belong to it: an extension whose
+/// tenant is missing is nobody's, and could not sign in after the next start.
+async fn the_house(writer: &Writer, realm: String) -> Result<Tenant, Trouble> {
+    let house =
+        Tenant { id: TenantId::HOUSE, name: "House".to_owned(), realm, domains: Vec::new() };
+    let (reply, answer) = oneshot::channel();
+    let rows = vec![Row::Tenant(house.clone())];
+    let write = store::Write { rows, reply: Some(reply), ..store::Write::default() };
+    match (writer.write(write).await, answer.await) {
+        (Ok(()), Ok(Ok(()))) => Ok(house),
+        _ => Err(Trouble::new(
+            "the database takes no rows",
+            "see that the disk of the data folder has room and works, then start again",
+        )),
+    }
 }
 
 impl<E: Engine + Send + 'static> Node<E> {

@@ -1,4 +1,5 @@
 //! The real binary, started in a folder of its own on ports that the system chooses.
+#![allow(clippy::unwrap_used, reason = "helpers of tests: clippy allows it in test functions only")]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

@@ -215,8 +215,8 @@ impl Server {
                     self.store.write(ticket, rows);
                     continue;
                 }
-                Output::Fact(fact) => {
-                    self.store.tell(now, fact.clone());
+                Output::Fact { tenant, fact } => {
+                    self.store.tell(now, tenant, fact.clone());
                     Effect::Fact(fact)
                 }
                 Output::Trace(trace) => Effect::Trace(trace),

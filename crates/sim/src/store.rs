@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use guard::fact::Fact;
-use guard::id::{CallId, DeviceId, ExtensionId, NodeId};
+use guard::id::{CallId, DeviceId, ExtensionId, NodeId, TenantId};
 use guard::journal::{self, Entry, Journal, Position, SubjectKey};
 use guard::secret::{MasterKey, Sealed};
 use pbx::command::Credentials;
@@ -38,7 +38,7 @@ pub struct Store {
 #[derive(Debug)]
 enum Write {
     Rows { ticket: Option<Ticket>, rows: Vec<Row> },
-    Fact(Now, Fact),
+    Fact(Now, Option<TenantId>, Fact),
 }
 
 impl Store {
@@ -99,8 +99,8 @@ impl Store {
         self.pending.push_back(Write::Rows { ticket, rows });
     }
 
-    pub fn tell(&mut self, now: Now, fact: Fact) {
-        self.pending.push_back(Write::Fact(now, fact));
+    pub fn tell(&mut self, now: Now, tenant: Option<TenantId>, fact: Fact) {
+        self.pending.push_back(Write::Fact(now, tenant, fact));
     }
 
     pub fn is_busy(&self) -> bool {
@@ -124,8 +124,8 @@ impl Store {
                     }
                     answers.extend(ticket.map(|ticket| (ticket, Ok(()))));
                 }
-                Write::Fact(now, fact) => {
-                    if let Some(appended) = self.journal.append(now, Some(self.tenant.id), &fact) {
+                Write::Fact(now, tenant, fact) => {
+                    if let Some(appended) = self.journal.append(now, tenant, &fact) {
                         self.entries.push(appended.entry);
                         self.keys.extend(appended.new_keys);
                     }

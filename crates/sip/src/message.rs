@@ -461,12 +461,16 @@ fn join_folds(bytes: &Bytes) -> Result<Bytes, Violation> {
         }
         if ascii::is_space(text[0]) {
             let lead = ascii::spaces(text);
+            // Before any name: also where the start line itself begins with space.
+            if !named || lead == text.len() {
+                return Err(Violation::Fold);
+            }
             // Cut the CR LF of the line before, and the space that stood there.
             joined.truncate(joined.len() - 2);
             while joined.last().is_some_and(|&b| ascii::is_space(b)) {
                 joined.pop();
             }
-            if !named || lead == text.len() || joined.last() == Some(&b'\\') {
+            if joined.last() == Some(&b'\\') {
                 return Err(Violation::Fold);
             }
             joined.push(b' ');

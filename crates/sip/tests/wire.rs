@@ -140,6 +140,8 @@ fn what_is_no_message_is_told_apart() {
     assert_eq!(fault(&b"INVITE sip:a@b SIP/2.0\r\n"[..]), Violation::Unterminated);
     assert_eq!(fault(&b"\r\nINVITE sip:a@b SIP/2.0\r\n\r\n"[..]), Violation::StartLine);
     assert_eq!(fault(&b"INVITE sip:a@b SIP/2.0\r\n To: x\r\n\r\n"[..]), Violation::Fold);
+    // The first line continues none, which the fold behind it must not make us overlook.
+    assert_eq!(fault(&b" INVITE sip:a@b SIP/2.0\r\nTo: x\r\n y\r\n\r\n"[..]), Violation::Fold);
     assert_eq!(fault(&b"INVITE sip:a@b HTTP/1.1\r\n\r\n"[..]), Violation::StartLine);
     assert_eq!(fault(&b"SIP/2.0 099 Low\r\n\r\n"[..]), Violation::StatusCode);
     assert_eq!(fault(&b"SIP/2.0 700 High\r\n\r\n"[..]), Violation::StatusCode);

@@ -104,6 +104,7 @@ CREATE INDEX cdr_party_by_start ON cdr_party (started);
 -- The ladder of a call, sealed line by line. The tenant is the call's (table cdr).
 CREATE TABLE trace (
     id BIGINT NOT NULL PRIMARY KEY,
+    tenant BIGINT NOT NULL,
     call TEXT NOT NULL,
     leg TEXT NOT NULL,
     utc BIGINT NOT NULL,

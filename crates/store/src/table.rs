@@ -476,14 +476,18 @@ fn cdr_parties(row: &Cdr) -> Vec<Vec<Value>> {
     parties.into_iter().map(party).collect()
 }
 
-pub(crate) const TRACE: Table =
-    Table { name: "trace", key: &["id"], rest: &["call", "leg", "utc", "sent", "sealed"] };
+pub(crate) const TRACE: Table = Table {
+    name: "trace",
+    key: &["id"],
+    rest: &["tenant", "call", "leg", "utc", "sent", "sealed"],
+};
 
 /// A line of a ladder under `id`, which no other line ever has.
 pub(crate) fn trace(id: i64, row: &Trace, key: &MasterKey, chance: &mut Chance) -> Vec<Value> {
     let sealed = Sealed::seal(key, chance, &trace_record(row.call, id), row.text.as_bytes());
     vec![
         id.into(),
+        number(row.tenant),
         hex(row.call),
         hex(row.leg),
         time(row.utc),
@@ -494,12 +498,13 @@ pub(crate) fn trace(id: i64, row: &Trace, key: &MasterKey, chance: &mut Chance) 
 
 pub(crate) fn to_trace(mut row: Record, key: &MasterKey) -> Result<Trace, Error> {
     let id = row.int()?;
+    let tenant = TenantId(row.small()?);
     let call = row.parsed(|id| id.parse().ok())?;
     let leg = row.parsed(|id| id.parse().ok())?;
     let (utc, sent) = (Utc(row.int()?), row.int()? != 0);
     let opened = sealed(&mut row)?.open(key, &trace_record(call, id));
     let text = opened.map_err(|e| row.wrong(&e.to_string()))?;
-    Ok(Trace { call, leg, utc, sent, text: String::from_utf8_lossy(&text).into_owned() })
+    Ok(Trace { tenant, call, leg, utc, sent, text: String::from_utf8_lossy(&text).into_owned() })
 }
 
 /// Associated data of a sealed line: it opens only in its own place.

@@ -214,7 +214,14 @@ fn noted(n: u64) -> Noted {
 
 fn trace(call: u64, text: &str) -> Trace {
     let call = CallId(u128::from(call));
-    Trace { call, leg: LegId(2), utc: Utc(60), sent: true, text: text.to_owned() }
+    Trace {
+        tenant: TenantId::HOUSE,
+        call,
+        leg: LegId(2),
+        utc: Utc(60),
+        sent: true,
+        text: text.to_owned(),
+    }
 }
 
 fn unwaited(rows: Vec<Row>) -> Write {

@@ -376,7 +376,7 @@ impl Phone {
 
     pub(super) fn cancelled(&mut self, now: Now, key: Key, request: &Request, invite: Option<Key>) {
         let Some(invite) = invite else {
-            return self.respond(now, key, request, Status::CALL_DOES_NOT_EXIST);
+            return self.cancelled_elsewhere(now, key, request);
         };
         self.respond(now, key, request, Status::OK);
         let ringing = self.calls.iter().find(|(_, call)| {
@@ -390,6 +390,27 @@ impl Phone {
             }
             self.forget(id, Ending::CallerGaveUp);
         }
+    }
+
+    /// A CANCEL over another connection than its INVITE came by: the server has started afresh. It
+    /// repeats the INVITE's topmost Via, Call-ID, From and CSeq number (RFC 3261 §9.1).
+    fn cancelled_elsewhere(&mut self, now: Now, key: Key, request: &Request) {
+        let same = |invite: &Request| {
+            let (theirs, ours) = (request.headers(), invite.headers());
+            theirs.get(Name::Via) == ours.get(Name::Via)
+                && theirs.call_id() == ours.call_id()
+                && theirs.from().tag() == ours.from().tag()
+                && theirs.cseq().number == ours.cseq().number
+        };
+        let ringing = self.calls.iter().find(|(_, call)| {
+            call.state == State::Incoming
+                && call.incoming.as_ref().is_some_and(|(_, invite)| same(invite))
+        });
+        let Some(id) = ringing.map(|(id, _)| *id) else {
+            return self.respond(now, key, request, Status::CALL_DOES_NOT_EXIST);
+        };
+        self.respond(now, key, request, Status::OK);
+        self.forget(id, Ending::CallerGaveUp);
     }
 
     /// The connection that a call came over is gone before it was answered: the phone stops ringing,

@@ -216,6 +216,10 @@ impl Call {
         call
     }
 
+    pub(crate) fn tenant(&self) -> TenantId {
+        self.tenant
+    }
+
     pub(crate) fn leg(&self, id: LegId) -> Option<&Leg> {
         self.legs().find(|leg| leg.id == id)
     }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 use guard::fact::Fact;
 use guard::gate::{Attempt, Gate, Permit, Responsible, Verdict};
-use guard::id::{CallId, LegId, NodeId, RealmId};
+use guard::id::{CallId, LegId, NodeId, RealmId, TenantId};
 use pure::{Chance, HashSeed, Map, Now, Timers};
 use rtp::relay;
 use sip::transaction::{Input, Key, Transactions};
@@ -23,6 +23,8 @@ pub(crate) type ServerTx = Key;
 /// See the module.
 pub(crate) struct Desk<'a> {
     pub(crate) now: Now,
+    /// Whose call is being handled; `None` outside one.
+    pub(crate) tenant: Option<TenantId>,
     pub(crate) node: NodeId,
     pub(crate) settings: &'a Settings,
     pub(crate) gate: &'a Gate,
@@ -84,6 +86,7 @@ pub(crate) struct Lines {
 
 #[derive(Debug)]
 struct Traced {
+    tenant: TenantId,
     call: CallId,
     leg: LegId,
     shown: u32,
@@ -91,7 +94,7 @@ struct Traced {
 
 impl Desk<'_> {
     pub(crate) fn fact(&mut self, fact: Fact) {
-        self.out.push_back(Output::Fact(fact));
+        self.out.push_back(Output::Fact { tenant: self.tenant, fact });
     }
 
     pub(crate) fn media(&mut self, command: relay::Command) {
@@ -222,15 +225,29 @@ impl Lines {
         }
     }
 
-    pub(crate) fn leg(&mut self, call: CallId, leg: LegId, call_id: &str, tag: &str, path: Path) {
+    pub(crate) fn leg(
+        &mut self,
+        tenant: TenantId,
+        (call, leg): (CallId, LegId),
+        call_id: &str,
+        tag: &str,
+        path: Path,
+    ) {
         self.dialogs.insert((call_id.to_owned(), tag.to_owned()), (call, leg));
-        self.trace_on(call, leg, call_id, path);
+        self.trace_on(tenant, (call, leg), call_id, path);
         self.media.insert(leg, call);
     }
 
     /// From now on the leg's messages are on this path as well.
-    pub(crate) fn trace_on(&mut self, call: CallId, leg: LegId, call_id: &str, path: Path) {
-        self.traced.insert((call_id.to_owned(), path), Traced { call, leg, shown: 0 });
+    pub(crate) fn trace_on(
+        &mut self,
+        tenant: TenantId,
+        (call, leg): (CallId, LegId),
+        call_id: &str,
+        path: Path,
+    ) {
+        let traced = Traced { tenant, call, leg, shown: 0 };
+        self.traced.insert((call_id.to_owned(), path), traced);
     }
 
     pub(crate) fn forget_trace(&mut self, call_id: &str, path: Path) {
@@ -293,6 +310,7 @@ impl Lines {
         }
         traced.shown += 1;
         out.push_back(Output::Trace(Trace {
+            tenant: traced.tenant,
             call: traced.call,
             leg: traced.leg,
             utc: now.utc,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use guard::cause::Cause;
 use guard::gate::{Algorithm, Permit, Proof, Standing};
-use guard::id::{CallId, DeviceId, ExtensionId, LegId, RealmId};
+use guard::id::{CallId, DeviceId, ExtensionId, LegId, RealmId, TenantId};
 use rtp::quality::Report;
 use sip::dialog::{Dialog, DialogId, Hop};
 use sip::sdp::Direction;
@@ -60,6 +60,7 @@ pub(crate) enum Role {
 /// Who is at the other end, and how we know.
 #[derive(Clone, Debug)]
 pub(crate) struct Party {
+    pub(crate) tenant: TenantId,
     pub(crate) extension: Option<ExtensionId>,
     pub(crate) device: Option<DeviceId>,
     pub(crate) proof: Option<Proof>,
@@ -198,7 +199,7 @@ impl Leg {
         let mut leg = Self::new(desk, call, id, Role::Caller, party);
         leg.takes_update = request.headers().has_token(Name::Allow, "UPDATE");
         leg.session = asked_session(desk, request);
-        desk.lines.leg(call, id, &call_id, &tag, leg.party.path);
+        desk.lines.leg(leg.party.tenant, (call, id), &call_id, &tag, leg.party.path);
         desk.lines.serve(key, call, id);
         leg.call_id = call_id;
         leg.tag = tag;
@@ -218,7 +219,7 @@ impl Leg {
         let (call, id) = (permit.call(), permit.leg());
         let (tag, call_id) = (token(desk), token(desk));
         let mut leg = Self::new(desk, call, id, Role::Callee, party);
-        desk.lines.leg(call, id, &call_id, &tag, leg.party.path);
+        desk.lines.leg(leg.party.tenant, (call, id), &call_id, &tag, leg.party.path);
         leg.request_uri = request_uri;
         leg.call_id = call_id;
         leg.tag = tag;
@@ -313,7 +314,7 @@ impl Leg {
         desk.lines.forget_trace(&self.call_id, self.party.path);
         self.party.path = path;
         self.lost = false;
-        desk.lines.trace_on(self.call, self.id, &self.call_id, path);
+        desk.lines.trace_on(self.party.tenant, (self.call, self.id), &self.call_id, path);
     }
 
     /// Our CANCEL or BYE is out.

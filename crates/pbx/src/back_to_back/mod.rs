@@ -216,6 +216,7 @@ impl BackToBack {
     pub(crate) fn begin(&mut self, now: Now, new: NewCall, heard: Option<Heard>, is_at: IsAt<'_>) {
         let id = new.id;
         let (_, mut desk) = self.split(now);
+        desk.tenant = Some(new.tenant);
         let call = Call::begin(&mut desk, new, heard);
         self.calls.insert(id, call);
         self.pump(now, is_at);
@@ -284,6 +285,7 @@ impl BackToBack {
     fn split(&mut self, now: Now) -> (&mut BTreeMap<CallId, Call>, Desk<'_>) {
         let desk = Desk {
             now,
+            tenant: None,
             node: self.node,
             settings: &self.settings,
             gate: &self.gate,
@@ -302,6 +304,7 @@ impl BackToBack {
     fn with(&mut self, now: Now, id: CallId, handle: impl FnOnce(&mut Call, &mut Desk<'_>)) {
         let (calls, mut desk) = self.split(now);
         let Some(call) = calls.get_mut(&id) else { return };
+        desk.tenant = Some(call.tenant());
         handle(call, &mut desk);
         if desk.is_recorded(id) {
             for leg in call.legs() {

@@ -2,7 +2,7 @@
 
 use guard::access::Actor;
 use guard::fact::{Exception, ExtensionChange, Fact};
-use guard::id::{DeviceId, ExtensionId};
+use guard::id::{DeviceId, ExtensionId, TenantId};
 use guard::pii::Pii;
 
 use super::{Account, Effect, Registrar};
@@ -14,6 +14,7 @@ use crate::record::Row;
 /// that no change exists without its line in the journal.
 #[derive(Debug)]
 pub struct Prepared {
+    pub tenant: TenantId,
     pub rows: Vec<Row>,
     pub facts: Vec<Fact>,
     pub change: Change,
@@ -22,6 +23,7 @@ pub struct Prepared {
 impl Registrar {
     /// Judges a change against the directory as it is. Nothing takes effect yet.
     pub fn prepare(&mut self, actor: &Actor, change: Change) -> Result<Prepared, Refusal> {
+        let tenant = self.tenant_of_change(&change)?;
         let actor = Pii::new(actor.clone());
         let mut facts = Vec::new();
         let rows = match &change {
@@ -94,7 +96,7 @@ impl Registrar {
             }
             Change::HangUp { .. } => return Err(Refusal::NotAllowed),
         };
-        Ok(Prepared { rows, facts, change })
+        Ok(Prepared { tenant, rows, facts, change })
     }
 
     /// Gives up a prepared change that could not be written.
@@ -153,6 +155,23 @@ impl Registrar {
             }
             Change::SecretRevealed { .. } | Change::HangUp { .. } => {}
         }
+    }
+
+    fn tenant_of_change(&self, change: &Change) -> Result<TenantId, Refusal> {
+        let extension = match change {
+            Change::AddExtension { extension, .. } => return Ok(extension.tenant),
+            Change::SetDeviceExceptions { device, .. } | Change::RemoveDevice { device } => {
+                return self.device(*device).map(|device| device.tenant).ok_or(Refusal::NotFound);
+            }
+            Change::HangUp { .. } => return Err(Refusal::NotAllowed),
+            Change::RenameExtension { extension, .. }
+            | Change::RotateSecret { extension, .. }
+            | Change::SecretRevealed { extension }
+            | Change::SetEnabled { extension, .. }
+            | Change::RemoveExtension { extension }
+            | Change::SetExtensionExceptions { extension, .. } => *extension,
+        };
+        self.extension(extension).map(|found| found.tenant).ok_or(Refusal::NotFound)
     }
 
     fn with(&mut self, extension: ExtensionId, change: impl FnOnce(&mut Account)) {

@@ -153,13 +153,14 @@ impl Registrar {
             last_seen: now.utc,
         };
         let id = device.id;
-        out.push(Effect::Fact(Fact::DeviceFirstSeen {
+        let fact = Fact::DeviceFirstSeen {
             device: id,
             extension: identity.extension,
             agent: device.agent.clone(),
             instance: Pii::new(Some(Instance(device.instance.clone()))),
             address: path.remote.into(),
-        }));
+        };
+        out.push(Effect::Fact { tenant: identity.tenant, fact });
         self.devices.insert(id, Known { device, last: None, binding: None });
         Ok(id)
     }
@@ -258,26 +259,27 @@ impl Registrar {
         let former = known.binding.replace(binding);
         let moved = former.as_ref().is_none_or(|former| former.path != path);
         out.push(Effect::Persist(rows));
-        match &former {
-            None => out.push(Effect::Fact(Fact::Registered {
+        let fact = match &former {
+            None => Fact::Registered {
                 device: id,
                 extension: identity.extension,
                 transport: path.flow.transport.via().to_owned(),
                 algorithm: Some(algorithm),
                 expires_seconds: granted,
                 address: path.remote.into(),
-            })),
-            Some(_) if moved => out.push(Effect::Fact(Fact::FlowReplaced {
+            },
+            Some(_) if moved => Fact::FlowReplaced {
                 device: id,
                 extension: identity.extension,
                 address: path.remote.into(),
-            })),
-            Some(_) => out.push(Effect::Fact(Fact::RegistrationRefreshed {
+            },
+            Some(_) => Fact::RegistrationRefreshed {
                 device: id,
                 extension: identity.extension,
                 expires_seconds: granted,
-            })),
-        }
+            },
+        };
+        out.push(Effect::Fact { tenant: identity.tenant, fact });
         if let Some(former) = former {
             self.expiries.cancel(former.timer);
             if moved {
@@ -344,7 +346,8 @@ impl Registrar {
 
     pub(super) fn sign_off(&mut self, device: DeviceId, out: &mut Vec<Effect>) {
         if let Some(extension) = self.unbind(device, out) {
-            out.push(Effect::Fact(Fact::RegistrationRemoved { device, extension }));
+            let fact = Fact::RegistrationRemoved { device, extension };
+            out.push(self.of_extension(extension, fact));
         }
     }
 

@@ -22,7 +22,11 @@ fn a_phone_registers_is_reached_on_its_flow_and_expires() {
     let path = world.connect(1);
     let (status, effects) = world.register(&mut Phone::new("101", PASSWORD), path, 3_600);
     assert_eq!(status, Status::OK);
-    assert!(effects.iter().any(|e| matches!(e, Effect::Fact(Fact::DeviceFirstSeen { .. }))));
+    assert!(
+        effects
+            .iter()
+            .any(|e| matches!(e, Effect::Fact { fact: Fact::DeviceFirstSeen { .. }, .. }))
+    );
     assert!(effects.iter().any(|e| matches!(e, Effect::Reachable { .. })));
     let targets = world.registrar.targets(world.extension);
     assert_eq!(targets.len(), 1);
@@ -31,7 +35,10 @@ fn a_phone_registers_is_reached_on_its_flow_and_expires() {
     world.pass(Duration::from_secs(91));
     let mut out = Vec::new();
     world.registrar.expire(world.now, &mut out);
-    assert!(out.iter().any(|e| matches!(e, Effect::Fact(Fact::RegistrationExpired { .. }))));
+    assert!(
+        out.iter()
+            .any(|e| matches!(e, Effect::Fact { fact: Fact::RegistrationExpired { .. }, .. }))
+    );
     assert!(world.registrar.targets(world.extension).is_empty());
 }
 
@@ -43,7 +50,7 @@ fn a_dead_flow_is_unreachable_at_once() {
     let mut out = Vec::new();
     world.registrar.flow_closed(path.flow, &mut out);
     assert!(world.registrar.targets(world.extension).is_empty());
-    assert!(out.iter().any(|e| matches!(e, Effect::Fact(Fact::FlowLost { .. }))));
+    assert!(out.iter().any(|e| matches!(e, Effect::Fact { fact: Fact::FlowLost { .. }, .. })));
 }
 
 #[test]

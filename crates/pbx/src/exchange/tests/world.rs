@@ -403,7 +403,7 @@ impl World {
                         None => {}
                     }
                 }
-                Output::Fact(fact) => self.facts.push(fact),
+                Output::Fact { fact, .. } => self.facts.push(fact),
                 Output::Trace(trace) => self.traces.push(trace.text),
                 Output::Reply { reply, .. } => self.replies.push(reply),
                 Output::Drained => {

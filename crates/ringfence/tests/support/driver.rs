@@ -1,0 +1,664 @@
+//! Softphones over real sockets: the engines of crate `actors`, driven in real time against a server.
+//!
+//! One thread drives them all: TLS that verifies the server, framing, audio over UDP, the clock. A
+//! test looks at the phones through [`Fleet::wait`], which returns as soon as what it looks for is
+//! there and fails with a picture of all phones when its time is over: nothing here sleeps.
+//!
+//! Each phone has a loopback address of its own for audio (127.0.0.0/8 is all ours on Linux), so
+//! tests run beside each other without agreeing on ports.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use actors::phone::{
+    Action, CallId, Event, Input, Link, Output, Phone, PhoneSettings, State, Voice,
+};
+use bytes::Bytes;
+use pure::{Chance, Now, Utc};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use sip::stream::{Frame, Framer, PONG};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::AbortHandle;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// Where phones connect, and whom they trust there.
+#[derive(Clone)]
+pub(crate) struct Door {
+    pub(crate) address: SocketAddr,
+    /// What the server's certificate must carry.
+    pub(crate) name: ServerName<'static>,
+    pub(crate) tls: Arc<ClientConfig>,
+}
+
+/// Many phones and the thread that drives them. Dropping it pulls every plug.
+pub(crate) struct Fleet {
+    shared: Arc<Shared>,
+    orders: UnboundedSender<Arrival>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// One phone of a fleet.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Handset(pub(crate) usize);
+
+/// What a test looks at.
+pub(crate) struct Seat {
+    pub(crate) phone: Phone,
+    /// All that its owner would have noticed, oldest first.
+    pub(crate) events: Vec<(Instant, Event)>,
+    /// Why the last connection could not be made or ended.
+    pub(crate) trouble: Option<String>,
+    /// The last messages that came from the server, as they were on the wire.
+    pub(crate) received: VecDeque<Bytes>,
+    /// Whether what the server sends is thrown away unread (a phone that hangs).
+    deaf: bool,
+    door: Door,
+    wire: Option<Wire>,
+    audio: BTreeMap<SocketAddr, (Arc<UdpSocket>, AbortHandle)>,
+    deadline: Option<pure::Instant>,
+}
+
+struct Wire {
+    link: Link,
+    /// `None` until the handshake is done.
+    writer: Option<UnboundedSender<Bytes>>,
+    tasks: Vec<AbortHandle>,
+}
+
+struct Shared {
+    seats: Mutex<Vec<Seat>>,
+    changed: Condvar,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    More,
+    Last,
+}
+
+enum Arrival {
+    Seat(Box<Seat>),
+    Do { at: usize, action: Action },
+    Deafen { at: usize, deaf: bool },
+    Cut { at: usize },
+    Connected { at: usize, link: Link, local: SocketAddr, writer: UnboundedSender<Bytes> },
+    Disconnected { at: usize, link: Link, why: String },
+    Message { at: usize, link: Link, bytes: Bytes },
+    Audio { at: usize, local: SocketAddr, from: SocketAddr, packet: Vec<u8> },
+    End,
+}
+
+impl Fleet {
+    pub(crate) fn new() -> Self {
+        let shared = Arc::new(Shared { seats: Mutex::default(), changed: Condvar::new() });
+        let (orders, arrivals) = unbounded_channel();
+        let driver = Driver {
+            shared: shared.clone(),
+            arrivals,
+            inbox: orders.clone(),
+            start: Instant::now(),
+            links: 0,
+            deadlines: BTreeSet::new(),
+        };
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let thread = std::thread::spawn(move || runtime.block_on(driver.run()));
+        Self { shared, orders, thread: Some(thread) }
+    }
+
+    /// Adds a phone and plugs it in: it connects and registers.
+    pub(crate) fn plug_in(&mut self, door: &Door, settings: PhoneSettings) -> Handset {
+        let seed: [u8; 32] = fresh_seed();
+        let seat = Seat {
+            phone: Phone::new(settings, Chance::from_seed(seed)),
+            events: Vec::new(),
+            trouble: None,
+            received: VecDeque::new(),
+            deaf: false,
+            door: door.clone(),
+            wire: None,
+            audio: BTreeMap::new(),
+            deadline: None,
+        };
+        let before = self.seats().len();
+        self.order(Arrival::Seat(Box::new(seat)));
+        self.wait("the phone to be on the table", SOON, |seats| {
+            (seats.len() > before).then_some(())
+        });
+        let handset = Handset(before);
+        self.act(handset, Action::Start);
+        handset
+    }
+
+    pub(crate) fn act(&self, handset: Handset, action: Action) {
+        self.order(Arrival::Do { at: handset.0, action });
+    }
+
+    /// From now on it reads nothing that the server says, as a phone that hangs.
+    pub(crate) fn deafen(&self, handset: Handset, deaf: bool) {
+        self.order(Arrival::Deafen { at: handset.0, deaf });
+    }
+
+    /// Breaks its connection; it makes a new one as its settings say.
+    pub(crate) fn cut(&self, handset: Handset) {
+        self.order(Arrival::Cut { at: handset.0 });
+    }
+
+    /// Waits until `look` finds what it looks for, or fails after `within` with a picture of all phones.
+    pub(crate) fn wait<T>(
+        &self,
+        what: &str,
+        within: Duration,
+        mut look: impl FnMut(&[Seat]) -> Option<T>,
+    ) -> T {
+        let end = Instant::now() + within;
+        let mut seats = self.seats();
+        loop {
+            if let Some(found) = look(&seats) {
+                return found;
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "waited {within:?} for {what}:\n{}", picture(&seats));
+            // Packets are counted without a note to whoever waits: looked at again now and then.
+            let nap = left.min(GLANCE);
+            let woken = self.shared.changed.wait_timeout(seats, nap);
+            seats = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    pub(crate) fn wait_registered(&self, handsets: &[Handset], within: Duration) {
+        self.wait("registrations", within, |seats| {
+            handsets.iter().all(|at| seats[at.0].phone.is_registered()).then_some(())
+        });
+    }
+
+    /// `from` dials `to`'s number; returns both ends once `to` rings or has answered.
+    pub(crate) fn call(&self, from: Handset, to: Handset, within: Duration) -> (CallId, CallId) {
+        let number = self.seats()[to.0].phone.settings().number.clone();
+        let known = [self.calls(from), self.calls(to)];
+        self.act(from, Action::Dial { number: number.clone() });
+        self.wait(&format!("a call to {number} to ring"), within, |seats| {
+            let fresh = |at: Handset, known: &[CallId], wanted: &[State]| {
+                let mut calls = seats[at.0].phone.calls();
+                calls
+                    .find(|(id, state)| !known.contains(id) && wanted.contains(state))
+                    .map(|(id, _)| id)
+            };
+            let a = fresh(from, &known[0], &[State::RingingThere, State::Up])?;
+            let b = fresh(to, &known[1], &[State::Incoming, State::Up])?;
+            Some((a, b))
+        })
+    }
+
+    pub(crate) fn wait_state(&self, at: Handset, call: CallId, wanted: State, within: Duration) {
+        self.wait(&format!("call {call:?} of {at:?} to be {wanted:?}"), within, |seats| {
+            seats[at.0]
+                .phone
+                .calls()
+                .any(|(id, state)| id == call && *state == wanted)
+                .then_some(())
+        });
+    }
+
+    /// Waits until the phone has heard `voice` in this call, `packets` times more than now.
+    pub(crate) fn wait_heard(
+        &self,
+        at: Handset,
+        call: CallId,
+        voice: Voice,
+        packets: u64,
+        within: Duration,
+    ) {
+        let count = |seats: &[Seat]| {
+            let heard = seats[at.0].phone.heard(call)?;
+            Some(heard.get(&voice).copied().unwrap_or(0))
+        };
+        let before = count(&self.seats()).unwrap_or(0);
+        self.wait(&format!("{at:?} to hear {voice:?}"), within, |seats| {
+            count(seats).filter(|now| *now >= before + packets)
+        });
+    }
+
+    /// Waits until neither phone has a call.
+    pub(crate) fn wait_idle(&self, handsets: &[Handset], within: Duration) {
+        self.wait("no call", within, |seats| {
+            handsets.iter().all(|at| seats[at.0].phone.calls().next().is_none()).then_some(())
+        });
+    }
+
+    pub(crate) fn wait_event(&self, at: Handset, wanted: &Event, within: Duration) {
+        self.wait(&format!("{wanted:?} at {at:?}"), within, |seats| {
+            seats[at.0].events.iter().any(|(_, event)| event == wanted).then_some(())
+        });
+    }
+
+    pub(crate) fn calls(&self, at: Handset) -> Vec<CallId> {
+        self.seats()[at.0].phone.calls().map(|(id, _)| id).collect()
+    }
+
+    /// What only a disagreement between a phone and the server brings forth.
+    pub(crate) fn confusions(&self) -> Vec<String> {
+        let seats = self.seats();
+        let all = seats.iter().flat_map(|seat| {
+            let number = seat.phone.settings().number.clone();
+            seat.events.iter().map(move |(_, event)| (number.clone(), event))
+        });
+        all.filter_map(|(number, event)| match event {
+            Event::Confused { what } => Some(format!("{number}: {what}")),
+            _ => None,
+        })
+        .collect()
+    }
+
+    pub(crate) fn seats(&self) -> MutexGuard<'_, Vec<Seat>> {
+        self.shared.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn order(&self, order: Arrival) {
+        assert!(self.orders.send(order).is_ok(), "the thread of the phones has ended");
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        let _ = self.orders.send(Arrival::End);
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            if !std::thread::panicking() {
+                ended.expect("the thread of the phones panicked");
+            }
+        }
+    }
+}
+
+/// What the phones look like to whoever reads a failure.
+fn picture(seats: &[Seat]) -> String {
+    let mut out = String::new();
+    for seat in seats {
+        let (phone, settings) = (&seat.phone, seat.phone.settings());
+        let up = if phone.is_registered() { "registered" } else { "not registered" };
+        let calls: Vec<_> = phone.calls().collect();
+        let _ = write!(out, "  {} {up}, calls {calls:?}", settings.number);
+        for (call, _) in calls {
+            let (heard, forged) = (phone.heard(call), phone.forged(call));
+            let _ = write!(out, ", {call:?} heard {heard:?}, not authentic {forged:?}");
+        }
+        if let Some(trouble) = &seat.trouble {
+            let _ = write!(out, ", {trouble}");
+        }
+        let last = seat.events.iter().rev().take(6).rev().map(|(_, event)| event);
+        let _ = writeln!(out, "\n    last: {:?}", last.collect::<Vec<_>>());
+    }
+    out
+}
+
+/// The thread's own part.
+struct Driver {
+    shared: Arc<Shared>,
+    arrivals: UnboundedReceiver<Arrival>,
+    inbox: UnboundedSender<Arrival>,
+    start: Instant,
+    links: u64,
+    deadlines: BTreeSet<(pure::Instant, usize)>,
+}
+
+impl Driver {
+    async fn run(mut self) {
+        let mut batch = Vec::new();
+        loop {
+            let next =
+                self.deadlines.first().map(|(at, _)| self.start + at.since(pure::Instant(0)));
+            let wake = tokio::time::sleep_until(next.unwrap_or(self.start + FAR).into());
+            tokio::select! {
+                biased;
+                count = self.arrivals.recv_many(&mut batch, BATCH) => {
+                    if count == 0 {
+                        return;
+                    }
+                }
+                () = wake => {}
+            }
+            if self.turn(&mut batch) == Turn::Last {
+                return;
+            }
+            // A long queue of packets must not keep the sockets' tasks from running.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Handles what has come and what is due, under one lock.
+    fn turn(&mut self, batch: &mut Vec<Arrival>) -> Turn {
+        let shared = self.shared.clone();
+        let mut seats = shared.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut noticed = false;
+        for arrival in batch.drain(..) {
+            if matches!(arrival, Arrival::End) {
+                seats.iter_mut().for_each(Seat::unplug);
+                return Turn::Last;
+            }
+            noticed |= self.take(&mut seats, arrival);
+        }
+        let now = self.now().instant;
+        while let Some(&(at, seat)) = self.deadlines.first().filter(|(at, _)| *at <= now) {
+            self.deadlines.remove(&(at, seat));
+            seats[seat].deadline = None;
+            noticed |= self.handle(&mut seats, seat, Input::Wake);
+        }
+        drop(seats);
+        if noticed {
+            shared.changed.notify_all();
+        }
+        Turn::More
+    }
+
+    /// Returns whether somebody may be waiting for it.
+    fn take(&mut self, seats: &mut Vec<Seat>, arrival: Arrival) -> bool {
+        match arrival {
+            Arrival::Seat(seat) => {
+                seats.push(*seat);
+                true
+            }
+            Arrival::Do { at, action } => self.handle(seats, at, Input::Do(action)),
+            Arrival::Deafen { at, deaf } => {
+                seats[at].deaf = deaf;
+                true
+            }
+            Arrival::Cut { at } => {
+                seats[at].hang_up_wire();
+                seats[at].trouble = Some("cut by the test".to_owned());
+                self.handle(seats, at, Input::Disconnected)
+            }
+            Arrival::Connected { at, link, local, writer } => {
+                let wire = seats[at].wire.as_mut().filter(|wire| wire.link == link);
+                let Some(wire) = wire else { return false };
+                wire.writer = Some(writer);
+                seats[at].trouble = None;
+                self.handle(seats, at, Input::Connected { link, local })
+            }
+            Arrival::Disconnected { at, link, why } => {
+                if seats[at].wire.as_ref().is_none_or(|wire| wire.link != link) {
+                    return false;
+                }
+                seats[at].hang_up_wire();
+                seats[at].trouble = Some(why);
+                self.handle(seats, at, Input::Disconnected)
+            }
+            Arrival::Message { at, link, bytes } => {
+                let current = seats[at].wire.as_ref().is_some_and(|wire| wire.link == link);
+                if !current || seats[at].deaf {
+                    return false;
+                }
+                let received = &mut seats[at].received;
+                if received.len() == RECEIVED_MAX {
+                    received.pop_front();
+                }
+                received.push_back(bytes.clone());
+                self.handle(seats, at, Input::Received { link, bytes })
+            }
+            Arrival::Audio { at, local, from, packet } => {
+                if !seats[at].audio.contains_key(&local) {
+                    return false;
+                }
+                self.handle(seats, at, Input::Media { at: local, from, packet })
+            }
+            Arrival::End => false,
+        }
+    }
+
+    fn handle(&mut self, seats: &mut [Seat], at: usize, input: Input) -> bool {
+        let now = self.now();
+        let seat = &mut seats[at];
+        seat.phone.handle(now, input);
+        let mut noticed = false;
+        while let Some(output) = seat.phone.poll_output() {
+            match output {
+                Output::Connect => self.connect(seat, at),
+                Output::Disconnect { .. } => seat.hang_up_wire(),
+                Output::Transmit { link, bytes } => {
+                    let wire = seat.wire.as_ref().filter(|wire| wire.link == link);
+                    if let Some(writer) = wire.and_then(|wire| wire.writer.as_ref()) {
+                        // Refused only once the connection is gone, which its reader tells.
+                        let _ = writer.send(bytes);
+                    }
+                }
+                Output::MediaOpen { at: local } => self.listen(seat, at, local),
+                Output::MediaClose { at: local } => seat.close(local),
+                Output::Media { from, to, packet } => {
+                    if let Some((socket, _)) = seat.audio.get(&from) {
+                        // A full socket buffer drops audio, as networks do.
+                        let _ = socket.try_send_to(&packet, to);
+                    }
+                }
+                Output::Event(event) => {
+                    noticed = true;
+                    seat.events.push((Instant::now(), event));
+                }
+            }
+        }
+        let next = seat.phone.poll_timeout();
+        if next != seat.deadline {
+            if let Some(former) = seat.deadline {
+                self.deadlines.remove(&(former, at));
+            }
+            if let Some(next) = next {
+                self.deadlines.insert((next, at));
+            }
+            seat.deadline = next;
+        }
+        noticed
+    }
+
+    fn connect(&mut self, seat: &mut Seat, at: usize) {
+        seat.hang_up_wire();
+        self.links += 1;
+        let link = Link { id: self.links, reliable: true };
+        let (door, inbox) = (seat.door.clone(), self.inbox.clone());
+        let task = tokio::spawn(async move {
+            let why = match tokio::time::timeout(CONNECT_MAX, shake_hands(&door)).await {
+                Ok(Ok((stream, local))) => serve(stream, local, at, link, &inbox).await,
+                Ok(Err(error)) => format!("could not connect: {error}"),
+                Err(_) => format!("no connection within {CONNECT_MAX:?}"),
+            };
+            let _ = inbox.send(Arrival::Disconnected { at, link, why });
+        });
+        seat.wire = Some(Wire { link, writer: None, tasks: vec![task.abort_handle()] });
+    }
+
+    fn listen(&mut self, seat: &mut Seat, at: usize, local: SocketAddr) {
+        let socket = std::net::UdpSocket::bind(local)
+            .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
+            .and_then(UdpSocket::from_std);
+        let socket = match socket {
+            Ok(socket) => Arc::new(socket),
+            Err(error) => {
+                seat.trouble = Some(format!("no audio at {local}: {error}"));
+                return;
+            }
+        };
+        let (receiver, inbox) = (socket.clone(), self.inbox.clone());
+        let task = tokio::spawn(async move {
+            let mut buffer = [0; 2_048];
+            // An error on a UDP socket is an ICMP message about an earlier packet.
+            loop {
+                if let Ok((length, from)) = receiver.recv_from(&mut buffer).await {
+                    let packet = buffer[..length].to_vec();
+                    if inbox.send(Arrival::Audio { at, local, from, packet }).is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        seat.audio.insert(local, (socket, task.abort_handle()));
+    }
+
+    fn now(&self) -> Now {
+        let utc = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Now {
+            instant: pure::Instant(0) + self.start.elapsed(),
+            utc: Utc(i64::try_from(utc.as_micros()).unwrap_or(i64::MAX)),
+        }
+    }
+}
+
+impl Seat {
+    fn hang_up_wire(&mut self) {
+        if let Some(wire) = self.wire.take() {
+            wire.tasks.iter().for_each(AbortHandle::abort);
+        }
+    }
+
+    fn close(&mut self, local: SocketAddr) {
+        if let Some((_, task)) = self.audio.remove(&local) {
+            task.abort();
+        }
+    }
+
+    fn unplug(&mut self) {
+        self.hang_up_wire();
+        while let Some((_, (_, task))) = self.audio.pop_first() {
+            task.abort();
+        }
+    }
+
+    /// When it noticed the last event that `is` picks.
+    pub(crate) fn last(&self, is: impl Fn(&Event) -> bool) -> Option<Instant> {
+        self.events.iter().rev().find(|(_, event)| is(event)).map(|(at, _)| *at)
+    }
+}
+
+/// Connects as a phone does: the certificate must be signed by whom it trusts, for the name it knows.
+pub(crate) async fn shake_hands(
+    door: &Door,
+) -> std::io::Result<(TlsStream<TcpStream>, SocketAddr)> {
+    let stream = TcpStream::connect(door.address).await?;
+    stream.set_nodelay(true)?;
+    let local = stream.local_addr()?;
+    let connector = TlsConnector::from(door.tls.clone());
+    Ok((connector.connect(door.name.clone(), stream).await?, local))
+}
+
+/// Carries one connection until it ends; returns why it did.
+async fn serve(
+    stream: TlsStream<TcpStream>,
+    local: SocketAddr,
+    at: usize,
+    link: Link,
+    inbox: &UnboundedSender<Arrival>,
+) -> String {
+    let (reader, writer) = tokio::io::split(stream);
+    let (outgoing, queue) = unbounded_channel();
+    let pongs = outgoing.clone();
+    if inbox.send(Arrival::Connected { at, link, local, writer: outgoing }).is_err() {
+        return "the test is over".to_owned();
+    }
+    // Whichever half ends first takes the other with it.
+    tokio::select! {
+        why = read(reader, at, link, inbox, &pongs) => why,
+        why = write(writer, queue) => why,
+    }
+}
+
+async fn read(
+    mut reader: ReadHalf<TlsStream<TcpStream>>,
+    at: usize,
+    link: Link,
+    inbox: &UnboundedSender<Arrival>,
+    pongs: &UnboundedSender<Bytes>,
+) -> String {
+    let mut framer = Framer::new();
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        match reader.read(&mut buffer).await {
+            Ok(0) => return "the server closed the connection".to_owned(),
+            Ok(length) => framer.push(&buffer[..length]),
+            Err(error) => return format!("the connection broke: {error}"),
+        }
+        loop {
+            match framer.next() {
+                Ok(Some(Frame::Message(bytes))) => {
+                    let _ = inbox.send(Arrival::Message { at, link, bytes });
+                }
+                Ok(Some(Frame::Ping)) => {
+                    let _ = pongs.send(Bytes::from_static(PONG));
+                }
+                Ok(Some(Frame::Pong)) => {}
+                Ok(None) => break,
+                Err(violation) => return format!("the server sent no SIP: {violation:?}"),
+            }
+        }
+        framer.pong_if_pending();
+    }
+}
+
+async fn write(
+    mut writer: WriteHalf<TlsStream<TcpStream>>,
+    mut queue: UnboundedReceiver<Bytes>,
+) -> String {
+    while let Some(bytes) = queue.recv().await {
+        let sent = match writer.write_all(&bytes).await {
+            Ok(()) => writer.flush().await,
+            error => error,
+        };
+        if let Err(error) = sent {
+            return format!("the connection broke: {error}");
+        }
+    }
+    "the phone hung up".to_owned()
+}
+
+/// A loopback address that no other phone, test or process of ours uses at this time: it is held by
+/// a socket on it for as long as the value lives.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) address: IpAddr,
+    _held: std::net::UdpSocket,
+}
+
+impl Place {
+    pub(crate) fn take() -> Self {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let start = std::process::id().wrapping_mul(2_654_435_761);
+        for _ in 0..10_000 {
+            let number = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed).wrapping_mul(257));
+            // 127.16.0.0 and above: away from 127.0.0.1, where everybody else is.
+            let [a, b, c, _] = number.to_be_bytes();
+            let address = Ipv4Addr::new(127, 16 + a % 224, b, 1 + c % 250);
+            if let Ok(held) = std::net::UdpSocket::bind((address, HOLDING_PORT)) {
+                return Self { address: address.into(), _held: held };
+            }
+        }
+        panic!("no loopback address is free");
+    }
+}
+
+fn fresh_seed() -> [u8; 32] {
+    use std::hash::{BuildHasher, RandomState};
+    let mut seed = [0; 32];
+    for chunk in seed.chunks_exact_mut(8) {
+        chunk.copy_from_slice(&RandomState::new().hash_one(0).to_ne_bytes());
+    }
+    seed
+}
+
+/// Longest wait for what takes no time.
+const SOON: Duration = Duration::from_secs(10);
+/// How often a waiting test looks when nothing noteworthy happens.
+const GLANCE: Duration = Duration::from_millis(50);
+const CONNECT_MAX: Duration = Duration::from_secs(15);
+/// Arrivals handled under one lock.
+const BATCH: usize = 256;
+/// Messages kept of each phone: a call has about ten.
+const RECEIVED_MAX: usize = 100;
+/// When no phone wants to be woken.
+const FAR: Duration = Duration::from_secs(3_600);
+/// A port that no server and no phone of ours uses.
+const HOLDING_PORT: u16 = 1_999;
