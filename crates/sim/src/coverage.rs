@@ -75,7 +75,6 @@ pub struct Coverage {
     /// Call-IDs of BYEs and CANCELs that the server sent last, to see crossings.
     byes: BTreeSet<String>,
     cancels: BTreeSet<String>,
-    invited: BTreeSet<String>,
 }
 
 impl Coverage {
@@ -183,7 +182,6 @@ impl Coverage {
         if self.byes.len() > 4_096 {
             self.byes.clear();
             self.cancels.clear();
-            self.invited.clear();
         }
     }
 

@@ -44,7 +44,7 @@ impl Watch {
         }
     }
 
-    pub(crate) fn from_phone(&mut self, phone: usize, bytes: &Bytes) {
+    pub(crate) fn phone_says(&mut self, phone: usize, bytes: &Bytes) {
         for word in words(bytes) {
             if !self.words.contains_key(word) {
                 self.words.insert(word.to_vec(), Some(phone));
@@ -53,7 +53,7 @@ impl Watch {
     }
 
     /// Nothing of one leg shows on another: no address, Call-ID, tag, branch or key.
-    pub(crate) fn to_phone(&mut self, phone: usize, bytes: &Bytes) {
+    pub(crate) fn phone_is_told(&mut self, phone: usize, bytes: &Bytes) {
         let mut leaks = Vec::new();
         for word in words(bytes) {
             match self.words.get(word) {

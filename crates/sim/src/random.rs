@@ -388,8 +388,8 @@ mod tests {
 
     #[test]
     fn a_hundred_worlds() {
-        // More where somebody asks for more (`planted/run` does).
-        let worlds = std::env::var("SIM_WORLDS").ok().and_then(|worlds| worlds.parse().ok());
+        // More where somebody asks for more when building (`planted/run` does).
+        let worlds = option_env!("SIM_WORLDS").and_then(|worlds| worlds.parse().ok());
         for seed in 1..=worlds.unwrap_or(100) {
             let outcome = play(seed);
             assert!(

@@ -112,7 +112,7 @@ enum Event {
     MediaDown { from: SocketAddr, to: SocketAddr, packet: Vec<u8> },
     Commit { life: u64 },
     Relay { life: u64, command: relay::Command },
-    RelayEvent { life: u64, event: relay::Event },
+    Relayed { life: u64, event: relay::Event },
     Act(Act),
 }
 
@@ -283,8 +283,8 @@ impl World {
                     self.phone(phone, phone::Input::Disconnected);
                 }
             }
-            Event::ToServer { wire, bytes } => self.to_server(wire, bytes),
-            Event::ToPhone { wire, bytes } => self.to_phone(wire, bytes),
+            Event::ToServer { wire, bytes } => self.arrive_at_server(wire, bytes),
+            Event::ToPhone { wire, bytes } => self.arrive_at_phone(wire, bytes),
             Event::PhoneLearns { wire } => self.phone_learns(wire),
             Event::ServerLearns { wire } => self.server_learns(wire),
             Event::MediaUp { at, from, packet } => {
@@ -323,7 +323,7 @@ impl World {
                     self.serve();
                 }
             }
-            Event::RelayEvent { life, event } => {
+            Event::Relayed { life, event } => {
                 if life == self.server.life {
                     self.server.input(self.now(), Input::Media(event));
                     self.serve();
@@ -524,7 +524,7 @@ impl World {
         }
     }
 
-    fn to_server(&mut self, id: u64, bytes: Bytes) {
+    fn arrive_at_server(&mut self, id: u64, bytes: Bytes) {
         let Some(wire) = self.wires.get(&id) else { return };
         if wire.broken || !wire.server_open || !self.server.is_up() {
             return;
@@ -539,7 +539,7 @@ impl World {
         self.serve();
     }
 
-    fn to_phone(&mut self, id: u64, bytes: Bytes) {
+    fn arrive_at_phone(&mut self, id: u64, bytes: Bytes) {
         let Some(wire) = self.wires.get(&id) else { return };
         if wire.broken || !wire.phone_open {
             return;
@@ -582,7 +582,7 @@ impl World {
                     }
                     self.bury(link.id);
                 }
-                Out::Transmit { link, bytes } => self.from_phone(at, link, bytes),
+                Out::Transmit { link, bytes } => self.phone_sends(at, link, bytes),
                 Out::Media { from, to, packet } => {
                     let node = &self.phones[at];
                     let from = SocketAddr::new(node.public, from.port() + node.translation);
@@ -615,12 +615,12 @@ impl World {
         }
     }
 
-    fn from_phone(&mut self, at: usize, link: Link, bytes: Bytes) {
+    fn phone_sends(&mut self, at: usize, link: Link, bytes: Bytes) {
         let text = self.summary(&bytes);
         let name = self.phones[at].name.clone();
         self.note_message(&name, "pbx", &text);
         self.repeated(&bytes, link.id);
-        self.watch.from_phone(at, &bytes);
+        self.watch.phone_says(at, &bytes);
         if bytes.starts_with(b"INVITE ") {
             self.tapped.insert(at, bytes.clone());
         }
@@ -731,7 +731,7 @@ impl World {
     fn serve(&mut self) {
         while let Some(effect) = self.server.effects.pop_front() {
             match effect {
-                Effect::Transmit { path, bytes } => self.from_server(path, bytes),
+                Effect::Transmit { path, bytes } => self.server_sends(path, bytes),
                 Effect::CloseFlow { flow } => {
                     let wire = self
                         .wires
@@ -767,7 +767,7 @@ impl World {
                     }
                     let life = self.server.life;
                     let at = self.relay_time(1);
-                    self.plan(at, Event::RelayEvent { life, event });
+                    self.plan(at, Event::Relayed { life, event });
                 }
                 Effect::Fact(fact) => {
                     self.watch.fact(&fact);
@@ -810,7 +810,7 @@ impl World {
         self.relay_last[way]
     }
 
-    fn from_server(&mut self, path: Path, bytes: Bytes) {
+    fn server_sends(&mut self, path: Path, bytes: Bytes) {
         let wire = if path.flow.transport.is_reliable() {
             let mut wires = self.wires.iter();
             wires
@@ -829,7 +829,7 @@ impl World {
         self.note_message("pbx", &name, &text);
         self.repeated(&bytes, id);
         if let Some(phone) = phone {
-            self.watch.to_phone(phone, &bytes);
+            self.watch.phone_is_told(phone, &bytes);
             if bytes.starts_with(b"SIP/2.0 200")
                 && let Ok(Message::Response(response)) = Message::parse(bytes.clone())
                 && response.headers().cseq().method == Method::Invite
@@ -1012,7 +1012,10 @@ impl World {
 /// Says `sdp` where that is worth saying, and every direction but sendrecv.
 fn push_description(text: &mut String, body: &Bytes, said: bool) {
     if body.is_empty() {
-        return if said { () } else { text.push_str(" without offer") };
+        if !said {
+            text.push_str(" without offer");
+        }
+        return;
     }
     let directions = ["sendonly", "recvonly", "inactive"];
     let body = String::from_utf8_lossy(body);
