@@ -52,6 +52,11 @@ impl ServerInvite {
             // RFC 6026 §7.1: the 2xx has its ACK; repeated INVITEs are absorbed until Timer L.
             Self::Acknowledged => match event {
                 Event::Fired(_) => Self::Terminated,
+                // Nothing can be repeated over a connection that is gone.
+                Event::Failed if turn.is_reliable() => {
+                    turn.disarm();
+                    Self::Terminated
+                }
                 _ => Self::Acknowledged,
             },
             Self::Completed(s) => s.handle(turn, event),
@@ -118,7 +123,11 @@ impl Proceeding {
             return ServerInvite::Accepted(Accepted { answer: bytes, gap });
         }
         turn.arm_unreliable(Timer::G, gap);
-        turn.arm(Timer::H, turn.config.t1_64());
+        // §17.2.1 has 64·T1 for each transport. On a reliable one nothing was lost and nothing is said
+        // again, so an ACK that hasn't come in T4 won't: a refusal that nobody acknowledges, which costs
+        // a stranger one message, must not hold its place for half a minute. A later ACK is ignored.
+        let patience = if turn.is_reliable() { turn.config.t4 } else { turn.config.t1_64() };
+        turn.arm(Timer::H, patience);
         ServerInvite::Completed(Completed { refusal: bytes, gap })
     }
 }
