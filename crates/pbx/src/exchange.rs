@@ -706,9 +706,13 @@ impl Exchange {
         asker: &Asker,
         refused: &Refused,
     ) {
-        let outcome = refused.cause.outcome();
-        let status = status_of(outcome);
         let cause = refused.cause;
+        let outcome = cause.outcome();
+        let status = match cause {
+            // Between legs it is a failure of the other side; here it is what the caller itself sent.
+            Cause::ProtocolError => Status::BAD_REQUEST,
+            _ => status_of(outcome),
+        };
         self.answer(now, key, request, status, |answer| explain(answer, cause));
         let party = self.caller(path, request, asker);
         let cdr = Cdr {

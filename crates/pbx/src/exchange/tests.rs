@@ -626,10 +626,12 @@ fn both_sides_silent_ends_the_call() {
 
 /// A request of somebody without an account.
 fn unknown(method: &str, number: &str, branch: u32, to_tag: &str) -> String {
+    // The challenge to an INVITE holds no place, its refusal for other reasons does.
+    let hops = if number == "102" { 0 } else { 70 };
     format!(
         "{method} sip:{number}@pbx.test SIP/2.0\r\n\
          Via: SIP/2.0/TLS 203.0.113.9;branch=z9hG4bK-s{branch}\r\n\
-         Max-Forwards: 70\r\n\
+         Max-Forwards: {hops}\r\n\
          From: <sip:x@pbx.test>;tag=x\r\n\
          To: <sip:{number}@pbx.test>{to_tag}\r\n\
          Call-ID: s{branch}\r\n\
@@ -648,6 +650,12 @@ fn strangers_fill_neither_the_table_nor_its_reserves() {
     let settings =
         Settings { transactions_max: 20, transactions_per_path_max: 5, ..Settings::default() };
     let mut w = World::with(settings, Exceptions::default());
+    let path = w.stranger();
+    for branch in 1_000..1_030 {
+        let heard = w.say(path, &unknown("INVITE", "101", branch, ""));
+        assert_eq!(heard, [100, 401]);
+    }
+    assert_eq!(transactions(&w), 0);
     let mut branch = 0;
     let mut paths = Vec::new();
     // Four connections fill the table with INVITEs that they never acknowledge; each gets its share.
@@ -656,7 +664,7 @@ fn strangers_fill_neither_the_table_nor_its_reserves() {
         for n in 0..8 {
             branch += 1;
             let heard = w.say(path, &unknown("INVITE", "102", branch, ""));
-            assert_eq!(heard, if n < 5 { vec![100, 401] } else { vec![503] });
+            assert_eq!(heard, if n < 5 { vec![100, 483] } else { vec![503] });
         }
         paths.push(path);
     }
@@ -727,4 +735,17 @@ fn calls_that_are_ending_count_against_their_caller() {
     w.pass(5_000);
     w.invite("alice", "102", Some(&offer("sendrecv")));
     assert_eq!(w.dispositions(), [Disposition::Busy]);
+}
+
+#[test]
+fn a_description_that_isnt_one_is_the_callers_fault() {
+    let mut w = World::new();
+    w.invite("alice", "102", Some("v=0\r\nnonsense\r\n"));
+    w.check(
+        "
+        0ms  alice > pbx    INVITE 102
+        0ms  pbx   > alice  400
+        cdr  101 102 failed 0s
+        ",
+    );
 }

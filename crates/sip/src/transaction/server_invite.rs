@@ -122,6 +122,14 @@ impl Proceeding {
             turn.arm(Timer::L, turn.config.t1_64());
             return ServerInvite::Accepted(Accepted { answer: bytes, gap });
         }
+        // A challenge is all that a stranger gets, and the next INVITE comes with another branch. On a
+        // reliable transport there is nothing to repeat, so it isn't waited on at all: nobody without
+        // an account holds a place. Its ACK finds nothing and changes nothing.
+        let challenge =
+            matches!(status, Status::UNAUTHORIZED | Status::PROXY_AUTHENTICATION_REQUIRED);
+        if challenge && turn.is_reliable() {
+            return ServerInvite::Terminated;
+        }
         turn.arm_unreliable(Timer::G, gap);
         // §17.2.1 has 64·T1 for each transport. On a reliable one nothing was lost and nothing is said
         // again, so an ACK that hasn't come in T4 won't: a refusal that nobody acknowledges, which costs

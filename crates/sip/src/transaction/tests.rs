@@ -587,6 +587,21 @@ fn one_path_gets_its_share_and_no_more() {
 }
 
 #[test]
+fn on_a_connection_a_challenge_isnt_waited_on() {
+    ladder(
+        true,
+        "   0ms in INVITE
+            0ms out 100
+            0ms up INVITE
+          100ms core 401
+          100ms out 401
+          100ms end
+          200ms in ACK
+          200ms up ACK of nothing",
+    );
+}
+
+#[test]
 fn on_a_connection_a_refusal_doesnt_wait_long_for_its_ack() {
     ladder(
         true,
