@@ -169,7 +169,7 @@ fn request(what: &str) -> Request {
         "OLD-ACK" => ("ACK", "1"),
         method => (method, "z9hG4bKone"),
     };
-    let to_tag = if method == "ACK" { ";tag=ours" } else { "" };
+    let to_tag = if matches!(method, "ACK" | "BYE") { ";tag=ours" } else { "" };
     let text = format!(
         "{method} sip:bob@pbx SIP/2.0\r\nVia: SIP/2.0/UDP a.example;branch={branch}\r\n\
          Max-Forwards: 70\r\nRoute: <sip:edge;lr>\r\nFrom: <sip:alice@pbx>;tag=a\r\n\
