@@ -135,9 +135,10 @@ impl Exchange {
             }
             Input::FlowClosed { flow } => {
                 let mut effects = Vec::new();
+                let remote = self.registrar.flow(flow).and_then(|opened| opened.remote);
                 self.registrar.flow_closed(flow, &mut effects);
                 self.carry_out(now, effects);
-                self.on_core(now, |core, now, is_at| core.flow_closed(now, flow, is_at));
+                self.on_core(now, |core, now, is_at| core.flow_closed(now, flow, remote, is_at));
             }
             Input::TransmitFailed { path } => {
                 self.on_core(now, |core, now, is_at| core.transmit_failed(now, path, is_at));
@@ -203,7 +204,9 @@ impl Exchange {
         while let Some(event) = self.core.poll_event() {
             match event {
                 Event::Request { key, path, request } => self.request(now, key, path, &request),
-                Event::Overloaded { path, request } => self.overloaded(now, path, request),
+                Event::Overloaded { path, request, admitted } => {
+                    self.overloaded(now, path, request, admitted);
+                }
                 Event::Stray { path, response } => {
                     self.recovery.stray(&mut self.core.desk(now), path, &response);
                     self.on_core(now, |core, now, is_at| core.pump(now, is_at));
@@ -319,10 +322,11 @@ impl Exchange {
         }
     }
 
-    /// The table of transactions is full: emergency still enters, through the reserve.
-    fn overloaded(&mut self, now: Now, path: Path, request: Request) {
-        let emergency = request.method() == Method::Invite && self.emergency(&request).is_some();
-        if emergency {
+    /// The table of transactions, or the sender's share of it, is full. A call for help still enters,
+    /// through a reserve of its own, if its sender may make one: anybody can write an emergency number
+    /// into a message. It is given back once only, so what was `admitted` is refused.
+    fn overloaded(&mut self, now: Now, path: Path, request: Request, admitted: bool) {
+        if !admitted && self.may_enter_for_help(now, path, &request) {
             return self.on_core(now, |core, now, is_at| core.admit(now, path, request, is_at));
         }
         let after = self.core.settings.retry_after.as_secs().to_string();
@@ -332,6 +336,34 @@ impl Exchange {
             .build();
         if let Ok(reply) = reply {
             self.core.transmit(path, reply.as_bytes().clone());
+        }
+    }
+
+    /// Whether the gate would permit this call for help by what is known of the path alone.
+    fn may_enter_for_help(&mut self, now: Now, path: Path, request: &Request) -> bool {
+        let emergency = self.emergency(request).filter(|_| request.method() == Method::Invite);
+        let Some(emergency) = emergency else { return false };
+        let (call, leg) = {
+            let desk = self.core.desk(now);
+            (CallId::draw(desk.chance), LegId::draw(desk.chance))
+        };
+        let attempt = Attempt {
+            tenant: self.registrar.tenant_of(request),
+            call,
+            leg,
+            origin: Origin::Phone,
+            responsible: None,
+            destination: Destination::Emergency(emergency),
+            standing: self.standing_of(path),
+        };
+        matches!(self.core.gate.judge(now, &attempt), Verdict::Permit(_))
+    }
+
+    /// Who somebody without a proof is taken for.
+    fn standing_of(&self, path: Path) -> Standing {
+        match self.registrar.known_device(path) {
+            Some((device, registered)) => Standing::KnownDevice { device, registered },
+            None => Standing::Stranger,
         }
     }
 
@@ -393,11 +425,7 @@ impl Exchange {
             }
             authenticate::Verdict::Challenge(response)
             | authenticate::Verdict::Refused(response) => {
-                let standing = match self.registrar.known_device(path) {
-                    Some((device, registered)) => Standing::KnownDevice { device, registered },
-                    None => Standing::Stranger,
-                };
-                (None, standing, Some(response))
+                (None, self.standing_of(path), Some(response))
             }
         };
         if let Some(emergency) = emergency {
@@ -470,7 +498,7 @@ impl Exchange {
         asker: &Asker,
     ) -> Result<(), Refused> {
         let caller = asker.identity.extension;
-        if self.core.calls_up() >= self.core.settings.calls_max {
+        if self.core.calls_counted() >= self.core.settings.calls_max {
             return Err(Cause::Congestion.into());
         }
         if self.core.calls_of(caller) >= self.core.settings.calls_per_extension_max {
@@ -678,9 +706,13 @@ impl Exchange {
         asker: &Asker,
         refused: &Refused,
     ) {
-        let outcome = refused.cause.outcome();
-        let status = status_of(outcome);
         let cause = refused.cause;
+        let outcome = cause.outcome();
+        let status = match cause {
+            // Between legs it is a failure of the other side; here it is what the caller itself sent.
+            Cause::ProtocolError => Status::BAD_REQUEST,
+            _ => status_of(outcome),
+        };
         self.answer(now, key, request, status, |answer| explain(answer, cause));
         let party = self.caller(path, request, asker);
         let cdr = Cdr {

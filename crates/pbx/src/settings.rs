@@ -8,7 +8,7 @@ use rtp::srtp::Suite;
 /// See each field. A value is taken as it is: whoever reads a configuration checks it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
-    /// Calls up or being set up. The next INVITE gets 503 with Retry-After; emergency still passes.
+    /// Calls up, being set up or ending (for five seconds at most). The next INVITE gets 503 with Retry-After; emergency still passes.
     /// 500 calls are a thousand legs, which one signalling thread and one media thread carry with
     /// room to spare.
     pub calls_max: usize,
@@ -18,7 +18,12 @@ pub struct Settings {
     /// Transactions in progress, all methods. The next request is answered 503, statelessly where it
     /// can be. Each holds a message of a few kilobytes.
     pub transactions_max: usize,
-    /// Calls that one extension may have open as caller. The next is refused with 486. A phone has two
+    /// Transactions in progress with one peer (connection and remote address). Its next request is
+    /// answered 503, statelessly; those within its own calls, and calls for help by who may make them,
+    /// have as much again. A phone has a handful; without this one stranger could fill the table.
+    pub transactions_per_path_max: usize,
+    /// Calls that one extension may have open as caller, those that are ending included (for five
+    /// seconds at most). The next is refused with 486. A phone has two
     /// to six line keys; a stolen secret must not get more than a phone could use.
     pub calls_per_extension_max: usize,
     /// How long a phone may ring before the caller hears 480.
@@ -65,6 +70,7 @@ impl Default for Settings {
             calls_max: 500,
             forks_max: 8,
             transactions_max: 8_000,
+            transactions_per_path_max: 256,
             calls_per_extension_max: 6,
             ring_timeout: Duration::from_secs(60),
             prepare_timeout: Duration::from_secs(4),

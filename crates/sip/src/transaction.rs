@@ -69,9 +69,10 @@ pub struct Key(u64);
 pub enum Input<P> {
     /// A message arrived.
     Received { path: P, message: Message },
-    /// A request that came back as [`Output::Overloaded`] and must be served all the same (an emergency
-    /// call): it may use the reserve.
-    Admit { path: P, request: Request },
+    /// A request that came back as [`Output::Overloaded`] and that the core, which knows dialogs and
+    /// people, has judged: it may use the reserve of its rank. If even that is full it comes back once
+    /// more, marked as admitted, and is not to be given again.
+    Admit { path: P, request: Request, rank: Rank },
     /// Send a request as a client. The key comes from [`Transactions::reserve`]. An ACK is no transaction:
     /// transmit that for a 2xx directly.
     Send { key: Key, path: P, request: Request },
@@ -125,10 +126,12 @@ pub enum Output<P> {
         path: P,
         response: Response,
     },
-    /// The table is full: answer 503 without a transaction.
+    /// The table or this path's share of it is full: answer 503 without a transaction. What was
+    /// `admitted` already has no better chance: giving it again would go round for ever.
     Overloaded {
         path: P,
         request: Request,
+        admitted: bool,
     },
     /// A request of ours was not sent: the table is full, or the key, branch or method can't be used.
     Refused {
@@ -148,6 +151,19 @@ pub enum Output<P> {
     Terminated {
         key: Key,
     },
+}
+
+/// How much of the table a new transaction may use. A stranger can say anything in a message, so only
+/// what the engine or its core knows by itself raises a rank.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Rank {
+    /// Anybody's request.
+    Ordinary,
+    /// What goes on with work in progress: the CANCEL of a live INVITE, a request within a dialog of
+    /// ours.
+    Progress,
+    /// A call for help of somebody who may call for help.
+    Emergency,
 }
 
 /// Why the engine wakes. Letters are those of RFC 3261 §17 and RFC 6026 §7.
@@ -206,9 +222,13 @@ pub struct Config {
     pub unanswered_max: Duration,
     /// Transactions at once. At the bound a new request comes back as [`Output::Overloaded`].
     pub live_max: usize,
-    /// Kept beyond `live_max` for work in progress (CANCEL, requests within dialogs) and for
-    /// [`Input::Admit`].
+    /// Kept beyond `live_max` for [`Rank::Progress`], and as much again beyond that for
+    /// [`Rank::Emergency`], which work in progress can't use.
     pub reserve: usize,
+    /// Transactions at once on one path, whoever began them, before a new request from there comes back
+    /// as [`Output::Overloaded`]: no single peer fills the table. [`Rank::Progress`] may have as many
+    /// again, [`Rank::Emergency`] once more. What we send ourselves isn't held back by it.
+    pub per_path_max: usize,
 }
 
 impl<P: Path> Transactions<P> {
@@ -242,12 +262,12 @@ impl<P: Path> Transactions<P> {
         let now = now.instant;
         match input {
             Input::Received { path, message: Message::Request(request) } => {
-                self.receive(now, path, request, false);
+                self.receive(now, path, request, None);
             }
             Input::Received { path, message: Message::Response(response) } => {
                 self.receive_response(now, path, response);
             }
-            Input::Admit { path, request } => self.receive(now, path, request, true),
+            Input::Admit { path, request, rank } => self.receive(now, path, request, Some(rank)),
             Input::Send { key, path, request } => self.send(now, key, path, request),
             Input::Respond { key, response } => {
                 if self.live.get(&key).is_some_and(|slot| slot.machine.is_server()) {
@@ -290,7 +310,7 @@ impl<P: Path> Transactions<P> {
         self.live.len()
     }
 
-    fn receive(&mut self, now: Instant, path: P, request: Request, admitted: bool) {
+    fn receive(&mut self, now: Instant, path: P, request: Request, admitted: Option<Rank>) {
         let matched = Match::of_request(&request, path);
         let method = request.method();
         let known = self.by_match.get(&matched).copied();
@@ -303,9 +323,18 @@ impl<P: Path> Transactions<P> {
             (_, Some(key)) => return self.step(now, key, Event::Repeated),
             (_, None) => {}
         }
-        let urgent = admitted || method == Method::Cancel || request.headers().to().tag().is_some();
-        if !self.has_room(urgent) {
-            return self.out.push_back(Output::Overloaded { path, request });
+        // Each INVITE has one CANCEL at most: another is a repetition. A To tag alone says nothing.
+        let invite = (method == Method::Cancel)
+            .then(|| Match::of(&request, Method::Invite, path, Role::Server))
+            .and_then(|invite| self.by_match.get(&invite).copied());
+        let rank = match (admitted, invite) {
+            (Some(rank), _) => rank,
+            (None, Some(_)) => Rank::Progress,
+            (None, None) => Rank::Ordinary,
+        };
+        if !self.has_room(rank) || !self.has_share(path, rank) {
+            let admitted = admitted.is_some();
+            return self.out.push_back(Output::Overloaded { path, request, admitted });
         }
         let key = self.reserve();
         let machine = match method {
@@ -315,11 +344,7 @@ impl<P: Path> Transactions<P> {
         self.begin(key, path, matched, machine);
         self.step(now, key, Event::Begin(request.clone()));
         self.out.push_back(match method {
-            Method::Cancel => {
-                let invite = Match::of(&request, Method::Invite, path, Role::Server);
-                let invite = self.by_match.get(&invite).copied();
-                Output::Cancel { key, path, request, invite }
-            }
+            Method::Cancel => Output::Cancel { key, path, request, invite },
             _ => Output::NewRequest { key, path, request },
         });
     }
@@ -353,14 +378,18 @@ impl<P: Path> Transactions<P> {
         let method = request.method();
         let matched = Match::of(&request, method, path, Role::Client);
         // What ends a call must leave, whatever the load.
-        let urgent = request.headers().to().tag().is_some() || method == Method::Cancel;
+        let rank = match method {
+            Method::Cancel => Rank::Progress,
+            _ if request.headers().to().tag().is_some() => Rank::Progress,
+            _ => Rank::Ordinary,
+        };
         // The answer carries our branch alone, so it must be one of RFC 3261.
         let usable = request.headers().top_via().rfc3261_branch().is_some()
             && method != Method::Ack
             && key.0 <= self.next_key
             && !self.live.contains_key(&key)
             && !self.by_match.contains_key(&matched);
-        if !usable || !self.has_room(urgent) {
+        if !usable || !self.has_room(rank) {
             return self.out.push_back(Output::Refused { key });
         }
         let machine = match method {
@@ -377,9 +406,24 @@ impl<P: Path> Transactions<P> {
         }
     }
 
-    fn has_room(&self, urgent: bool) -> bool {
-        let reserve = if urgent { self.config.reserve } else { 0 };
+    fn has_room(&self, rank: Rank) -> bool {
+        let reserve = match rank {
+            Rank::Ordinary => 0,
+            Rank::Progress => self.config.reserve,
+            Rank::Emergency => self.config.reserve.saturating_mul(2),
+        };
         self.live.len() < self.config.live_max.saturating_add(reserve)
+    }
+
+    /// Whether one more from this path leaves enough for everybody else.
+    fn has_share(&self, path: P, rank: Rank) -> bool {
+        let shares = match rank {
+            Rank::Ordinary => 1,
+            Rank::Progress => 2,
+            Rank::Emergency => 3,
+        };
+        let live = self.by_path.get(&path).map_or(0, BTreeSet::len);
+        live < self.config.per_path_max.saturating_mul(shares)
     }
 
     fn begin(&mut self, key: Key, path: P, matched: Match<P>, machine: Machine) {
@@ -481,12 +525,13 @@ impl Default for Config {
             unanswered_max: UNANSWERED_MAX,
             live_max: LIVE_MAX,
             reserve: RESERVE,
+            per_path_max: PER_PATH_MAX,
         }
     }
 }
 
 impl Config {
-    /// Timers B, F, H, J, L and M.
+    /// Timers B, F, H (on unreliable paths), J, L and M.
     fn t1_64(&self) -> Duration {
         self.t1.saturating_mul(64)
     }
@@ -650,5 +695,7 @@ const UNANSWERED_MAX: Duration = Duration::from_secs(600);
 const PROVISIONAL_GAP: Duration = Duration::from_secs(60);
 /// About 1 to 3 KiB each: some hundred MiB at the worst.
 const LIVE_MAX: usize = 50_000;
-/// A fifth more for what ends calls and for emergencies.
+/// A fifth more for what goes on with calls, and as much again for emergencies.
 const RESERVE: usize = 10_000;
+/// A phone has a handful; this leaves room for a hundred keys of a switchboard.
+const PER_PATH_MAX: usize = 256;

@@ -134,6 +134,8 @@ enum Step {
 #[derive(Debug)]
 struct Ending {
     record: Record,
+    /// [`LINGER_AFTER`] has passed.
+    lingering: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -238,6 +240,12 @@ impl Call {
 
     pub(crate) fn is_ending(&self) -> bool {
         matches!(self.stage, Stage::Ending(_))
+    }
+
+    /// It ended a while ago, its ports are closed, and only a phone that doesn't answer our CANCEL or
+    /// BYE keeps it from its record.
+    pub(crate) fn is_lingering(&self) -> bool {
+        matches!(self.stage, Stage::Ending(Ending { lingering: true, .. }))
     }
 
     fn all_gone(&self) -> bool {
@@ -1285,6 +1293,11 @@ impl Call {
                 self.expiry_alarm(desk, leg);
             }
             Why::Lost(_) | Why::Expired(_) => self.end(desk, Cause::MediaLost),
+            Why::Linger => {
+                if let Stage::Ending(ending) = &mut self.stage {
+                    ending.lingering = true;
+                }
+            }
             Why::Stats => {
                 if let Stage::Ending(ending) = &mut self.stage {
                     ending.record = Record::Due;
@@ -1407,7 +1420,7 @@ impl Call {
             // RFC 3261 §15.1.2: pending requests of an ended dialog are answered 487.
             leg.respond(desk, server, &request, Status::REQUEST_TERMINATED, |answer| answer);
         }
-        self.stage = Stage::Ending(Ending { record: Record::Waiting });
+        self.stage = Stage::Ending(Ending { record: Record::Waiting, lingering: false });
         for leg in self.legs_mut() {
             leg.leave(desk, cause);
         }
@@ -1415,6 +1428,7 @@ impl Call {
             self.close_media(desk, leg);
         }
         self.alarm(desk, Why::Stats, desk.settings.stats_timeout);
+        self.alarm(desk, Why::Linger, LINGER_AFTER);
         self.maybe_record(desk);
     }
 
@@ -1527,6 +1541,11 @@ const CHANGE_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// A phone notices a broken connection within its keep-alive and registers again; its leg waits.
 const LOST_FLOW_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// A phone answers CANCEL or BYE within a round trip or two. Later, an ended call doesn't count any more
+/// against its caller and `calls_max`: the 487 that never comes must not keep others from calling. The
+/// call itself stays until its transactions give up (64·T1), so that a late 200 is still hung up.
+const LINGER_AFTER: Duration = Duration::from_secs(5);
 
 /// Forks of one call, second attempts included: twice the devices that ring together.
 pub(crate) const LEGS_MAX: usize = 16;

@@ -51,6 +51,8 @@ pub(crate) enum Why {
     /// Another try after a 491.
     Glare,
     Stats,
+    /// A leg is still on its way out.
+    Linger,
     /// The session timer of a leg has run out.
     Expired(LegId),
     /// It is ours to refresh.

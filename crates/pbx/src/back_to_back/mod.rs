@@ -25,6 +25,7 @@ pub(crate) mod leg;
 mod media;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 use guard::cause::Cause;
@@ -34,7 +35,7 @@ use guard::id::{CallId, DeviceId, ExtensionId, LegId, NodeId, RealmId};
 use pure::{Chance, Instant, Now, Timers};
 use rtp::relay;
 use sip::dialog::Refusal;
-use sip::transaction::{Input, Key, Output as Wire, Timer, Transactions};
+use sip::transaction::{Input, Key, Output as Wire, Rank, Timer, Transactions};
 use sip::{Message, Method, Request, Response, Status};
 
 use self::call::{Answer, Call, NewCall};
@@ -70,8 +71,9 @@ pub(crate) struct BackToBack {
 pub(crate) enum Event {
     /// A request outside of any call: to be answered with [`BackToBack::respond`].
     Request { key: Key, path: Path, request: Request },
-    /// No transaction is free for this one; only an emergency may still enter.
-    Overloaded { path: Path, request: Request },
+    /// No transaction is free for this one; only an emergency may still enter, once: what was
+    /// `admitted` already is to be refused.
+    Overloaded { path: Path, request: Request, admitted: bool },
     /// A 2xx to an INVITE that this process doesn't know.
     Stray { path: Path, response: Response },
     /// A request that isn't any call's own got its final answer, or never will.
@@ -96,6 +98,7 @@ impl BackToBack {
         let config = sip::transaction::Config {
             live_max: settings.transactions_max,
             reserve: settings.transactions_max / 5,
+            per_path_max: settings.transactions_per_path_max,
             ..sip::transaction::Config::default()
         };
         Self {
@@ -142,9 +145,10 @@ impl BackToBack {
         self.pump(now, is_at);
     }
 
-    /// Serves a request that came back as [`Event::Overloaded`].
+    /// Serves an emergency that came back as [`Event::Overloaded`] and wasn't admitted before.
     pub(crate) fn admit(&mut self, now: Now, path: Path, request: Request, is_at: IsAt<'_>) {
-        self.transactions.handle(now, Input::Admit { path, request });
+        let rank = Rank::Emergency;
+        self.transactions.handle(now, Input::Admit { path, request, rank });
         self.pump(now, is_at);
     }
 
@@ -187,8 +191,16 @@ impl BackToBack {
         true
     }
 
-    pub(crate) fn flow_closed(&mut self, now: Now, flow: FlowId, is_at: IsAt<'_>) {
-        let mut paths = Vec::new();
+    /// `remote` is the far end where the flow was a connection: every transaction with it ends,
+    /// whether it belongs to a call or to a stranger.
+    pub(crate) fn flow_closed(
+        &mut self,
+        now: Now,
+        flow: FlowId,
+        remote: Option<SocketAddr>,
+        is_at: IsAt<'_>,
+    ) {
+        let mut paths: Vec<Path> = remote.map(|remote| Path { flow, remote }).into_iter().collect();
         for call in self.calls.values() {
             paths.extend(call.legs().map(|leg| leg.party.path).filter(|path| path.flow == flow));
         }
@@ -262,8 +274,16 @@ impl BackToBack {
         self.calls.values().filter(|call| call.is_weak()).count()
     }
 
+    /// Calls that take up room: all but those that only wait for a phone to answer our CANCEL or BYE
+    /// long after their end.
+    pub(crate) fn calls_counted(&self) -> usize {
+        self.calls.values().filter(|call| !call.is_lingering()).count()
+    }
+
+    /// As [`Self::calls_counted`], for one caller. A call that is ending counts: whoever calls and
+    /// cancels in a loop would else open as many as there is room for.
     pub(crate) fn calls_of(&self, extension: ExtensionId) -> usize {
-        let of = |call: &&Call| call.caller_extension == Some(extension) && !call.is_ending();
+        let of = |call: &&Call| call.caller_extension == Some(extension) && !call.is_lingering();
         self.calls.values().filter(of).count()
     }
 
@@ -354,8 +374,13 @@ impl BackToBack {
                 Wire::Stray { path, response } => {
                     self.events.push_back(Event::Stray { path, response });
                 }
-                Wire::Overloaded { path, request } => {
-                    self.events.push_back(Event::Overloaded { path, request });
+                Wire::Overloaded { path, request, admitted } => {
+                    if !admitted && self.is_within(now, path, &request, is_at) {
+                        let rank = Rank::Progress;
+                        self.transactions.handle(now, Input::Admit { path, request, rank });
+                    } else {
+                        self.events.push_back(Event::Overloaded { path, request, admitted });
+                    }
                 }
                 Wire::Refused { key } | Wire::TransportFailed { key } => {
                     match self.lines.client(key) {
@@ -427,6 +452,15 @@ impl BackToBack {
             }
             None => self.answer_plainly(now, key, request, Status::CALL_DOES_NOT_EXIST),
         }
+    }
+
+    /// Whether a request belongs to a dialog of ours and comes from its peer. A To tag alone can be
+    /// invented.
+    fn is_within(&mut self, now: Now, path: Path, request: &Request, is_at: IsAt<'_>) -> bool {
+        let Some((call, leg)) = self.leg_named(request) else { return false };
+        let (calls, mut desk) = self.split(now);
+        let leg = calls.get_mut(&call).and_then(|call| call.leg_mut(leg));
+        leg.is_some_and(|leg| leg.comes_from_peer(&mut desk, path, is_at))
     }
 
     fn ack(&mut self, now: Now, path: Path, request: &Request, is_at: IsAt<'_>) {

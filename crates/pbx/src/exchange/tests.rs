@@ -623,3 +623,129 @@ fn both_sides_silent_ends_the_call() {
         ",
     );
 }
+
+/// A request of somebody without an account.
+fn unknown(method: &str, number: &str, branch: u32, to_tag: &str) -> String {
+    // The challenge to an INVITE holds no place, its refusal for other reasons does.
+    let hops = if number == "102" { 0 } else { 70 };
+    format!(
+        "{method} sip:{number}@pbx.test SIP/2.0\r\n\
+         Via: SIP/2.0/TLS 203.0.113.9;branch=z9hG4bK-s{branch}\r\n\
+         Max-Forwards: {hops}\r\n\
+         From: <sip:x@pbx.test>;tag=x\r\n\
+         To: <sip:{number}@pbx.test>{to_tag}\r\n\
+         Call-ID: s{branch}\r\n\
+         CSeq: 1 {method}\r\n\
+         Contact: <sip:x@203.0.113.9;transport=tls>\r\n\
+         Content-Length: 0\r\n\r\n"
+    )
+}
+
+fn transactions(w: &World) -> usize {
+    w.exchange.live().iter().find(|(what, _)| *what == "transactions").expect("counted").1
+}
+
+#[test]
+fn strangers_fill_neither_the_table_nor_its_reserves() {
+    let settings =
+        Settings { transactions_max: 20, transactions_per_path_max: 5, ..Settings::default() };
+    let mut w = World::with(settings, Exceptions::default());
+    let path = w.stranger();
+    for branch in 1_000..1_030 {
+        let heard = w.say(path, &unknown("INVITE", "101", branch, ""));
+        assert_eq!(heard, [100, 401]);
+    }
+    assert_eq!(transactions(&w), 0);
+    let mut branch = 0;
+    let mut paths = Vec::new();
+    // Four connections fill the table with INVITEs that they never acknowledge; each gets its share.
+    for _ in 0..4 {
+        let path = w.stranger();
+        for n in 0..8 {
+            branch += 1;
+            let heard = w.say(path, &unknown("INVITE", "102", branch, ""));
+            assert_eq!(heard, if n < 5 { vec![100, 483] } else { vec![503] });
+        }
+        paths.push(path);
+    }
+    assert_eq!(transactions(&w), 20);
+    let path = w.stranger();
+    // An invented dialog opens nothing, and neither does an emergency number that a stranger dials.
+    for (method, number, tag) in
+        [("INVITE", "102", ";tag=mine"), ("CANCEL", "102", ""), ("INVITE", "911", "")]
+    {
+        branch += 1;
+        assert_eq!(w.say(path, &unknown(method, number, branch, tag)), [503], "{method} {number}");
+    }
+    assert_eq!(transactions(&w), 20);
+    // A phone that the exchange knows still gets help, from its own share of the reserve.
+    w.invite("alice", "911", None);
+    assert!(w.facts.iter().any(|fact| matches!(fact, Fact::EmergencyCalled { .. })));
+    // Whoever hangs up the connection gives back what was held for it, at once.
+    let before = transactions(&w);
+    w.close(paths[0]);
+    assert_eq!(transactions(&w), before - 5);
+    // And whoever stays has nothing a few seconds later.
+    w.pass(6_000);
+    assert_eq!(transactions(&w), 0);
+}
+
+#[test]
+fn an_emergency_that_finds_its_reserve_full_is_refused_once() {
+    let settings =
+        Settings { transactions_max: 5, transactions_per_path_max: 5, ..Settings::default() };
+    let mut w = World::with(settings, Exceptions::default());
+    let alice = w.phone("alice").path;
+    // Five places, and two reserves of one each: then a known phone's next call for help is told so,
+    // where it once went round for ever.
+    let answers: Vec<_> =
+        (0..9).map(|n| w.say(alice, &unknown("INVITE", "911", n, "")).len()).collect();
+    assert_eq!(answers, [2, 2, 2, 2, 2, 2, 2, 1, 1]);
+}
+
+#[test]
+fn a_full_table_lets_calls_go_on() {
+    let settings =
+        Settings { transactions_max: 10, transactions_per_path_max: 10, ..Settings::default() };
+    let mut w = World::with(settings, Exceptions::default());
+    w.call();
+    let path = w.stranger();
+    while transactions(&w) < 10 {
+        let branch = u32::try_from(transactions(&w)).expect("few");
+        w.say(path, &unknown("INVITE", "102", branch, ""));
+    }
+    w.within("alice", Method::Bye, None);
+    w.reply("bob", Method::Bye, 200, None);
+    assert_eq!(w.dispositions(), [Disposition::Answered]);
+}
+
+#[test]
+fn calls_that_are_ending_count_against_their_caller() {
+    let settings = Settings { calls_per_extension_max: 2, ..Settings::default() };
+    let mut w = World::with(settings, Exceptions::default());
+    // Bob's phone rings and never obeys a CANCEL.
+    for _ in 0..3 {
+        w.invite("alice", "102", Some(&offer("sendrecv")));
+        w.cancel("alice");
+    }
+    let refused = w.phone("alice").last_answer.clone().expect("an answer");
+    assert_eq!(w.dispositions(), [Disposition::Busy], "{refused:?}");
+    // After five seconds it is the phone's fault alone: the caller may call again.
+    assert!(w.armed.is_empty());
+    w.pass(5_000);
+    w.invite("alice", "102", Some(&offer("sendrecv")));
+    assert_eq!(w.dispositions(), [Disposition::Busy]);
+}
+
+#[test]
+fn a_description_that_isnt_one_is_the_callers_fault() {
+    let mut w = World::new();
+    w.invite("alice", "102", Some("v=0\r\nnonsense\r\n"));
+    w.check(
+        "
+        0ms  alice > pbx    INVITE 102
+        0ms  pbx   > alice  400
+        cdr  101 102 failed 0s
+        ",
+    );
+}

@@ -52,6 +52,11 @@ impl ServerInvite {
             // RFC 6026 §7.1: the 2xx has its ACK; repeated INVITEs are absorbed until Timer L.
             Self::Acknowledged => match event {
                 Event::Fired(_) => Self::Terminated,
+                // Nothing can be repeated over a connection that is gone.
+                Event::Failed if turn.is_reliable() => {
+                    turn.disarm();
+                    Self::Terminated
+                }
                 _ => Self::Acknowledged,
             },
             Self::Completed(s) => s.handle(turn, event),
@@ -117,8 +122,20 @@ impl Proceeding {
             turn.arm(Timer::L, turn.config.t1_64());
             return ServerInvite::Accepted(Accepted { answer: bytes, gap });
         }
+        // A challenge is all that a stranger gets, and the next INVITE comes with another branch. On a
+        // reliable transport there is nothing to repeat, so it isn't waited on at all: nobody without
+        // an account holds a place. Its ACK finds nothing and changes nothing.
+        let challenge =
+            matches!(status, Status::UNAUTHORIZED | Status::PROXY_AUTHENTICATION_REQUIRED);
+        if challenge && turn.is_reliable() {
+            return ServerInvite::Terminated;
+        }
         turn.arm_unreliable(Timer::G, gap);
-        turn.arm(Timer::H, turn.config.t1_64());
+        // §17.2.1 has 64·T1 for each transport. On a reliable one nothing was lost and nothing is said
+        // again, so an ACK that hasn't come in T4 won't: a refusal that nobody acknowledges, which costs
+        // a stranger one message, must not hold its place for half a minute. A later ACK is ignored.
+        let patience = if turn.is_reliable() { turn.config.t4 } else { turn.config.t1_64() };
+        turn.arm(Timer::H, patience);
         ServerInvite::Completed(Completed { refusal: bytes, gap })
     }
 }

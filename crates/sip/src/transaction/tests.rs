@@ -169,7 +169,7 @@ fn request(what: &str) -> Request {
         "OLD-ACK" => ("ACK", "1"),
         method => (method, "z9hG4bKone"),
     };
-    let to_tag = if method == "ACK" { ";tag=ours" } else { "" };
+    let to_tag = if matches!(method, "ACK" | "BYE") { ";tag=ours" } else { "" };
     let text = format!(
         "{method} sip:bob@pbx SIP/2.0\r\nVia: SIP/2.0/UDP a.example;branch={branch}\r\n\
          Max-Forwards: 70\r\nRoute: <sip:edge;lr>\r\nFrom: <sip:alice@pbx>;tag=a\r\n\
@@ -507,6 +507,113 @@ fn at_the_bound_work_in_progress_goes_on() {
         32200ms end
        600000ms timeout Unanswered
        600000ms end",
+    );
+}
+
+#[test]
+fn a_to_tag_or_a_cancel_of_nothing_opens_no_reserve() {
+    let config = Config { live_max: 1, reserve: 1, ..Config::default() };
+    ladder_with(
+        true,
+        config,
+        "   0ms in INVITE
+            0ms out 100
+            0ms up INVITE
+          100ms in BYE                 // with a To tag, of nobody's dialog
+          100ms overloaded BYE
+          200ms in CANCEL elsewhere    // there it means nothing
+          200ms overloaded CANCEL
+          300ms core 486
+          300ms out 486
+          400ms in ACK
+          400ms end",
+    );
+}
+
+#[test]
+fn what_was_admitted_and_finds_no_room_says_so() {
+    let config = Config { live_max: 1, reserve: 1, ..Config::default() };
+    let mut world = World::new(true, config);
+    let mut outcomes = Vec::new();
+    for (peer, rank) in
+        [Rank::Progress, Rank::Progress, Rank::Progress, Rank::Emergency, Rank::Emergency]
+            .into_iter()
+            .enumerate()
+    {
+        let peer = u8::try_from(peer).expect("five");
+        let path = Wire { reliable: true, peer };
+        let now = Now { instant: world.now, ..Now::default() };
+        let request = request("INVITE");
+        world.engine.handle(now, Input::Admit { path, request, rank });
+        while let Some(output) = world.engine.poll_output() {
+            match output {
+                Output::Overloaded { admitted, .. } => outcomes.push(admitted.then_some("again")),
+                Output::NewRequest { .. } => outcomes.push(Some("up")),
+                _ => {}
+            }
+        }
+    }
+    // One place, one of the reserve, and one that only an emergency gets.
+    let (up, again) = (Some("up"), Some("again"));
+    assert_eq!(outcomes, [up, up, again, up, again]);
+}
+
+#[test]
+fn one_path_gets_its_share_and_no_more() {
+    let config = Config { per_path_max: 1, ..Config::default() };
+    ladder_with(
+        true,
+        config,
+        "   0ms in INVITE
+            0ms out 100
+            0ms up INVITE
+          100ms in OPTIONS
+          100ms overloaded OPTIONS
+          200ms in CANCEL              // work in progress has a share of its own
+          200ms up CANCEL of ours
+          300ms in INVITE elsewhere    // others are served
+          300ms out 100
+          300ms up INVITE
+          400ms core 486
+          400ms out 486
+         3700ms out 100
+         5400ms timeout H
+         5400ms end
+        32200ms timeout Unanswered
+        32200ms end
+       600000ms timeout Unanswered
+       600000ms end",
+    );
+}
+
+#[test]
+fn on_a_connection_a_challenge_isnt_waited_on() {
+    ladder(
+        true,
+        "   0ms in INVITE
+            0ms out 100
+            0ms up INVITE
+          100ms core 401
+          100ms out 401
+          100ms end
+          200ms in ACK
+          200ms up ACK of nothing",
+    );
+}
+
+#[test]
+fn on_a_connection_a_refusal_doesnt_wait_long_for_its_ack() {
+    ladder(
+        true,
+        "   0ms in INVITE
+            0ms out 100
+            0ms up INVITE
+          100ms core 486
+          100ms out 486
+         5100ms timeout H
+         5100ms end
+         6000ms in ACK                 // too late, and harmless
+         6000ms up ACK of nothing",
     );
 }
 

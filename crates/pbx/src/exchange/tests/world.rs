@@ -135,10 +135,39 @@ impl World {
     }
 
     fn connect(&mut self, transport: Transport) -> Path {
+        self.connect_from([192, 0, 2, 1], transport)
+    }
+
+    /// A connection from an address that no phone has.
+    pub(super) fn stranger(&mut self) -> Path {
+        self.connect_from([203, 0, 113, 9], Transport::Tls)
+    }
+
+    pub(super) fn close(&mut self, path: Path) {
+        self.exchange.handle(self.now, Input::FlowClosed { flow: path.flow });
+        self.run();
+    }
+
+    /// Says something on a connection; the statuses of what is answered there.
+    pub(super) fn say(&mut self, path: Path, text: &str) -> Vec<u16> {
+        let bytes = Bytes::copy_from_slice(text.as_bytes());
+        self.exchange.handle(self.now, Input::Received { path, bytes });
+        let mut heard = Vec::new();
+        while let Some(output) = self.exchange.poll_output() {
+            if let Output::Transmit { path: to, bytes } = output {
+                assert_eq!(to, path);
+                let Ok(Message::Response(response)) = Message::parse(bytes) else { continue };
+                heard.push(response.status().code());
+            }
+        }
+        heard
+    }
+
+    fn connect_from(&mut self, address: [u8; 4], transport: Transport) -> Path {
         self.generation += 1;
         let flow = FlowId { node: NodeId(1), transport, generation: self.generation };
         let port = 40_000 + u16::try_from(self.generation).expect("few connections");
-        let remote: SocketAddr = ([192, 0, 2, 1], port).into();
+        let remote: SocketAddr = (address, port).into();
         let tls = transport.is_encrypted().then(|| TlsFacts {
             version: "TLSv1.3",
             suite: "TLS13_AES_128_GCM_SHA256".into(),
