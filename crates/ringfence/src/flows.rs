@@ -3,7 +3,10 @@
 //! Everything here runs on the tokio pool and is bounded, so that neither a crowd nor a slow peer
 //! holds more than its share:
 //!
-//! - connections in all and by source ([`Admission`]); the next is closed when it arrives;
+//! - connections in all and by source ([`Admission`]); the next takes the place of the oldest that has
+//!   proved nothing, and is closed when it arrives where all have;
+//! - a connection has proved itself when the exchange lets a phone register or a call go through on it
+//!   ([`proves`]); until then it lives [`UNPROVED_MAX`] from its first message;
 //! - handshakes in progress, in all and by source; the next waits for its turn, and what has not
 //!   finished [`HANDSHAKE_MAX`] after it arrived is closed;
 //! - until its first whole message a connection lives [`FIRST_MESSAGE_MAX`], and a message that has
@@ -19,7 +22,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -57,6 +60,7 @@ pub(crate) struct Writer {
     queue: mpsc::Sender<Bytes>,
     waiting: Arc<AtomicUsize>,
     abort: Arc<Notify>,
+    seat: Arc<Seat>,
 }
 
 /// The peer reads slower than we must write, or is gone. The connection ends.
@@ -66,6 +70,9 @@ pub(crate) struct TooSlow;
 impl Writer {
     /// Queues a message. Never waits.
     pub(crate) fn write(&self, bytes: Bytes) -> Result<(), TooSlow> {
+        if !self.seat.is_proved() && proves(&bytes) {
+            self.seat.prove();
+        }
         let len = bytes.len();
         let waiting = self.waiting.fetch_add(len, Ordering::Relaxed) + len;
         if waiting <= WRITE_BYTES_MAX && self.queue.try_send(bytes).is_ok() {
@@ -74,6 +81,26 @@ impl Writer {
         self.abort.notify_one();
         Err(TooSlow)
     }
+}
+
+/// Whether this message of ours says that its receiver is more than a stranger: a phone was registered,
+/// or a call of its got through the gate. 100 is sent to everybody, before anything is known.
+fn proves(bytes: &[u8]) -> bool {
+    let Some(rest) = bytes.strip_prefix(b"SIP/2.0 ") else { return false };
+    let (called, registered) = match rest {
+        [b'1', b'0', b'0', ..] => (false, false),
+        [b'1', ..] => (true, false),
+        [b'2', ..] => (true, true),
+        _ => (false, false),
+    };
+    let head = rest.split(|byte| *byte == b'\n').take_while(|line| !line.trim_ascii().is_empty());
+    let cseq = b"CSeq:";
+    let mut numbers = head
+        .filter(|line| line.get(..cseq.len()).is_some_and(|name| name.eq_ignore_ascii_case(cseq)));
+    numbers.next().is_some_and(|line| {
+        let line = line.trim_ascii_end();
+        called && line.ends_with(b" INVITE") || registered && line.ends_with(b" REGISTER")
+    })
 }
 
 /// What every connection of the node shares.
@@ -123,7 +150,15 @@ impl<S: Sink> Flows<S> {
             match listener.accept().await {
                 Ok((tcp, remote)) => match self.admission.connect(remote.ip()) {
                     Some(place) => {
-                        tokio::spawn(self.clone().serve(tcp, remote, realm, place));
+                        let (flows, seat) = (self.clone(), place.seat.clone());
+                        tokio::spawn(async move {
+                            tokio::select! {
+                                () = flows.serve(tcp, remote, realm, place) => {}
+                                () = seat.evicted.notified() => {
+                                    tracing::debug!("connection ended: it had proved nothing and its place was needed");
+                                }
+                            }
+                        });
                     }
                     None => tracing::debug!("connection refused: too many are open"),
                 },
@@ -177,7 +212,7 @@ impl<S: Sink> Flows<S> {
             origin: None,
         };
         let path = Path { flow, remote };
-        self.run(stream, opened, path, started).await;
+        self.run(stream, opened, path, started, &place.seat).await;
     }
 
     /// Serves one established connection until either side ends it.
@@ -187,17 +222,20 @@ impl<S: Sink> Flows<S> {
         opened: FlowOpened,
         path: Path,
         started: Instant,
+        seat: &Arc<Seat>,
     ) {
         let (queue, writes) = mpsc::channel(WRITES_MAX);
         let waiting = Arc::new(AtomicUsize::new(0));
         let abort = Arc::new(Notify::new());
-        let writer = Writer { queue, waiting: waiting.clone(), abort: abort.clone() };
+        let (seat, waiting_too) = (seat.clone(), waiting.clone());
+        let writer =
+            Writer { queue, waiting: waiting_too, abort: abort.clone(), seat: seat.clone() };
         self.sink.opened(opened, writer);
         let _closing = Closing { flow: path.flow, sink: self.sink.clone() };
         let pong = Notify::new();
         let (reader, socket) = tokio::io::split(stream);
         tokio::select! {
-            ended = self.read(reader, path, started, &pong) => {
+            ended = self.read(reader, path, started, &pong, &seat) => {
                 tracing::debug!(flow = path.flow.generation, ended, "connection ended");
             }
             _ = write(socket, writes, &waiting, &pong) => {}
@@ -214,19 +252,25 @@ impl<S: Sink> Flows<S> {
         path: Path,
         started: Instant,
         pong: &Notify,
+        seat: &Seat,
     ) -> &'static str {
         let mut framer = Framer::new();
         let mut chunk = vec![0; READ_CHUNK];
         let own = Arc::new(Semaphore::new(IN_FLIGHT_PER_FLOW));
-        let mut heard = false;
+        let mut heard: Option<Instant> = None;
         let mut begun: Option<Instant> = None;
         loop {
             let deadline = match begun {
-                _ if !heard => started + FIRST_MESSAGE_MAX,
+                _ if heard.is_none() => started + FIRST_MESSAGE_MAX,
                 Some(begun) => begun + MESSAGE_TIME_MAX,
                 None => Instant::now() + IDLE_MAX,
             };
-            let len = match timeout_at(deadline, socket.read(&mut chunk)).await {
+            let unproved = heard.filter(|_| !seat.is_proved()).map(|heard| heard + UNPROVED_MAX);
+            let until = unproved.map_or(deadline, |unproved| unproved.min(deadline));
+            let len = match timeout_at(until, socket.read(&mut chunk)).await {
+                // Proved while we waited.
+                Err(_) if until < deadline && seat.is_proved() => continue,
+                Err(_) if until < deadline => return "it proved nothing",
                 Ok(Ok(0)) => return "closed by the peer",
                 Ok(Ok(len)) => len,
                 Ok(Err(_)) => return "broken",
@@ -239,7 +283,7 @@ impl<S: Sink> Flows<S> {
                     Ok(Some(Frame::Ping)) => pong.notify_one(),
                     Ok(Some(Frame::Pong)) => {}
                     Ok(Some(Frame::Message(bytes))) => {
-                        heard = true;
+                        heard = heard.or_else(|| Some(Instant::now()));
                         begun = None;
                         let Some(credit) = self.credit(&own).await else { return "shutting down" };
                         self.sink.received(path, bytes, credit);
@@ -349,6 +393,9 @@ struct Admission {
 struct Sources {
     connections: usize,
     by_source: BTreeMap<IpAddr, Source>,
+    /// By the order in which they came.
+    unproved: BTreeMap<u64, Arc<Seat>>,
+    admitted: u64,
 }
 
 #[derive(Debug)]
@@ -360,9 +407,20 @@ struct Source {
 /// One admitted connection; gives its place back when it is dropped.
 #[derive(Debug)]
 struct Place {
+    seat: Arc<Seat>,
+    handshakes: (Arc<Semaphore>, Arc<Semaphore>),
+}
+
+/// What is known of an admitted connection.
+#[derive(Debug)]
+struct Seat {
+    number: u64,
     source: IpAddr,
     sources: Arc<Mutex<Sources>>,
-    handshakes: (Arc<Semaphore>, Arc<Semaphore>),
+    proved: AtomicBool,
+    /// Its place was given to another, and is no longer counted.
+    lost: AtomicBool,
+    evicted: Notify,
 }
 
 impl Admission {
@@ -378,23 +436,36 @@ impl Admission {
         let source = source_of(ip);
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         if sources.connections >= self.limits.connections {
-            return None;
+            let oldest = sources.unproved.keys().next().copied()?;
+            sources.evict(oldest);
+        }
+        let crowded = sources
+            .by_source
+            .get(&source)
+            .is_some_and(|known| known.connections >= self.limits.connections_per_source);
+        if crowded {
+            let mut unproved = sources.unproved.iter();
+            let oldest = unproved.find_map(|(n, seat)| (seat.source == source).then_some(*n))?;
+            sources.evict(oldest);
         }
         let entry = sources.by_source.entry(source).or_insert_with(|| Source {
             connections: 0,
             handshakes: Arc::new(Semaphore::new((self.limits.handshakes / 4).max(1))),
         });
-        if entry.connections >= self.limits.connections_per_source {
-            return None;
-        }
         entry.connections += 1;
         let own = entry.handshakes.clone();
         sources.connections += 1;
-        Some(Place {
+        sources.admitted += 1;
+        let seat = Arc::new(Seat {
+            number: sources.admitted,
             source,
             sources: self.sources.clone(),
-            handshakes: (own, self.handshakes.clone()),
-        })
+            proved: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
+            evicted: Notify::new(),
+        });
+        sources.unproved.insert(seat.number, seat.clone());
+        Some(Place { seat, handshakes: (own, self.handshakes.clone()) })
     }
 
     fn connections(&self) -> usize {
@@ -413,33 +484,67 @@ impl Place {
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        sources.connections -= 1;
-        if let Some(source) = sources.by_source.get_mut(&self.source) {
+impl Sources {
+    /// Ends a connection that proved nothing. Its place is free at once.
+    fn evict(&mut self, number: u64) {
+        let Some(seat) = self.unproved.remove(&number) else { return };
+        seat.lost.store(true, Ordering::Relaxed);
+        seat.evicted.notify_one();
+        self.leave(seat.source);
+    }
+
+    fn leave(&mut self, ip: IpAddr) {
+        self.connections -= 1;
+        if let Some(source) = self.by_source.get_mut(&ip) {
             source.connections -= 1;
             if source.connections == 0 {
-                sources.by_source.remove(&self.source);
+                self.by_source.remove(&ip);
             }
         }
     }
 }
 
-/// What counts as one source: an IPv4 address, or an IPv6 network of 64 bits, which is what one
-/// customer gets.
+impl Seat {
+    fn is_proved(&self) -> bool {
+        self.proved.load(Ordering::Relaxed)
+    }
+
+    fn prove(&self) {
+        self.proved.store(true, Ordering::Relaxed);
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.unproved.remove(&self.number);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Seat { number, source, sources, lost, .. } = &*self.seat;
+        let mut sources = sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.unproved.remove(number);
+        // Set and read under the lock.
+        if !lost.load(Ordering::Relaxed) {
+            sources.leave(*source);
+        }
+    }
+}
+
+/// What counts as one source: an IPv4 address, or an IPv6 network of 48 bits, which is the most that
+/// one site gets (RFC 6177).
 fn source_of(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V4(ip) => IpAddr::V4(ip),
-        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 80 << 80)),
     }
 }
 
 /// From the accepted connection to the end of the handshake. Two round trips over a bad mobile line
 /// take three seconds.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+const HANDSHAKE_MAX: Duration = Duration::from_secs(4);
 /// A phone registers as soon as it is connected.
 const FIRST_MESSAGE_MAX: Duration = Duration::from_secs(30);
+/// From the first message to a registration or a call: a phone answers its challenge within seconds.
+/// Longer, and strangers could hold every place with a message each.
+const UNPROVED_MAX: Duration = Duration::from_secs(60);
 /// 64·T1: what takes longer than a whole transaction is no use to anybody.
 const MESSAGE_TIME_MAX: Duration = Duration::from_secs(32);
 /// Granted expiries on connections are far shorter, so a phone that is in use speaks before.
@@ -469,7 +574,12 @@ pub(crate) mod tests {
     /// A writer and the far end of its queue.
     pub(crate) fn writer() -> (Writer, mpsc::Receiver<Bytes>) {
         let (queue, writes) = mpsc::channel(WRITES_MAX);
-        (Writer { queue, waiting: Arc::default(), abort: Arc::default() }, writes)
+        (Writer { queue, waiting: Arc::default(), abort: Arc::default(), seat: seat() }, writes)
+    }
+
+    fn seat() -> Arc<Seat> {
+        let place = Admission::new(limits()).connect(IpAddr::from([192, 0, 2, 1]));
+        place.expect("the first").seat.clone()
     }
 
     pub(crate) fn credit() -> Credit {
@@ -525,7 +635,7 @@ pub(crate) mod tests {
         let tls = crate::tls::tests::server();
         let flows = Arc::new(Flows::new(NodeId(0), 0, limits(), tls, Inbox(sender)));
         tokio::spawn(async move {
-            flows.run(ours, opened, Path { flow: flow(), remote }, Instant::now()).await;
+            flows.run(ours, opened, Path { flow: flow(), remote }, Instant::now(), &seat()).await;
         });
         (theirs, events)
     }
@@ -591,9 +701,53 @@ pub(crate) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_connection_that_proves_nothing_ends_a_minute_after_its_first_message() {
+        let (mut peer, mut events) = connection();
+        let writer = opened(&mut events).await;
+        let started = Instant::now();
+        peer.write_all(MESSAGE.as_bytes()).await.unwrap();
+        writer.write(Bytes::from_static(b"SIP/2.0 200 OK\r\nCSeq: 1 OPTIONS\r\n\r\n")).unwrap();
+        let busy = tokio::spawn(async move {
+            while peer.write_all(MESSAGE.as_bytes()).await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(7)).await;
+            }
+        });
+        while let Some(Event::Received(..)) = events.recv().await {}
+        assert_eq!(started.elapsed().as_secs(), UNPROVED_MAX.as_secs());
+        busy.abort();
+    }
+
+    #[test]
+    fn a_registration_and_a_call_that_got_through_prove_a_flow() {
+        let proof = |status: &str, cseq: &str| {
+            proves(
+                format!("SIP/2.0 {status} x\r\nVia: a\r\n{cseq}\r\n\r\nCSeq: 1 INVITE\n")
+                    .as_bytes(),
+            )
+        };
+        for (status, cseq) in
+            [("200", "CSeq: 2 REGISTER"), ("200", "cseq: 9 INVITE"), ("180", "CSeq: 2 INVITE")]
+        {
+            assert!(proof(status, cseq), "{status} {cseq}");
+        }
+        for (status, cseq) in [
+            ("100", "CSeq: 2 INVITE"),
+            ("401", "CSeq: 2 REGISTER"),
+            ("403", "CSeq: 2 INVITE"),
+            ("180", "CSeq: 2 REGISTER"),
+            ("200", "CSeq: 2 OPTIONS"),
+            ("200", "X: 2 REGISTER"),
+        ] {
+            assert!(!proof(status, cseq), "{status} {cseq}");
+        }
+        assert!(!proves(b"INVITE sip:a SIP/2.0\r\nCSeq: 1 INVITE\r\n\r\n"));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_registered_phone_may_be_silent_for_long() {
         let (mut peer, mut events) = connection();
-        let _writer = opened(&mut events).await;
+        let writer = opened(&mut events).await;
+        writer.write(Bytes::from_static(b"SIP/2.0 200 OK\r\nCSeq: 1 REGISTER\r\n\r\n")).unwrap();
         peer.write_all(MESSAGE.as_bytes()).await.unwrap();
         let Some(Event::Received(..)) = events.recv().await else { panic!("a message") };
         peer.write_all(b"\r\n").await.unwrap();
@@ -647,15 +801,45 @@ pub(crate) mod tests {
     fn places_are_bounded_and_given_back() {
         let admission = Admission::new(limits());
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-        let first = admission.connect(ip("192.0.2.1")).unwrap();
-        let _second = admission.connect(ip("192.0.2.1")).unwrap();
-        assert!(admission.connect(ip("192.0.2.1")).is_none(), "two from one source");
-        let _third = admission.connect(ip("2001:db8::1")).unwrap();
-        assert!(admission.connect(ip("192.0.2.9")).is_none(), "three in all");
+        let proved = |text| {
+            let place = admission.connect(ip(text))?;
+            place.seat.prove();
+            Some(place)
+        };
+        let first = proved("192.0.2.1").unwrap();
+        let _second = proved("192.0.2.1").unwrap();
+        assert!(proved("192.0.2.1").is_none(), "two from one source");
+        let _third = proved("2001:db8::1").unwrap();
+        assert!(proved("192.0.2.9").is_none(), "three in all");
         drop(first);
-        let _fourth = admission.connect(ip("2001:db8::2")).unwrap();
+        let _fourth = proved("2001:db8::2").unwrap();
         assert_eq!(admission.connections(), 3);
-        assert_eq!(source_of(ip("2001:db8::1")), source_of(ip("2001:db8::2")));
+        assert_eq!(source_of(ip("2001:db8:0:ffff::1")), ip("2001:db8::"));
+        assert_ne!(source_of(ip("2001:db8:1::1")), ip("2001:db8::"));
         assert_eq!(source_of(ip("::ffff:192.0.2.1")), ip("192.0.2.1"));
+    }
+
+    #[tokio::test]
+    async fn the_oldest_that_proved_nothing_makes_room() {
+        let admission = Admission::new(limits());
+        let connect = |last| admission.connect(IpAddr::from([192, 0, 2, last]));
+        let evicted = |place: &Place| place.seat.lost.load(Ordering::Relaxed);
+        let phone = connect(1).unwrap();
+        phone.seat.prove();
+        let (old, new) = (connect(2).unwrap(), connect(3).unwrap());
+        let second = connect(4).unwrap();
+        assert!(evicted(&old) && !evicted(&new) && !evicted(&phone));
+        old.seat.evicted.notified().await;
+        assert_eq!(admission.connections(), 3);
+        drop(old);
+        assert_eq!(admission.connections(), 3, "given back once");
+        // One's own crowd makes room for one's own.
+        drop(new);
+        let third = connect(4).unwrap();
+        drop(phone);
+        let fourth = connect(4).unwrap();
+        assert!(evicted(&second) && !evicted(&third));
+        drop((second, third, fourth));
+        assert_eq!(admission.connections(), 0);
     }
 }

@@ -26,7 +26,9 @@ use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Token, Waker};
 use pure::{Chance, Instant, Map, Now};
 use rtp::PacketBuf;
-use rtp::relay::{Channel, Command, EndpointId, Event, Forward, Limits, Output, RealmId, Relay};
+use rtp::relay::{
+    Channel, Command, EndpointId, Event, Forward, Limits, Output, Own, RealmId, Relay,
+};
 
 use crate::clock::Clock;
 use crate::config::MediaPorts;
@@ -82,7 +84,7 @@ impl Media {
     /// that each has ports of its own.
     ///
     /// # Errors
-    /// The system refused an epoll instance or a thread.
+    /// The system refused an epoll instance or a thread, or did not tell its addresses.
     pub(crate) fn start(
         realms: &[MediaRealm],
         threads: usize,
@@ -93,6 +95,7 @@ impl Media {
         let smallest = realms.iter().map(|realm| realm.ports.pairs()).min().unwrap_or(1);
         let share = threads.clamp(1, smallest.max(1));
         let counters = Arc::new(Counters::default());
+        let own = own(realms)?;
         let threads = (0..share)
             .map(|index| {
                 let poll = Poll::new()?;
@@ -102,7 +105,7 @@ impl Media {
                     poll,
                     inbox,
                     clock,
-                    relay: Relay::new(chance.fork(), Limits::default()),
+                    relay: Relay::new(chance.fork(), Limits::default(), own.clone()),
                     pools: realms
                         .iter()
                         .map(|realm| (realm.id, PortPool::new(*realm, index, share)))
@@ -192,6 +195,33 @@ impl Media {
             let _ = join.join();
         }
     }
+}
+
+/// Every address under which a media socket of ours can be met, with its ports: those of all threads,
+/// since legs on two of them could be made to face each other. A host that gets another address later
+/// knows it after the next start; until then the advertised one and the keys hold.
+fn own(realms: &[MediaRealm]) -> io::Result<Vec<Own>> {
+    let mut own = Vec::new();
+    for MediaRealm { bind, advertise, ports, .. } in realms {
+        let mut ips = BTreeSet::from([*bind, *advertise]);
+        if bind.is_unspecified() {
+            ips.extend(addresses()?);
+        }
+        own.extend(ips.into_iter().map(|ip| Own { ip, ports: ports.first..=ports.last }));
+    }
+    Ok(own)
+}
+
+/// What this host is called on its interfaces.
+fn addresses() -> io::Result<Vec<IpAddr>> {
+    let interfaces = nix::ifaddrs::getifaddrs()?;
+    Ok(interfaces
+        .filter_map(|interface| {
+            let address = interface.address?;
+            let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+            v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+        })
+        .collect())
 }
 
 struct Worker<L> {
@@ -572,6 +602,21 @@ mod tests {
         let Event::Allocated { rtp, .. } = next(&events) else { panic!("allocated") };
         assert_eq!(rtp.port(), 18_304);
         media.stop();
+    }
+
+    #[test]
+    fn every_address_of_ours_is_known_with_the_ports_of_all_threads() {
+        let ports = MediaPorts { first: 18_500, last: 18_599 };
+        let own = |realm| own(&[realm]).unwrap();
+        let has = |own: &[Own], ip: &str| {
+            let ip: IpAddr = ip.parse().unwrap();
+            own.iter().any(|own| own.ip == ip && own.ports == (18_500..=18_599))
+        };
+        let one = own(realm(ports));
+        assert!(has(&one, "127.0.0.1") && has(&one, "203.0.113.7") && one.len() == 2, "{one:?}");
+        let all = own(MediaRealm { bind: IpAddr::from([0; 4]), ..realm(ports) });
+        assert!(has(&all, "0.0.0.0") && has(&all, "203.0.113.7"), "{all:?}");
+        assert!(has(&all, "127.0.0.1"), "the interfaces are listed: {all:?}");
     }
 
     #[test]

@@ -5,13 +5,13 @@
 //! 127.0.0.1 (DNS rebinding) sends that name in `Host`, and is refused. No script, no outside resource.
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -53,8 +53,7 @@ pub(crate) async fn serve(listener: TcpListener, page: Page) {
 
 /// Loopback names only, GET only, and headers that forbid whatever the page doesn't need.
 async fn guard(request: Request, next: Next) -> Response {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let mut response = if !host.is_some_and(is_loopback) {
+    let mut response = if !asks_loopback(request.headers()) {
         let text = "This page answers only to localhost.\n";
         (StatusCode::MISDIRECTED_REQUEST, text).into_response()
     } else if request.method() != axum::http::Method::GET {
@@ -69,17 +68,31 @@ async fn guard(request: Request, next: Next) -> Response {
     response
 }
 
-/// Whether a Host header means this machine: `localhost` or a loopback address, with or without port.
+/// Exactly one Host header, and it means this machine: of two, somebody else may read the other one
+/// (RFC 9112 §3.2 refuses them too).
+fn asks_loopback(headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    match (hosts.next().map(HeaderValue::to_str), hosts.next()) {
+        (Some(Ok(host)), None) => is_loopback(host),
+        _ => false,
+    }
+}
+
+/// `localhost` or a loopback address, with or without port, and nothing else (RFC 3986 §3.2.2).
 fn is_loopback(host: &str) -> bool {
-    if let Ok(address) = host.parse::<SocketAddr>() {
-        return address.ip().is_loopback();
-    }
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    if let Ok(ip) = bare.parse::<IpAddr>() {
-        return ip.is_loopback();
-    }
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    name.eq_ignore_ascii_case("localhost")
+    let (is_loopback, rest) = match host.strip_prefix('[').map(|ip| ip.split_once(']')) {
+        Some(Some((ip, rest))) => (ip.parse().is_ok_and(|ip: Ipv6Addr| ip.is_loopback()), rest),
+        Some(None) => return false,
+        None => {
+            let (name, rest) = host.split_at(host.find(':').unwrap_or(host.len()));
+            let is_loopback = name.eq_ignore_ascii_case("localhost")
+                || name.parse().is_ok_and(|ip: Ipv4Addr| ip.is_loopback());
+            (is_loopback, rest)
+        }
+    };
+    let is_port =
+        |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    is_loopback && (rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port))
 }
 
 async fn health(State(page): State<Arc<Page>>) -> Response {
@@ -299,11 +312,37 @@ mod tests {
         {
             assert!(is_loopback(host), "{host}");
         }
-        for host in
-            ["", "evil.example", "evil.example:8480", "localhost.evil.example", "10.0.0.1:8480"]
-        {
+        for host in [
+            "",
+            "evil.example",
+            "evil.example:8480",
+            "localhost.evil.example",
+            "10.0.0.1:8480",
+            "localhost:99999@evil.example",
+            "localhost:80@evil.example",
+            "localhost:1:2",
+            "localhost:",
+            "localhost:+80",
+            "localhost:65536",
+            "[localhost]",
+            "[127.0.0.1]:80",
+            "[[::1]]",
+            "[::1]80",
+            "[::1",
+            "::1",
+        ] {
             assert!(!is_loopback(host), "{host}");
         }
+    }
+
+    #[test]
+    fn one_host_header_is_asked_for_and_no_second_one() {
+        let mut headers = HeaderMap::new();
+        assert!(!asks_loopback(&headers));
+        headers.append(header::HOST, HeaderValue::from_static("localhost:8480"));
+        assert!(asks_loopback(&headers));
+        headers.append(header::HOST, HeaderValue::from_static("evil.example"));
+        assert!(!asks_loopback(&headers));
     }
 
     #[test]

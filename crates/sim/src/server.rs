@@ -114,9 +114,10 @@ impl Server {
         };
         let udp =
             FlowId { node: NODE, transport: Transport::Udp, generation: self.store.generation };
+        let own = relay::Own { ip: HOST, ports: 20_000..=u16::MAX };
         let running = Running {
             exchange: Exchange::new(now, setup),
-            relay: Relay::new(self.chance.fork(), Limits::default()),
+            relay: Relay::new(self.chance.fork(), Limits::default(), vec![own]),
             sockets: BTreeMap::new(),
             bound: BTreeMap::new(),
             next_port: 20_000 + u16::try_from(self.life % 16).unwrap_or(0) * 1_000,

@@ -135,6 +135,14 @@ fn lines_may_end_in_lf_alone() {
 }
 
 #[test]
+fn the_old_way_to_hold_is_read() {
+    for (line, ip) in [("c=IN IP4 0.0.0.0", "0.0.0.0"), ("c=IN IP6 ::", "::")] {
+        let held = parse(&PHONE.replacen("c=IN IP4 203.0.113.2", line, 1)).unwrap();
+        assert_eq!(held.media[0].connection, Some(ip.parse().unwrap()));
+    }
+}
+
+#[test]
 fn what_is_ambiguous_is_refused() {
     let with = |from: &str, to: &str| {
         assert!(PHONE.contains(from), "{from}");
@@ -159,6 +167,15 @@ fn what_is_ambiguous_is_refused() {
         ),
         ("c=IN IP4 203.0.113.2", "c=IN IP6 203.0.113.2", Violation::Sdp),
         ("c=IN IP4 203.0.113.2", "c=IN IP4 224.2.1.1/127", Violation::Sdp),
+        ("c=IN IP4 203.0.113.2", "c=IN IP4 224.2.1.1", Violation::Sdp),
+        ("c=IN IP4 203.0.113.2", "c=IN IP4 239.255.255.255", Violation::Sdp),
+        ("c=IN IP4 203.0.113.2", "c=IN IP4 255.255.255.255", Violation::Sdp),
+        ("c=IN IP4 203.0.113.2", "c=IN IP6 ff02::1", Violation::Sdp),
+        ("c=IN IP4 203.0.113.2", "c=IN IP6 ::ffff:224.2.1.1", Violation::Sdp),
+        ("s=call\n", "s=call\nc=IN IP4 224.2.1.1\n", Violation::Sdp),
+        ("a=rtcp:54555", "a=rtcp:54555 IN IP4 224.2.1.1", Violation::Sdp),
+        ("a=rtcp:54555", "a=rtcp:54555 IN IP4 255.255.255.255", Violation::Sdp),
+        ("a=rtcp:54555", "a=rtcp:54555 IN IP6 ff02::1", Violation::Sdp),
         ("c=IN IP4 203.0.113.2", "c=IN IP4 host.example.com", Violation::Sdp),
         ("54400", "65536", Violation::Sdp),
         ("54400", "-1", Violation::Sdp),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use pure::Instant;
 
+use super::Own;
 use crate::dtmf::Digit;
 use crate::packet::collides_with_rtcp;
 use crate::quality::Report;
@@ -175,14 +176,15 @@ pub enum Reason {
     NotAllocated,
     /// Allocated before, with another epoch.
     Duplicate,
-    /// The remote address is our own, unspecified, multicast, or has port zero.
+    /// The remote address is one of our own ([`super::Own`]), unspecified, multicast, or has port zero.
     Address,
     /// A payload number above 127, twice, one that collides with RTCP, a clock of zero, or too many
     /// of them.
     Payloads,
     /// The endpoint is its own peer.
     Loop,
-    /// One key for both directions: the packets of the peer, sent back to it, would be authentic.
+    /// One key for both directions, of this leg or of two: what we send would be authentic when it
+    /// came back, to this leg or to the other.
     KeyReused,
 }
 
@@ -199,7 +201,7 @@ pub enum Violation {
     Stranger,
     /// A payload number that the leg never agreed on.
     UnknownPayload,
-    /// Our own packet came back.
+    /// Our own packet came back, or one of our own sockets sent it ([`super::Own`]).
     Loop,
     /// More synchronisation sources under one key than a telephone has.
     TooManySources,
@@ -275,8 +277,8 @@ impl EndpointConfig {
     /// A phone offers a dozen; more would only slow down the look-up.
     pub const PAYLOADS_MAX: usize = 24;
 
-    /// Why an endpoint can't be armed with this. `own`: addresses that the remote must not be.
-    pub(super) fn refusal(&self, endpoint: EndpointId, own: &[SocketAddr]) -> Option<Reason> {
+    /// Why an endpoint can't be armed with this. `own`: where the remote must not be.
+    pub(super) fn refusal(&self, endpoint: EndpointId, own: &[Own]) -> Option<Reason> {
         if self.peer == Some(endpoint) {
             return Some(Reason::Loop);
         }
@@ -294,7 +296,7 @@ impl EndpointConfig {
         for remote in [self.remote, self.remote_rtcp].into_iter().flatten() {
             let ip = remote.ip().to_canonical();
             let nobody = ip.is_unspecified() || ip.is_multicast() || ip == BROADCAST;
-            if nobody || remote.port() == 0 || own.contains(&remote) {
+            if nobody || remote.port() == 0 || own.iter().any(|own| own.has(remote)) {
                 return Some(Reason::Address);
             }
         }

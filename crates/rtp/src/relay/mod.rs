@@ -19,12 +19,14 @@
 //! is there.
 
 mod command;
+mod keys;
 mod leg;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use pure::{Chance, Instant, Map, Now, TimerId, Timers};
@@ -36,6 +38,7 @@ pub use command::{
     Closed, Codec, Command, EndpointConfig, EndpointId, Event, Latch, Payload, Protection, RealmId,
     Reason, Reported, Sent, Stats, Violation,
 };
+use keys::Keys;
 use leg::{Leg, Verdict};
 
 /// See the module on how to drive it.
@@ -43,6 +46,8 @@ use leg::{Leg, Verdict};
 pub struct Relay {
     chance: Chance,
     limits: Limits,
+    own: Vec<Own>,
+    keys: Keys,
     endpoints: Map<EndpointId, Endpoint>,
     /// The keys of `endpoints`, for the day on which all of them are closed.
     open: BTreeSet<EndpointId>,
@@ -61,6 +66,17 @@ pub struct Limits {
     /// Endpoints are closed when this long passed without a [`Command::Renew`] (or any other
     /// command), so that an exchange that died leaves no open port and no running call.
     pub lease: Duration,
+}
+
+/// Where media sockets of this node may be: those of this relay and of every other. Nothing is sent
+/// there and nothing is heard from there, since two legs that face each other would pass one packet
+/// round for ever, though no key and no address of either leg alone is wrong.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Own {
+    /// Bound or advertised. An unspecified address stands for all of loopback; the other addresses
+    /// of a host that binds to all of them must be listed one by one.
+    pub ip: IpAddr,
+    pub ports: RangeInclusive<u16>,
 }
 
 /// For the driver.
@@ -96,11 +112,14 @@ impl Default for Limits {
 }
 
 impl Relay {
-    pub fn new(mut chance: Chance, limits: Limits) -> Self {
+    /// `own`: every address and range of ports of this node's media sockets, on all its relays.
+    pub fn new(mut chance: Chance, limits: Limits, own: Vec<Own>) -> Self {
         Self {
+            keys: Keys::new(chance.hash_seed()),
             endpoints: Map::new(chance.hash_seed()),
             chance,
             limits,
+            own,
             open: BTreeSet::new(),
             timers: Timers::new(),
             lease: None,
@@ -168,7 +187,9 @@ impl Relay {
             Channel::Rtp => leg.config.rtcp_mux && is_rtcp(packet.as_slice()),
             Channel::Rtcp => true,
         };
+        let looped = self.own.iter().any(|own| own.has(from));
         let verdict = match channel {
+            _ if looped => Verdict::Violation(Violation::Loop),
             // RFC 5761: nobody was told of the second port.
             Channel::Rtcp if leg.config.rtcp_mux => Verdict::Violation(Violation::Stranger),
             _ if report => match leg.hear_report(now, from, packet) {
@@ -319,6 +340,14 @@ enum Timer {
     Report(EndpointId),
 }
 
+impl Own {
+    fn has(&self, at: SocketAddr) -> bool {
+        // What comes to an IPv6 socket over IPv4 carries a mapped address.
+        let (own, ip) = (self.ip.to_canonical(), at.ip().to_canonical());
+        self.ports.contains(&at.port()) && (ip == own || own.is_unspecified() && ip.is_loopback())
+    }
+}
+
 impl Endpoint {
     fn stats(&self, closed: Closed) -> Stats {
         let leg = self.leg.as_ref();
@@ -382,20 +411,22 @@ impl Relay {
     }
 
     fn arm(&mut self, now: Now, endpoint: EndpointId, epoch: u32, config: EndpointConfig) {
-        let peer = config.peer.and_then(|peer| self.endpoints.get(&peer)?.local);
         let Some(known) = self.endpoints.get_mut(&endpoint) else {
             return self.fail(endpoint, epoch, Reason::Unknown);
         };
-        let Some(local) = known.local else {
+        if known.local.is_none() {
             return self.fail(endpoint, epoch, Reason::NotAllocated);
-        };
+        }
         if let Some(leg) = known.leg.as_ref().filter(|leg| leg.epoch >= epoch) {
             let event = Event::Armed { endpoint, epoch: leg.epoch };
             return self.outputs.push_back(Output::Event(event));
         }
-        let peer = peer.unwrap_or(local);
-        let own = [local.rtp, local.rtcp, peer.rtp, peer.rtcp];
-        if let Some(reason) = config.refusal(endpoint, &own) {
+        let former = known.leg.as_ref().map(|leg| &leg.config.protection);
+        let refusal = config.refusal(endpoint, &self.own).or_else(|| {
+            let replaced = self.keys.replace(former, &config.protection);
+            replaced.err().map(|_| Reason::KeyReused)
+        });
+        if let Some(reason) = refusal {
             return self.fail(endpoint, epoch, reason);
         }
         if let Some(silence) = known.silence.take() {
@@ -437,6 +468,9 @@ impl Relay {
         let Some(known) = self.endpoints.remove(&endpoint) else { return false };
         self.open.remove(&endpoint);
         self.owing.remove(&endpoint);
+        if let Some(leg) = &known.leg {
+            self.keys.release(&leg.config.protection);
+        }
         for timer in [known.silence, known.report].into_iter().flatten() {
             self.timers.cancel(timer);
         }

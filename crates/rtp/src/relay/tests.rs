@@ -114,7 +114,7 @@ impl Call {
         let mut chance = Chance::from_number(5);
         let a = Phone::new(&mut chance, "192.0.2.1:4000", suites[0]);
         let b = Phone::new(&mut chance, "192.0.2.2:5000", suites[1]);
-        let mut relay = Relay::new(chance, Limits::default());
+        let mut relay = Relay::new(chance, Limits::default(), own());
         for (n, endpoint) in [A, B].into_iter().enumerate() {
             let realm = RealmId(0);
             relay.handle(at(0), Command::Allocate { endpoint, epoch: 1, realm, tag: n as u64 });
@@ -180,6 +180,13 @@ impl Call {
     fn violations(&self, endpoint: EndpointId, violation: Violation) -> u64 {
         self.relay.stats(endpoint).unwrap().violations(violation)
     }
+}
+
+/// The server's, on all its threads; it binds to every address.
+fn own() -> Vec<Own> {
+    ["198.51.100.1", "0.0.0.0"]
+        .map(|ip| Own { ip: ip.parse().unwrap(), ports: 9_000..=9_999 })
+        .to_vec()
 }
 
 fn copy(packet: &PacketBuf) -> PacketBuf {
@@ -351,6 +358,20 @@ fn arming_is_idempotent_by_epoch() {
     check(&mut call, |config| config.peer = Some(A), Reason::Loop);
     check(&mut call, |config| config.remote = Some(address("198.51.100.1:9000")), Reason::Address);
     check(&mut call, |config| config.remote = Some(address("198.51.100.1:9002")), Reason::Address);
+    // Another relay's, perhaps.
+    for own in ["198.51.100.1:9800", "127.0.0.1:9001", "127.3.2.1:9001", "[::1]:9001"]
+        .map(address)
+        .into_iter()
+        .chain([address("[::ffff:198.51.100.1]:9000")])
+    {
+        let mut config = call.a.config(B);
+        config.remote = Some(own);
+        call.arm(0, A, 9, config.clone());
+        (config.remote, config.remote_rtcp) = (Some(call.a.at), Some(own));
+        call.arm(0, A, 9, config);
+        let refused = Event::Failed { endpoint: A, epoch: 9, reason: Reason::Address };
+        assert_eq!(call.events(), [refused.clone(), refused], "{own}");
+    }
     check(&mut call, |config| config.remote = Some(address("0.0.0.0:5000")), Reason::Address);
     check(&mut call, |config| config.remote = Some(address("192.0.2.1:0")), Reason::Address);
     check(&mut call, |config| config.payloads[0].number = 101, Reason::Payloads);
@@ -360,6 +381,70 @@ fn arming_is_idempotent_by_epoch() {
         *send = receive.clone();
     };
     check(&mut call, one_key, Reason::KeyReused);
+}
+
+#[test]
+fn phones_on_this_host_or_network_are_not_taken_for_our_own() {
+    let mut call = Call::new();
+    for (epoch, at) in (9..).zip(["127.0.0.1:4000", "198.51.100.1:8999", "198.51.100.2:9000"]) {
+        let mut config = call.a.config(B);
+        config.remote = Some(address(at));
+        call.arm(0, A, epoch, config);
+        assert_eq!(call.events(), [Event::Armed { endpoint: A, epoch }]);
+    }
+}
+
+#[test]
+fn what_our_own_sockets_sent_is_not_heard() {
+    let mut call = Call::new();
+    for (n, from) in (1..).zip(["198.51.100.1:9800", "127.0.0.1:9001"]) {
+        let mut packet = call.a.audio(n, b"round and round");
+        assert_eq!(call.from(0, A, address(from), &mut packet), None);
+        assert_eq!(call.violations(A, Violation::Loop), u64::from(n));
+    }
+    assert_eq!(call.relay.stats(A).unwrap().moves, 0);
+    call.a_says(20, 3, b"x").unwrap();
+}
+
+#[test]
+fn no_leg_receives_with_a_key_that_another_sends_with() {
+    const C: EndpointId = EndpointId(77);
+    let mut call = Call::new();
+    let allocate = Command::Allocate { endpoint: C, epoch: 1, realm: RealmId(0), tag: 0 };
+    call.relay.handle(at(0), allocate);
+    call.relay.bound(C, 1, address("198.51.100.1:9004"), address("198.51.100.1:9005"));
+    call.events();
+    let (first, second) = (call.a.config(B), call.b.config(A));
+    let keys = |config: &EndpointConfig| match &config.protection {
+        Protection::Srtp { send, receive } => (send.clone(), receive.clone()),
+        Protection::DangerousPlain => panic!("encrypted"),
+    };
+    let ((our_key, phone_key), (other_key, _)) = (keys(&first), keys(&second));
+    let with = |send: &MasterKey, receive: &MasterKey| EndpointConfig {
+        protection: Protection::Srtp { send: send.clone(), receive: receive.clone() },
+        ..first.clone()
+    };
+    let fresh = MasterKey::new(Suite::AesCm128HmacSha1_80, &[7; 30]).unwrap();
+    let armed = |epoch| [Event::Armed { endpoint: C, epoch }];
+    let refused = |epoch| [Event::Failed { endpoint: C, epoch, reason: Reason::KeyReused }];
+    call.arm(0, C, 2, with(&fresh, &our_key));
+    assert_eq!(call.events(), refused(2));
+    call.arm(0, C, 2, with(&phone_key, &fresh));
+    assert_eq!(call.events(), refused(2));
+    // Several legs may ring for one offer, whose key is the same.
+    call.arm(0, C, 2, with(&fresh, &phone_key));
+    assert_eq!(call.events(), armed(2));
+    // A refusal leaves what was armed in force.
+    call.arm(0, C, 3, with(&fresh, &other_key));
+    assert_eq!(call.events(), refused(3));
+    call.arm(0, A, 3, with(&our_key, &fresh));
+    let reason = Reason::KeyReused;
+    assert_eq!(call.events(), [Event::Failed { endpoint: A, epoch: 3, reason }]);
+    // The key is free when its leg is gone.
+    call.relay.handle(at(0), Command::Close { endpoint: A });
+    call.events();
+    call.arm(0, C, 3, with(&fresh, &our_key));
+    assert_eq!(call.events(), armed(3));
 }
 
 #[test]
@@ -496,7 +581,7 @@ fn without_its_exchange_everything_is_closed() {
 #[test]
 fn ports_come_and_go() {
     let mut relay =
-        Relay::new(Chance::from_number(1), Limits { endpoints: 1, ..Limits::default() });
+        Relay::new(Chance::from_number(1), Limits { endpoints: 1, ..Limits::default() }, own());
     let allocate =
         |endpoint, epoch| Command::Allocate { endpoint, epoch, realm: RealmId(3), tag: 8 };
     let (rtp, rtcp) = (address("198.51.100.1:9000"), address("198.51.100.1:9001"));

@@ -1,7 +1,9 @@
 //! Suites and master keys.
 
 use std::fmt;
+use std::hash::BuildHasher;
 
+use pure::HashSeed;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
@@ -136,6 +138,14 @@ impl MasterKey {
 
     pub(crate) fn salt(&self) -> &[u8] {
         &self.material[self.suite.key_len()..][..self.suite.salt_len()]
+    }
+}
+
+impl MasterKey {
+    /// A keyed hash of the material, whatever the suite: equal for equal keys, and of no use to whoever
+    /// doesn't have the seed.
+    pub(crate) fn print(&self, seed: HashSeed) -> u64 {
+        seed.hash_one(self.material.as_slice())
     }
 }
 

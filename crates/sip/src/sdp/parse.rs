@@ -9,7 +9,7 @@ use super::{
 use crate::{Violation, ascii};
 use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 pub(super) fn session(body: &[u8]) -> Result<Session, Violation> {
     if body.len() > SDP_MAX {
@@ -124,14 +124,15 @@ fn origin(value: &str) -> Result<Origin, Violation> {
     })
 }
 
-/// An address, not a name and not a multicast range: whoever is called sends to one place.
+/// An address of one host, not a name and not one of many: whoever is called sends to one place. The
+/// unspecified address is read, since it means hold (RFC 2543 §B.5).
 fn connection(value: &str) -> Result<IpAddr, Violation> {
     let [net, family, address] = words(value)?;
-    net_address(net, family, address)
-}
-
-fn net_address(net: &str, family: &str, address: &str) -> Result<IpAddr, Violation> {
     let ip: IpAddr = address.parse().map_err(|_| Violation::Sdp)?;
+    let many = ip.to_canonical();
+    if many.is_multicast() || many == IpAddr::V4(Ipv4Addr::BROADCAST) {
+        return Err(Violation::Sdp);
+    }
     match (net, family, ip) {
         ("IN", "IP4", IpAddr::V4(_)) | ("IN", "IP6", IpAddr::V6(_)) => Ok(ip),
         _ => Err(Violation::Sdp),
