@@ -257,6 +257,8 @@ impl Play {
             world.act(Act::Start);
             world.run(Duration::from_secs(20));
         }
+        world.run(Duration::from_secs(45));
+        model::known(world);
         for phone in 0..self.kinds.len() {
             let calls: Vec<_> = world.phones[phone].phone.calls().map(|(id, _)| id).collect();
             for call in calls {
