@@ -169,7 +169,8 @@ impl Recovery {
                 let transport = path.flow.transport.sip();
                 let hop = Hop { transport, sent_by: &sent_by, branch: &branch };
                 let mut state = dialog.clone();
-                state.local_cseq = Some(state.local_cseq.unwrap_or_default().saturating_add(SKIPPED));
+                state.local_cseq =
+                    Some(state.local_cseq.unwrap_or_default().saturating_add(SKIPPED));
                 let bye = Dialog::restore(state)
                     .and_then(|mut dialog| dialog.request(Method::Bye, hop))
                     .and_then(RequestBuilder::build);
