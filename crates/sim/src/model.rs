@@ -166,6 +166,18 @@ pub fn dialled(world: &World) -> u64 {
     events.filter(|(_, event)| matches!(event, Event::Dialling { .. })).count() as u64
 }
 
+/// Once everybody is back: no phone believes in a call that the server doesn't know.
+pub fn known(world: &mut World) {
+    let calls = world.phones.iter().flat_map(|node| node.phone.calls());
+    let up = calls.filter(|(_, state)| **state == phone::State::Up).count();
+    let live = world.server.exchange().map(|exchange| exchange.live()).unwrap_or_default();
+    let known = live.iter().find(|(what, _)| *what == "calls").map_or(0, |(_, count)| *count);
+    if up > 2 * known {
+        let what = format!("calls: phones are in {up} calls, the server knows {known}");
+        world.watch.broken.push(what);
+    }
+}
+
 /// Once everybody has hung up: no phone is in a call.
 pub fn left_in_phones(world: &mut World) {
     for node in &world.phones {

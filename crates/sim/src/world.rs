@@ -515,6 +515,14 @@ impl World {
         let flow = flow(wire.generation);
         self.bury(id);
         self.server.input(self.now(), Input::FlowClosed { flow });
+        // A dead connection is unreachable at once: no device may still be shown on it.
+        let views = self.server.exchange().map(|exchange| exchange.registrar().device_views());
+        let on_it = |view: &pbx::command::DeviceView| {
+            view.registered.as_ref().is_some_and(|registered| registered.path.flow == flow)
+        };
+        if views.is_some_and(|views| views.iter().any(on_it)) {
+            self.watch.broken.push("flow: a device is registered on a dead connection".to_owned());
+        }
         self.serve();
     }
 
