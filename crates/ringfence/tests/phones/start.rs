@@ -143,10 +143,16 @@ fn a_changed_journal_is_found() {
     let beside = server.folder().join("journal.head");
     let intact = server.eventually(&["journal", "verify"], |said| {
         let head = std::fs::read_to_string(&beside).unwrap_or_default();
-        head.contains(text(said, "head")).then(|| said.clone())
+        let (_, hash) = text(said, "head").split_once(':').expect("SEQUENCE:HASH");
+        head.contains(hash).then(|| said.clone())
     });
     assert_eq!(intact["intact"], true, "{intact:#}");
     assert!(intact["entries"].as_u64() >= Some(4), "{intact:#}");
+    // A head that was noted elsewhere: the true one, and one of another chain.
+    let head = text(&intact, "head").to_owned();
+    assert_eq!(server.run(&["journal", "verify", "--known", &head]).code, Some(0));
+    let other = format!("2:{}", "ab".repeat(32));
+    assert_eq!(server.run(&["journal", "verify", "--known", &other]).code, Some(1));
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let execute = |statement: &'static str| {
