@@ -198,17 +198,22 @@ mod tests {
         fs::create_dir(&folder).unwrap();
         set(&folder, 0o755);
         let held = Folder::open(&folder).unwrap();
-        held.write_private("key", b"secret").unwrap();
+        held.write_private("master.key", b"secret").unwrap();
         drop(held);
         assert_eq!(mode(&folder), 0o700);
-        assert_eq!(mode(&folder.join("key")), 0o600);
+        assert_eq!(mode(&folder.join("master.key")), 0o600);
         assert_eq!(mode(&folder.join(LOCK)), 0o600);
 
-        set(&folder.join("key"), 0o640);
+        set(&folder.join("master.key"), 0o640);
         let refused = Folder::open(&folder).unwrap_err();
         assert!(matches!(&refused, Error::Exposed { mode: 0o640, .. }), "{refused:?}");
         assert!(refused.to_string().contains("chmod"), "{refused}");
-        set(&folder.join("key"), 0o600);
+        set(&folder.join("master.key"), 0o600);
+
+        // The configuration may be read by whoever reaches it: it holds no secret.
+        fs::write(folder.join("ringfence.toml"), "").unwrap();
+        set(&folder.join("ringfence.toml"), 0o644);
+        Folder::open(&folder).unwrap();
 
         set(&folder, 0o750);
         assert!(matches!(Folder::open(&folder), Err(Error::Exposed { mode: 0o750, .. })));
