@@ -158,7 +158,7 @@ struct Party {
 impl Story {
     fn new(a: Option<Suite>, b: Suite, mux: bool) -> Self {
         let mut chance = Chance::from_number(1);
-        let relay = Relay::new(chance.fork(), Limits::default());
+        let relay = Relay::new(chance.fork(), Limits::default(), Vec::new());
         let now = Now { instant: Instant(1_000_000_000), utc: Utc(1_700_000_000_000_000) };
         let legs = [(a, 1), (Some(b), 2)].map(|(suite, n)| {
             let at = SocketAddr::from(([192, 0, 2, n], 4_000));
