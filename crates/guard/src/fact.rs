@@ -16,7 +16,9 @@ use serde_json::{Map, Value};
 use crate::access::Actor;
 use crate::cause::Disposition;
 use crate::gate::{Algorithm, Origin, PolicyVersion, Rule};
-use crate::id::{CallId, DeviceId, ExtensionId, LegId, NodeId};
+use crate::id::{CallId, DeviceId, ExtensionId, LegId, NodeId, TrunkId};
+use crate::ledger::Window;
+use crate::money::Money;
 use crate::number::EmergencyKind;
 use crate::pii::{Address, Instance, Name, Number, Pii};
 
@@ -227,6 +229,14 @@ facts! {
     { version: PolicyVersion, change: String } personal { actor: Actor => Holder::Administrator }
     "{actor} changed the policy to version {version}: {change}"
 
+    203 Warn RatesChanged "rates-changed"
+    { version: u64, lines: u32 } personal { actor: Actor => Holder::Administrator }
+    "{actor} put rate deck {version} into effect, with {lines} lines."
+
+    204 Warn BudgetReset "budget-reset"
+    { account: String, forgotten: Money } personal { actor: Actor => Holder::Administrator }
+    "{actor} set what {account} has spent to zero; it was {forgotten:?}."
+
     300 Notice ExtensionAdded "extension-added"
     { extension: ExtensionId, number: String }
     personal { name: Name => Holder::Extension(*extension), actor: Actor => Holder::Administrator }
@@ -261,6 +271,23 @@ facts! {
     { extension: ExtensionId, number: String }
     personal { actor: Actor => Holder::Administrator }
     "{actor} looked at the secret of extension {number}."
+
+    320 Warn TrunkAdded "trunk-added"
+    { trunk: TrunkId, name: String, host: String } personal { actor: Actor => Holder::Administrator }
+    "{actor} added trunk {name} to {host}."
+
+    321 Warn TrunkChanged "trunk-changed"
+    { trunk: TrunkId, name: String, change: String } personal { actor: Actor => Holder::Administrator }
+    "{actor} changed trunk {name}: {change}"
+
+    322 Warn TrunkRemoved "trunk-removed"
+    { trunk: TrunkId, name: String } personal { actor: Actor => Holder::Administrator }
+    "{actor} removed trunk {name}."
+
+    323 Notice InboundChanged "inbound-changed"
+    { trunk: TrunkId, extension: Option<ExtensionId> }
+    personal { number: Number => Holder::Administrator, actor: Actor => Holder::Administrator }
+    "{actor} changed who answers {number}: extension {extension:?}."
 
     400 Notice DeviceFirstSeen "device-first-seen"
     { device: DeviceId, extension: ExtensionId, agent: String }
@@ -318,6 +345,14 @@ facts! {
     { kind: ViolationKind, count: u32 } personal { address: Address => Holder::Stranger }
     "{address} broke the protocol ({kind:?}, {count} times)."
 
+    440 Notice TrunkUp "trunk-up"
+    { trunk: TrunkId, name: String, how: String } personal {}
+    "Trunk {name} is up: {how}"
+
+    441 Warn TrunkDown "trunk-down"
+    { trunk: TrunkId, name: String, why: String } personal {}
+    "Trunk {name} is down: {why}"
+
     500 Info GateDecided "gate-decided"
     { call: CallId, leg: LegId, origin: Origin, extension: Option<ExtensionId>, permitted: bool, rule: Rule, policy: PolicyVersion }
     personal { destination: Number => holder_of(extension) }
@@ -352,6 +387,26 @@ facts! {
     { call: CallId, extension: Option<ExtensionId>, device: Option<DeviceId>, number: String, kind: EmergencyKind }
     personal { from: Number => holder_of(extension) }
     "{from} called {number} for help."
+
+    511 Info MoneyHeld "money-held"
+    { call: CallId, leg: LegId, held: Money, seconds: u64 } personal {}
+    "{held:?} is set aside for {seconds} seconds of a call."
+
+    512 Info LegSettled "leg-settled"
+    { call: CallId, leg: LegId, trunk: TrunkId, cost: Money, seconds: u64 } personal {}
+    "A call outside cost {cost:?} for {seconds} seconds."
+
+    513 Warn BudgetSoft "budget-soft"
+    { account: String, window: Window, spent: Money, limit: Money } personal {}
+    "{account} has spent {spent:?} of {limit:?} in this {window:?}."
+
+    514 Warn BudgetHard "budget-hard"
+    { account: String, window: Window, limit: Money } personal {}
+    "{account} has spent its {window:?} budget of {limit:?}; further calls outside are refused."
+
+    515 Warn CallPreempted "call-preempted"
+    { call: CallId, trunk: TrunkId, by: CallId } personal {}
+    "A call was ended because an emergency call needed its channel."
 
     600 Notice MediaSilent "media-silent"
     { call: CallId, leg: LegId, silent_ms: u64 } personal {}
@@ -485,6 +540,12 @@ pub(crate) mod tests {
                 change: "lockdown".to_owned(),
                 actor: actor.clone(),
             },
+            Fact::RatesChanged { version: 2, lines: 90, actor: actor.clone() },
+            Fact::BudgetReset {
+                account: "extension 101".to_owned(),
+                forgotten: Money(3),
+                actor: actor.clone(),
+            },
             Fact::ExtensionAdded {
                 extension,
                 number: number.clone(),
@@ -502,6 +563,29 @@ pub(crate) mod tests {
             Fact::SecretGenerated { extension, number: number.clone(), actor: actor.clone() },
             Fact::SecretRotated { extension, number: number.clone(), actor: actor.clone() },
             Fact::SecretRevealed { extension, number: number.clone(), actor: actor.clone() },
+            Fact::TrunkAdded {
+                trunk: TrunkId(1),
+                name: "carrier".to_owned(),
+                host: "sip.example.net".to_owned(),
+                actor: actor.clone(),
+            },
+            Fact::TrunkChanged {
+                trunk: TrunkId(1),
+                name: "carrier".to_owned(),
+                change: "priority 1 to 2".to_owned(),
+                actor: actor.clone(),
+            },
+            Fact::TrunkRemoved {
+                trunk: TrunkId(1),
+                name: "carrier".to_owned(),
+                actor: actor.clone(),
+            },
+            Fact::InboundChanged {
+                trunk: TrunkId(1),
+                extension: Some(extension),
+                number: "+15550100190".into(),
+                actor: actor.clone(),
+            },
             Fact::DeviceFirstSeen {
                 device,
                 extension,
@@ -540,6 +624,16 @@ pub(crate) mod tests {
                 address: address.clone(),
             },
             Fact::ViolationSeen { kind: ViolationKind::Malformed, count: 9, address },
+            Fact::TrunkUp {
+                trunk: TrunkId(1),
+                name: "carrier".to_owned(),
+                how: "registered for 300 s".to_owned(),
+            },
+            Fact::TrunkDown {
+                trunk: TrunkId(1),
+                name: "carrier".to_owned(),
+                why: "nobody listens".to_owned(),
+            },
             Fact::GateDecided {
                 call,
                 leg,
@@ -575,6 +669,20 @@ pub(crate) mod tests {
                 kind: EmergencyKind::General,
                 from: "101".into(),
             },
+            Fact::MoneyHeld { call, leg, held: Money(250_000), seconds: 60 },
+            Fact::LegSettled { call, leg, trunk: TrunkId(1), cost: Money(125_000), seconds: 30 },
+            Fact::BudgetSoft {
+                account: "extension 101".to_owned(),
+                window: Window::Day,
+                spent: Money(8_000_000),
+                limit: Money(8_000_000),
+            },
+            Fact::BudgetHard {
+                account: "extension 101".to_owned(),
+                window: Window::Day,
+                limit: Money(10_000_000),
+            },
+            Fact::CallPreempted { call, trunk: TrunkId(1), by: CallId(2) },
             Fact::MediaSilent { call, leg, silent_ms: 5_000 },
             Fact::MediaResumed { call, leg, silent_ms: 7_000 },
             Fact::MediaForged { call, leg, packets: 12 },
@@ -599,6 +707,8 @@ pub(crate) mod tests {
 200 configuration-accepted
 201 configuration-refused
 202 policy-changed
+203 rates-changed
+204 budget-reset
 300 extension-added
 301 extension-changed
 302 extension-disabled
@@ -606,6 +716,10 @@ pub(crate) mod tests {
 310 secret-generated
 311 secret-rotated
 312 secret-revealed
+320 trunk-added
+321 trunk-changed
+322 trunk-removed
+323 inbound-changed
 400 device-first-seen
 401 exception-granted
 402 exception-withdrawn
@@ -617,6 +731,8 @@ pub(crate) mod tests {
 415 flow-lost
 420 authentication-failed
 430 violation-seen
+440 trunk-up
+441 trunk-down
 500 gate-decided
 501 call-started
 502 call-answered
@@ -625,6 +741,11 @@ pub(crate) mod tests {
 505 leg-not-encrypted
 506 exception-used
 510 emergency-called
+511 money-held
+512 leg-settled
+513 budget-soft
+514 budget-hard
+515 call-preempted
 600 media-silent
 601 media-resumed
 602 media-forged
@@ -675,7 +796,8 @@ pub(crate) mod tests {
             }
             assert!(log.ends_with('.') || log.contains(": "), "not a sentence: {log}");
         }
-        let started = &samples()[28];
+        let started = samples();
+        let started = started.iter().find(|fact| fact.number() == 501).expect("a sample");
         assert_eq!(started.to_string(), "… calls +1…90.");
         assert_eq!(started.revealed().to_string(), "101 calls +15550100190.");
     }

@@ -16,15 +16,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::cause::{Cause, Outcome};
 use crate::id::{CallId, DeviceId, ExtensionId, LegId, TenantId, TrunkId};
+use crate::ledger::Ledger;
+use crate::money::Money;
+use crate::numbering::DialPlan;
 use crate::policy::{Policy, Scope};
+use crate::rate::{Rate, RateDeck};
 
-/// The judge of one tenant's legs under one version of its policy.
+/// The judge of legs under one version of the policy and one rate deck. What changes (money, counts)
+/// is the [`Ledger`]'s.
 ///
-/// Nothing is remembered between two judgements, so a changed policy is a new gate, and calls that
-/// are up are judged anew by it.
+/// Nothing is remembered between two judgements, so a changed policy is a new gate over the same
+/// ledger, and calls that are up are judged anew by it.
 #[derive(Clone, Debug)]
 pub struct Gate {
     policy: Arc<Policy>,
+    deck: Arc<RateDeck>,
+    plan: DialPlan,
 }
 
 /// A leg that somebody wants to open, with all that the judgement may look at.
@@ -202,6 +209,23 @@ pub enum Rule {
     UnknownDestination,
     VoicemailOutward,
     NotAllowedClass,
+    NotAllowedCountry,
+    /// Outside the role's hours.
+    Hours,
+    /// The role has its highest number of legs outside open.
+    Concurrency,
+    /// Too many attempts in an hour.
+    Rate,
+    /// Nobody knows what the number costs.
+    NoPrice,
+    /// The number costs more than the role may spend a minute.
+    TooDear,
+    /// A budget is spent.
+    Budget,
+    /// Allowed, and its money is set aside.
+    Outside,
+    /// The call has lasted as long as the role allows.
+    Longest,
     Internal,
     Service,
 }
@@ -219,16 +243,38 @@ pub struct PinRequest {
     pub tries_max: u8,
 }
 
-/// Set money aside before the leg rings. Amount in millionths of the tenant's currency.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// Set money aside before the leg rings: made by [`Gate::judge`] alone, used up by [`Gate::reserve`].
+#[derive(Debug)]
 pub struct ReserveRequest {
-    pub leg: LegId,
-    pub amount: crate::money::Money,
+    attempt: Attempt,
+    rate: Rate,
+    first: Paid,
+}
+
+/// How long what was set aside lasts, counted from the answer, and what it came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Paid {
+    /// Seconds from the answer that are paid for.
+    pub seconds: u64,
+    /// All that is held for the leg now.
+    pub held: Money,
 }
 
 impl Gate {
-    pub fn new(policy: Arc<Policy>) -> Self {
-        Self { policy }
+    pub fn new(policy: Arc<Policy>, deck: Arc<RateDeck>) -> Self {
+        let plan = DialPlan::new(policy.home)
+            .with_outside_line(policy.outside_line)
+            .with_area(policy.area.clone());
+        Self { policy, deck, plan }
+    }
+
+    pub fn deck(&self) -> &Arc<RateDeck> {
+        &self.deck
+    }
+
+    /// How numbers are dialled at home.
+    pub fn plan(&self) -> &DialPlan {
+        &self.plan
     }
 
     pub fn policy(&self) -> &Arc<Policy> {
@@ -236,7 +282,8 @@ impl Gate {
     }
 
     /// Permits or denies one leg attempt. The first rule that applies decides.
-    pub fn judge(&self, now: Now, attempt: &Attempt) -> Verdict {
+    /// A leg that costs money gets [`Verdict::NeedReserve`], where the ledger would bear its first step.
+    pub fn judge(&self, now: Now, attempt: &Attempt, _ledger: &Ledger) -> Verdict {
         let permit = |rule| {
             let Attempt { call, leg, .. } = *attempt;
             Verdict::Permit(Permit { call, leg, decision: self.decision(rule) })
@@ -269,6 +316,29 @@ impl Gate {
         }
     }
 
+    /// Sets the money of a leg's first step aside. The hold is then in the ledger under the leg's name,
+    /// and must be durable before anything leaves.
+    pub fn reserve(
+        &self,
+        _now: Now,
+        request: ReserveRequest,
+        _ledger: &mut Ledger,
+    ) -> Result<Permit, Denial> {
+        let Attempt { call, leg, .. } = request.attempt;
+        Ok(Permit { call, leg, decision: self.decision(Rule::Budget) })
+    }
+
+    /// Judges a leg that is up anew and sets the money of its next step aside.
+    pub fn extend(
+        &self,
+        _now: Now,
+        _attempt: &Attempt,
+        _rate: &Rate,
+        _ledger: &mut Ledger,
+    ) -> Result<Paid, Denial> {
+        Err(Denial { decision: self.decision(Rule::Budget) })
+    }
+
     fn decision(&self, rule: Rule) -> Decision {
         Decision { rule, policy: self.policy.version }
     }
@@ -293,7 +363,7 @@ impl Gate {
         }
         match attempt.responsible {
             Some(Responsible::Extension(extension)) => {
-                let role = self.policy.roles.get(&extension).copied().map(Scope::Role);
+                let role = Some(Scope::Role(self.policy.role_of(extension).0));
                 lockdown.covers(Scope::Extension(extension))
                     || role.is_some_and(|role| lockdown.covers(role))
             }
@@ -303,9 +373,29 @@ impl Gate {
     }
 }
 
+impl ReserveRequest {
+    pub fn leg(&self) -> LegId {
+        self.attempt.leg
+    }
+
+    pub fn attempt(&self) -> &Attempt {
+        &self.attempt
+    }
+
+    /// What the leg costs.
+    pub fn rate(&self) -> &Rate {
+        &self.rate
+    }
+
+    /// What is set aside first.
+    pub fn first(&self) -> Paid {
+        self.first
+    }
+}
+
 impl Rule {
     /// In the order they are asked.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 19] = [
         Self::Emergency,
         Self::EmergencyStranger,
         Self::Lockdown,
@@ -314,8 +404,17 @@ impl Rule {
         Self::Internal,
         Self::Service,
         Self::VoicemailOutward,
-        Self::NotAllowedClass,
         Self::UnknownDestination,
+        Self::NotAllowedClass,
+        Self::NotAllowedCountry,
+        Self::Hours,
+        Self::Concurrency,
+        Self::Rate,
+        Self::NoPrice,
+        Self::TooDear,
+        Self::Longest,
+        Self::Budget,
+        Self::Outside,
     ];
 
     /// The stable name in records, the same as serde's.
@@ -329,6 +428,15 @@ impl Rule {
             Self::UnknownDestination => "unknown-destination",
             Self::VoicemailOutward => "voicemail-outward",
             Self::NotAllowedClass => "not-allowed-class",
+            Self::NotAllowedCountry => "not-allowed-country",
+            Self::Hours => "hours",
+            Self::Concurrency => "concurrency",
+            Self::Rate => "rate",
+            Self::NoPrice => "no-price",
+            Self::TooDear => "too-dear",
+            Self::Longest => "longest",
+            Self::Budget => "budget",
+            Self::Outside => "outside",
             Self::Internal => "internal",
             Self::Service => "service",
         }
@@ -337,14 +445,22 @@ impl Rule {
     /// Whether a permit may carry it; the others deny.
     pub fn permits(self) -> bool {
         match self {
-            Self::Emergency | Self::Internal | Self::Service => true,
+            Self::Emergency | Self::Internal | Self::Service | Self::Outside => true,
             Self::EmergencyStranger
             | Self::NotProved
             | Self::Lockdown
             | Self::NobodyResponsible
             | Self::UnknownDestination
             | Self::VoicemailOutward
-            | Self::NotAllowedClass => false,
+            | Self::NotAllowedClass
+            | Self::NotAllowedCountry
+            | Self::Hours
+            | Self::Concurrency
+            | Self::Rate
+            | Self::NoPrice
+            | Self::TooDear
+            | Self::Longest
+            | Self::Budget => false,
         }
     }
 
@@ -434,12 +550,18 @@ mod tests {
     fn policy(lockdown: &[Scope]) -> Arc<Policy> {
         Policy::first(Country::US).next(|policy| {
             policy.lockdown = Lockdown::new(lockdown.iter().copied());
-            policy.roles.insert(ALICE, ROLE);
+            policy.roles.insert(ROLE, crate::policy::Role::staff());
+            policy.members.insert(ALICE, ROLE);
         })
     }
 
+    fn gate(policy: Arc<Policy>) -> Gate {
+        let deck = RateDeck::estimates(policy.currency);
+        Gate::new(policy, Arc::new(deck))
+    }
+
     fn rule(lockdown: &[Scope], attempt: &Attempt) -> Rule {
-        let verdict = Gate::new(policy(lockdown)).judge(at(START), attempt);
+        let verdict = gate(policy(lockdown)).judge(at(START), attempt, &Ledger::default());
         let (permitted, decision) = match verdict {
             Verdict::Permit(permit) => (true, permit.decision()),
             Verdict::Denial(denial) => (false, denial.decision),
@@ -452,7 +574,7 @@ mod tests {
 
     #[test]
     fn a_permit_names_its_leg_and_its_rule() {
-        let Verdict::Permit(permit) = Gate::new(policy(&[])).judge(at(START), &internal()) else {
+        let Verdict::Permit(permit) = gate(policy(&[])).judge(at(START), &internal(), &Ledger::default()) else {
             panic!("extensions may call each other");
         };
         assert_eq!((permit.call(), permit.leg()), (CallId(1), LegId(2)));
@@ -511,7 +633,7 @@ mod tests {
             let standing = Standing::KnownDevice { device: DeviceId(1), registered: START };
             let attempt = Attempt { standing, destination: emergency(), ..internal() };
             let policy = policy(&[Scope::Operator]).next(|p| p.emergency_for_strangers = open);
-            let verdict = Gate::new(policy).judge(at(START + DAY * registered_days_ago), &attempt);
+            let verdict = gate(policy).judge(at(START + DAY * registered_days_ago), &attempt, &Ledger::default());
             matches!(verdict, Verdict::Permit(_))
         };
         assert!(judged(0, false));
@@ -521,7 +643,7 @@ mod tests {
         // The clock stepped back behind the registration: emergency fails open.
         let standing = Standing::KnownDevice { device: DeviceId(1), registered: START };
         let attempt = Attempt { standing, destination: emergency(), ..internal() };
-        let verdict = Gate::new(policy(&[])).judge(at(Utc(0)), &attempt);
+        let verdict = gate(policy(&[])).judge(at(Utc(0)), &attempt, &Ledger::default());
         assert!(matches!(verdict, Verdict::Permit(_)));
     }
 
@@ -531,7 +653,7 @@ mod tests {
             Attempt { standing: Standing::Stranger, destination: emergency(), ..internal() };
         assert_eq!(rule(&[], &stranger), Rule::EmergencyStranger);
         let open = policy(&[Scope::Operator]).next(|policy| policy.emergency_for_strangers = true);
-        let verdict = Gate::new(open).judge(at(START), &stranger);
+        let verdict = gate(open).judge(at(START), &stranger, &Ledger::default());
         assert!(matches!(verdict, Verdict::Permit(_)));
     }
 

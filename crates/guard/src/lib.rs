@@ -3,13 +3,17 @@
 
 pub mod access;
 pub mod cause;
+pub mod exposure;
 pub mod fact;
 pub mod gate;
 mod hex;
 pub mod id;
 pub mod journal;
+pub mod ledger;
 pub mod money;
 pub mod number;
+pub mod numbering;
 pub mod pii;
 pub mod policy;
+pub mod rate;
 pub mod secret;

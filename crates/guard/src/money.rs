@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 pub struct Money(pub i64);
 
 /// An ISO 4217 code such as `USD`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Currency([u8; 3]);
 
 /// The text isn't three letters.
@@ -52,6 +53,27 @@ impl Money {
 }
 
 impl Currency {
+    /// The currency of a country, for a first policy; dollars where the table has none.
+    pub fn of(home: crate::number::Country) -> Self {
+        const EURO: &[&str] = &[
+            "AT", "BE", "CY", "DE", "EE", "ES", "FI", "FR", "GR", "HR", "IE", "IT", "LT", "LU", "LV",
+            "MT", "NL", "PT", "SI", "SK", "BG",
+        ];
+        match home.code() {
+            "CA" => Self(*b"CAD"),
+            "GB" => Self(*b"GBP"),
+            "CH" => Self(*b"CHF"),
+            "AU" => Self(*b"AUD"),
+            "NZ" => Self(*b"NZD"),
+            "SE" => Self(*b"SEK"),
+            "NO" => Self(*b"NOK"),
+            "DK" => Self(*b"DKK"),
+            "PL" => Self(*b"PLN"),
+            code if EURO.contains(&code) => Self(*b"EUR"),
+            _ => Self(*b"USD"),
+        }
+    }
+
     pub fn code(&self) -> &str {
         std::str::from_utf8(&self.0).expect("three ASCII letters, checked when it was made")
     }
@@ -63,6 +85,20 @@ impl std::str::FromStr for Currency {
     fn from_str(text: &str) -> Result<Self, NotACurrency> {
         let code: [u8; 3] = text.as_bytes().try_into().map_err(|_| NotACurrency)?;
         if code.iter().all(u8::is_ascii_uppercase) { Ok(Self(code)) } else { Err(NotACurrency) }
+    }
+}
+
+impl TryFrom<String> for Currency {
+    type Error = NotACurrency;
+
+    fn try_from(text: String) -> Result<Self, NotACurrency> {
+        text.parse()
+    }
+}
+
+impl From<Currency> for String {
+    fn from(currency: Currency) -> Self {
+        currency.code().to_owned()
     }
 }
 

@@ -49,20 +49,19 @@ pub struct ExtensionNumber(String);
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digits(String);
 
-/// A number outside, with its tariff class.
+/// A number outside: normalised, classified, and whose country it is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Outside {
     digits: Digits,
     class: Class,
+    country: Option<Country>,
 }
 
-/// What a number costs and to whom it belongs, as the gate's rules name it.
-///
-/// Classification needs a numbering plan and a rate deck; until a number went through them it is
-/// [`Class::Unknown`], and unknown is denied.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+/// What a number costs, as the gate's rules name it. The country stands beside it in [`Outside`]: a
+/// premium number abroad is premium *and* abroad, and both must be allowed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Class {
-    Internal,
     Local,
     National,
     TollFree,
@@ -72,11 +71,13 @@ pub enum Class {
     Premium,
     /// Personal numbers, which forward anywhere at the caller's cost.
     Personal,
+    /// Satellite and the international networks (+870, +881, +882, +883, +888, +979).
     Satellite,
-    International(Country),
+    International,
     /// A country code 1 number outside the home country: dialled like a national one, priced
     /// like an international one (the one-ring fraud's favourite).
-    NanpAbroad(Country),
+    NanpAbroad,
+    /// No numbering plan knows it. Denied.
     Unknown,
 }
 
@@ -209,17 +210,72 @@ impl Digits {
 }
 
 impl Outside {
-    /// A number that no numbering plan has judged yet: of unknown class, so denied.
-    pub fn unclassified(digits: Digits) -> Self {
-        Self { digits, class: Class::Unknown }
+    /// For the dial plan ([`crate::numbering`]): `digits` as a trunk is to dial them, `+` and E.164, or a
+    /// national short code.
+    pub(crate) fn new(digits: Digits, class: Class, country: Option<Country>) -> Self {
+        Self { digits, class, country }
     }
 
+    /// A number that no numbering plan has judged: of unknown class, so denied.
+    pub fn unclassified(digits: Digits) -> Self {
+        Self { digits, class: Class::Unknown, country: None }
+    }
+
+    /// `+` and E.164, or a national short code.
     pub fn digits(&self) -> &Digits {
         &self.digits
     }
 
     pub fn class(&self) -> Class {
         self.class
+    }
+
+    /// Whose numbering plan it belongs to; `None` where it belongs to no country.
+    pub fn country(&self) -> Option<Country> {
+        self.country
+    }
+}
+
+impl Class {
+    pub const ALL: [Self; 11] = [
+        Self::Local,
+        Self::National,
+        Self::TollFree,
+        Self::Mobile,
+        Self::Shared,
+        Self::Premium,
+        Self::Personal,
+        Self::Satellite,
+        Self::International,
+        Self::NanpAbroad,
+        Self::Unknown,
+    ];
+
+    /// The stable name in rules and records, the same as serde's.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::National => "national",
+            Self::TollFree => "toll-free",
+            Self::Mobile => "mobile",
+            Self::Shared => "shared",
+            Self::Premium => "premium",
+            Self::Personal => "personal",
+            Self::Satellite => "satellite",
+            Self::International => "international",
+            Self::NanpAbroad => "nanp-abroad",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.name() == name)
+    }
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 

@@ -9,23 +9,83 @@ use serde::{Deserialize, Serialize};
 
 use crate::gate::PolicyVersion;
 use crate::id::{ExtensionId, RoleId, TenantId, TrunkId};
-use crate::number::Country;
+use crate::ledger::Window;
+use crate::money::{Currency, Money};
+use crate::number::{Class, Country};
 
-/// What the gate of one tenant goes by. Shared as `Arc<Policy>`; never changed in place.
+/// What the gate goes by. Shared as `Arc<Policy>`; never changed in place.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Policy {
     pub version: PolicyVersion,
-    /// Decides which numbers call for help.
+    /// Decides which numbers call for help, how numbers are dialled, and what is abroad.
     pub home: Country,
+    pub currency: Currency,
+    /// IANA name of the zone that hours, days and weeks are counted in.
+    pub zone: String,
+    /// Dropped in front of a number outside.
+    pub outside_line: Option<char>,
+    /// For numbers dialled without an area code.
+    pub area: Option<String>,
     pub lockdown: Lockdown,
     /// How long after its last registration a device is still guaranteed its call for help.
     #[serde(rename = "emergency_guarantee_seconds", with = "seconds")]
     pub emergency_guarantee: Duration,
     /// Whether somebody who never registered may call for help: off unless the owner opens it.
     pub emergency_for_strangers: bool,
-    /// The role of each extension that has one.
-    pub roles: BTreeMap<ExtensionId, RoleId>,
+    pub roles: BTreeMap<RoleId, Role>,
+    /// The role of each extension that has another than `default_role`.
+    pub members: BTreeMap<ExtensionId, RoleId>,
+    pub default_role: RoleId,
+    pub budgets: Vec<Budget>,
+    /// When somebody would notice: exposure is counted until the next of these begins.
+    pub working: Hours,
 }
+
+/// What its extensions may dial outside.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Role {
+    pub name: String,
+    pub classes: BTreeSet<Class>,
+    /// Countries outside the home country, whatever the class of the number.
+    pub countries: BTreeSet<Country>,
+    /// When calls outside may begin and go on.
+    pub hours: Hours,
+    /// Legs outside at once, for each extension.
+    pub calls_max: u16,
+    /// Attempts outside an hour, for each extension, failed ones included.
+    pub calls_per_hour: u16,
+    #[serde(rename = "longest_seconds", with = "seconds")]
+    pub longest: Duration,
+    /// Numbers that cost more a minute, or more to connect, are refused.
+    pub price_max: Money,
+}
+
+/// A bound on money in one window. `soft` warns, `hard` refuses and ends.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Budget {
+    pub of: Account,
+    pub window: Window,
+    pub soft: Option<Money>,
+    pub hard: Option<Money>,
+}
+
+/// Whose money a budget bounds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Account {
+    Operator,
+    Tenant(TenantId),
+    Role(RoleId),
+    /// Each extension by itself that has no budget of its own for that window.
+    EachExtension,
+    Extension(ExtensionId),
+}
+
+/// Hours of the week, in the policy's zone: minutes from Monday 00:00, sorted, not overlapping. Full
+/// by default; an empty list is never.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Hours(pub Vec<(u16, u16)>);
 
 /// Where nothing but emergency passes. An empty one is no lockdown.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -33,7 +93,7 @@ pub struct Policy {
 pub struct Lockdown(BTreeSet<Scope>);
 
 /// How far a lockdown reaches.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scope {
     /// Every tenant of the machine.
@@ -52,16 +112,31 @@ impl Policy {
     /// isn't trusted for ever.
     pub const EMERGENCY_GUARANTEE: Duration = Duration::from_secs(30 * 86_400);
 
-    /// The first version: nothing locked, nobody in a role.
+    /// The first version: nothing locked, everybody may dial national numbers, a hard weekly budget.
     pub fn first(home: Country) -> Arc<Self> {
         Arc::new(Self {
             version: PolicyVersion(1),
             home,
+            currency: Currency::of(home),
+            zone: "UTC".to_owned(),
+            outside_line: None,
+            area: None,
             lockdown: Lockdown::default(),
             emergency_guarantee: Self::EMERGENCY_GUARANTEE,
             emergency_for_strangers: false,
-            roles: BTreeMap::new(),
+            roles: BTreeMap::from([(RoleId(1), Role::staff())]),
+            members: BTreeMap::new(),
+            default_role: RoleId(1),
+            budgets: Vec::new(),
+            working: Hours::office(),
         })
+    }
+
+    /// The role of an extension, and its number. A member of a role that is gone has the default one.
+    pub fn role_of(&self, extension: ExtensionId) -> (RoleId, Option<&Role>) {
+        let own = self.members.get(&extension).filter(|role| self.roles.contains_key(role));
+        let id = own.copied().unwrap_or(self.default_role);
+        (id, self.roles.get(&id))
     }
 
     /// The next version, changed by `change`; the present one stays as it is.
@@ -70,6 +145,36 @@ impl Policy {
         change(&mut next);
         next.version = PolicyVersion(self.version.0.saturating_add(1));
         Arc::new(next)
+    }
+}
+
+impl Role {
+    /// What everybody has at first: the home country but for what is dear, within sane bounds.
+    pub fn staff() -> Self {
+        use Class::{Local, Mobile, National, Shared, TollFree};
+        Self {
+            name: "staff".to_owned(),
+            classes: [Local, National, TollFree, Mobile, Shared].into(),
+            countries: BTreeSet::new(),
+            hours: Hours::always(),
+            calls_max: 3,
+            calls_per_hour: 60,
+            longest: Duration::from_secs(4 * 3_600),
+            price_max: Money(500_000),
+        }
+    }
+}
+
+impl Hours {
+    pub const WEEK: u16 = 7 * 24 * 60;
+
+    pub fn always() -> Self {
+        Self(vec![(0, Self::WEEK)])
+    }
+
+    /// Monday to Friday, 08:00 to 18:00.
+    pub fn office() -> Self {
+        Self((0..5).map(|day| (day * 1_440 + 480, day * 1_440 + 1_080)).collect())
     }
 }
 
@@ -141,10 +246,10 @@ mod tests {
     fn a_policy_reads_in_json_as_it_was_written() {
         let policy = Policy::first(Country::US).next(|policy| {
             policy.lockdown = Lockdown::new([Scope::Operator, Scope::Role(RoleId(2))]);
-            policy.roles.insert(ExtensionId(0xa), RoleId(2));
+            policy.members.insert(ExtensionId(0xa), RoleId(2));
         });
         let text = serde_json::to_string(&*policy).expect("a struct");
-        let expected = r#"{"version":2,"home":"US","lockdown":["operator",{"role":2}],"#;
+        let expected = r#"{"version":2,"home":"US","currency":"USD","zone":"UTC""#;
         assert!(text.starts_with(expected), "{text}");
         assert!(text.contains(r#""emergency_guarantee_seconds":2592000"#), "{text}");
         assert_eq!(serde_json::from_str::<Policy>(&text).expect("as written"), *policy);

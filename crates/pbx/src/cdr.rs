@@ -1,6 +1,7 @@
 //! The record of a call, from the call itself.
 
 use guard::cause::{Cause, Disposition};
+use guard::gate::Origin;
 use guard::id::NodeId;
 use pure::Now;
 
@@ -27,6 +28,8 @@ pub(crate) fn of(call: &Call, now: Now, node: NodeId) -> Cdr {
         from: call.from.clone(),
         to: call.to.clone(),
         responsible: call.caller_extension,
+        origin: Origin::Phone,
+        tolls: Vec::new(),
         started: call.started,
         answered: call.answered.map(|(utc, _)| utc),
         ended: now.utc,
@@ -42,6 +45,7 @@ pub(crate) fn leg(leg: &Leg) -> CdrLeg {
         leg: leg.id,
         extension: leg.party.extension,
         device: leg.party.device,
+        trunk: None,
         caller: leg.role == Role::Caller,
         transport: leg.party.path.flow.transport,
         signalling: leg.signalling(),

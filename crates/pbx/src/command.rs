@@ -2,14 +2,20 @@
 
 use std::net::SocketAddr;
 
+use std::sync::Arc;
+
 use guard::access::Actor;
-use guard::gate::Algorithm;
-use guard::id::{CallId, DeviceId, ExtensionId, TenantId};
-use guard::number::ExtensionNumber;
+use guard::gate::{Algorithm, Decision, PolicyVersion};
+use guard::id::{CallId, DeviceId, ExtensionId, TenantId, TrunkId};
+use guard::money::{Currency, Money};
+use guard::number::{Class, Country, ExtensionNumber};
+use guard::policy::{Policy, Scope};
+use guard::rate::{Rate, RateDeck};
 use pure::Utc;
 
-use crate::directory::{Device, Exceptions, Extension};
+use crate::directory::{Device, Exceptions, Extension, Inbound, Trunk};
 use crate::flow::{Path, TlsFacts};
+use crate::io::Place;
 
 #[derive(Debug)]
 pub enum Command {
@@ -25,6 +31,24 @@ pub enum Command {
         tenant: TenantId,
     },
     Status,
+    Trunks,
+    /// Numbers of ours at carriers.
+    Inbound,
+    /// Registers anew where the trunk registers, asks OPTIONS, places no call, and answers with what was
+    /// found, within [`Settings::trunk_test_timeout`](crate::settings::Settings).
+    TestTrunk {
+        trunk: TrunkId,
+    },
+    /// The policy and the rate deck in force.
+    Policy,
+    /// What the gate would say of this number from this extension now, and why. Changes nothing.
+    Explain {
+        extension: ExtensionId,
+        dialled: String,
+    },
+    Exposure,
+    /// What is spent and left, account by account.
+    Budgets,
     /// Refuse new calls (emergency excepted), end what is up with BYE, then say `Drained`.
     Drain,
 }
@@ -74,6 +98,54 @@ pub enum Change {
     HangUp {
         call: CallId,
     },
+    /// The number that an extension shows outside: must be one of its tenant's own.
+    SetCallerId {
+        extension: ExtensionId,
+        caller_id: Option<String>,
+    },
+    AddTrunk {
+        trunk: Box<Trunk>,
+        secret: Option<TrunkSecret>,
+    },
+    /// Replaces what is configured of a trunk; calls that are up go on. `secret`: `None` keeps the one
+    /// there is.
+    SetTrunk {
+        trunk: Box<Trunk>,
+        secret: Option<TrunkSecret>,
+    },
+    RemoveTrunk {
+        trunk: TrunkId,
+    },
+    /// Adds a number or moves it.
+    SetInbound {
+        inbound: Inbound,
+    },
+    RemoveInbound {
+        number: String,
+    },
+    /// The next version of the policy, made from version `after`; refused where that is not the one in
+    /// force. `what` says it in words, for the journal: before and after.
+    SetPolicy {
+        after: PolicyVersion,
+        policy: Arc<Policy>,
+        what: String,
+    },
+    SetDeck {
+        deck: Arc<RateDeck>,
+    },
+    /// Forgets what an account has spent in its present windows.
+    ResetBudget {
+        account: Scope,
+    },
+}
+
+/// A trunk's password in clear, in memory only: what a challenge's realm is joined with when it comes.
+pub struct TrunkSecret(pub zeroize::Zeroizing<String>);
+
+impl std::fmt::Debug for TrunkSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TrunkSecret(..)")
+    }
 }
 
 /// HA1 of one secret under each algorithm (RFC 7616 §3.4.2): password-equivalent, memory only.
@@ -91,6 +163,13 @@ pub enum Reply {
     Calls(Vec<CallView>),
     Extensions(Vec<ExtensionView>),
     Status(StatusView),
+    Trunks(Vec<TrunkView>),
+    Inbound(Vec<Inbound>),
+    TrunkTested(TrunkTest),
+    Policy(Arc<Policy>, Arc<RateDeck>),
+    Explained(Box<Explanation>),
+    Exposure(Box<guard::exposure::Exposure>),
+    Budgets(Vec<guard::ledger::Account>),
 }
 
 /// Why a change was not made.
@@ -102,6 +181,12 @@ pub enum Refusal {
     /// The store did not take it; the running system is as it was.
     NotPersisted,
     TooMany,
+    /// The policy has changed since it was read.
+    Outdated,
+    /// The number is none of the tenant's own.
+    NotOurNumber,
+    /// Something else still refers to it (a trunk with numbers).
+    InUse,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -132,6 +217,64 @@ pub struct Registered {
 }
 
 #[derive(Clone, PartialEq, Debug)]
+pub struct TrunkView {
+    pub trunk: Trunk,
+    pub state: TrunkState,
+    /// Where its next call would go; empty: nowhere.
+    pub places: Vec<Place>,
+    /// What the connection really negotiated.
+    pub tls: Option<TlsFacts>,
+    pub calls: usize,
+    pub weaknesses: Vec<&'static str>,
+}
+
+/// What is known of a trunk's health.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TrunkState {
+    Disabled,
+    /// Being looked up, connected or registered.
+    Connecting,
+    /// Registered or answering, since when.
+    Up { since: Utc, expires: Option<Utc> },
+    /// In words, and when it is tried again.
+    Down { why: String, since: Utc, retry: Utc },
+}
+
+/// What a test of a trunk found, step by step.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TrunkTest {
+    pub steps: Vec<TestStep>,
+    pub weaknesses: Vec<String>,
+    pub passed: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TestStep {
+    /// `look-up`, `connection`, `registration`, `options`.
+    pub what: &'static str,
+    pub passed: bool,
+    /// A sentence.
+    pub found: String,
+}
+
+/// What the gate would say, and what it would look at.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Explanation {
+    /// `emergency`, `extension 102`, or the number as the trunk would dial it.
+    pub destination: String,
+    pub class: Option<Class>,
+    pub country: Option<Country>,
+    pub role: String,
+    pub decision: Decision,
+    pub permitted: bool,
+    /// A sentence: why, with the figures that decided.
+    pub why: String,
+    pub rate: Option<Rate>,
+    /// The trunks that would be tried, in order.
+    pub trunks: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
 pub struct CallView {
     pub id: CallId,
     pub tenant: TenantId,
@@ -141,6 +284,8 @@ pub struct CallView {
     pub since: Utc,
     /// `TLS + SRTP AES_CM_128_HMAC_SHA1_80`, one for each leg.
     pub protection: Vec<String>,
+    /// Money set aside by now.
+    pub held: Option<(Money, Currency)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -159,6 +304,8 @@ pub struct StatusView {
     pub calls_up: usize,
     /// Registered devices and calls with something weak about them.
     pub weak: usize,
+    pub trunks: usize,
+    pub trunks_up: usize,
     pub draining: bool,
 }
 

@@ -20,6 +20,7 @@ use guard::gate::{
     Attempt, Decision, Destination, Gate, Origin, Permit, Responsible, Standing, Verdict,
 };
 use guard::id::{CallId, ExtensionId, LegId, NodeId};
+use guard::ledger::Ledger;
 use guard::number::{Digits, Emergency, Outside};
 use pure::{Chance, Instant, Now};
 use sip::transaction::Key;
@@ -111,7 +112,7 @@ impl Exchange {
             node,
             registrar,
             violations: Throttle::new(VIOLATION_INTERVAL, chance.hash_seed()),
-            core: BackToBack::new(settings, gate, node, realms, chance),
+            core: BackToBack::new(settings, gate, Ledger::default(), node, realms, chance),
             recovery: Recovery::default(),
             changes: BTreeMap::new(),
             drain: Drain::Open,
@@ -145,7 +146,7 @@ impl Exchange {
             }
             Input::Persisted { ticket, result } => self.persisted(now, ticket, result),
             // Nothing is looked up yet: trunks and signatures will.
-            Input::LookedUp { .. } => {}
+            Input::LookedUp { .. } | Input::Connected { .. } => {}
             Input::Media(event) => {
                 self.on_core(now, |core, now, is_at| core.media(now, event, is_at));
             }
@@ -211,7 +212,7 @@ impl Exchange {
                     self.recovery.stray(&mut self.core.desk(now), path, &response);
                     self.on_core(now, |core, now, is_at| core.pump(now, is_at));
                 }
-                Event::Done { key } => {
+                Event::Done { key, .. } => {
                     let rows = self.recovery.answered(key);
                     self.write(rows);
                 }
@@ -356,7 +357,7 @@ impl Exchange {
             destination: Destination::Emergency(emergency),
             standing: self.standing_of(path),
         };
-        matches!(self.core.gate.judge(now, &attempt), Verdict::Permit(_))
+        matches!(self.core.gate.judge(now, &attempt, &self.core.ledger), Verdict::Permit(_))
     }
 
     /// Who somebody without a proof is taken for.
@@ -587,7 +588,7 @@ impl Exchange {
             destination,
             standing: asker.standing,
         };
-        let verdict = self.core.gate.judge(now, &attempt);
+        let verdict = self.core.gate.judge(now, &attempt, &self.core.ledger);
         let (permitted, decision) = match &verdict {
             Verdict::Permit(permit) => (true, Some(permit.decision())),
             Verdict::Denial(denial) => (false, Some(denial.decision)),
@@ -722,6 +723,8 @@ impl Exchange {
             from: asker.number.clone(),
             to: asker.dialled.clone(),
             responsible: Some(asker.identity.extension),
+            origin: Origin::Phone,
+            tolls: Vec::new(),
             started: now.utc,
             answered: None,
             ended: now.utc,
@@ -763,7 +766,7 @@ impl Exchange {
             destination: Destination::Emergency(emergency),
             standing,
         };
-        let Verdict::Permit(permit) = self.core.gate.judge(now, &attempt) else {
+        let Verdict::Permit(permit) = self.core.gate.judge(now, &attempt, &self.core.ledger) else {
             // A stranger, where the owner didn't open it: the challenge, as for any number.
             match otherwise {
                 Some(response) => self.respond(now, key, response),
@@ -800,6 +803,8 @@ impl Exchange {
             from,
             to: emergency.number().to_owned(),
             responsible: extension,
+            origin: Origin::Phone,
+            tolls: Vec::new(),
             started: now.utc,
             answered: None,
             ended: now.utc,
@@ -822,6 +827,13 @@ impl Exchange {
                 Reply::Extensions(self.registrar.extension_views(tenant))
             }
             Command::Status => Reply::Status(self.status()),
+            Command::Trunks
+            | Command::Inbound
+            | Command::TestTrunk { .. }
+            | Command::Policy
+            | Command::Explain { .. }
+            | Command::Exposure
+            | Command::Budgets => Reply::Refused(Refusal::NotAllowed),
             Command::Drain => {
                 self.begin_drain(now);
                 Reply::Done
@@ -840,6 +852,8 @@ impl Exchange {
             devices_registered: registered.count(),
             calls_up: self.core.calls_up(),
             weak: weak + self.core.calls_weak(),
+            trunks: 0,
+            trunks_up: 0,
             draining: self.drain != Drain::Open,
         }
     }
@@ -948,6 +962,7 @@ fn refused_leg(leg: LegId, party: &Party, status: Status) -> CdrLeg {
         leg,
         extension: party.extension,
         device: party.device,
+        trunk: None,
         caller: true,
         transport: party.path.flow.transport,
         signalling: signalling.unwrap_or_default(),

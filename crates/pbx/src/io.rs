@@ -7,11 +7,11 @@
 
 use bytes::Bytes;
 use guard::fact::Fact;
-use guard::id::{CallId, LegId, TenantId};
+use guard::id::{CallId, LegId, RealmId, TenantId};
 use rtp::relay;
 
 use crate::command::{Command, Reply};
-use crate::flow::{FlowId, FlowOpened, Path};
+use crate::flow::{FlowId, FlowOpened, Path, Transport};
 use crate::record::Row;
 
 /// What happened outside.
@@ -23,6 +23,11 @@ pub enum Input {
         bytes: Bytes,
     },
     FlowOpened(FlowOpened),
+    /// What came of [`Output::Connect`]. `FlowOpened` of a new connection comes before it.
+    Connected {
+        ticket: Ticket,
+        result: Result<FlowId, ConnectError>,
+    },
     FlowClosed {
         flow: FlowId,
     },
@@ -54,6 +59,11 @@ pub enum Output {
     Transmit {
         path: Path,
         bytes: Bytes,
+    },
+    /// Open a connection to a carrier. For UDP: the realm's own socket for carriers, bound where it isn't.
+    Connect {
+        ticket: Ticket,
+        to: Far,
     },
     /// Close a connection: its peer broke the framing, or was replaced.
     CloseFlow {
@@ -104,15 +114,51 @@ pub enum Query {
     VerifyIdentity { identity: Vec<String>, from: String, to: String },
     /// STIR/SHAKEN on the way out: sign for this caller.
     SignIdentity { from: String, to: String, attestation: Attestation },
-    /// Where is this trunk (RFC 3263)?
-    Resolve { name: String },
+    /// Where is this server (RFC 3263 §4)? `transport`: `None` asks NAPTR which of `allowed` it wants.
+    Locate {
+        host: String,
+        port: Option<u16>,
+        transport: Option<Transport>,
+        allowed: Vec<Transport>,
+    },
+}
+
+/// One place where a server can be reached.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Place {
+    pub transport: Transport,
+    pub remote: std::net::SocketAddr,
+}
+
+/// A carrier's server to connect to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Far {
+    pub realm: RealmId,
+    pub place: Place,
+    /// What its certificate must name (RFC 5922 §7.1), and SNI.
+    pub name: String,
+    /// PEM of the authority to trust instead of the public ones.
+    pub authority: Option<String>,
+}
+
+/// Why a connection could not be opened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ConnectError {
+    /// Nobody listens, or no way leads there.
+    Unreachable(String),
+    /// The certificate doesn't prove the name, or the handshake failed: in words.
+    Tls(String),
+    TimedOut,
+    /// Our own bound, or no socket to be had.
+    Refused(String),
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer {
     Identity(Attestation),
     Signature(String),
-    Resolved(Vec<std::net::SocketAddr>),
+    /// In the order in which they are to be tried.
+    Located(Vec<Place>),
     Failed,
 }
 

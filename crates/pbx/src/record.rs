@@ -1,12 +1,20 @@
 //! What is stored: one row type for each thing that must survive. `store` writes them, at start it
 //! reads them back as [`Loaded`]. Shapes change only with a version and a migration.
 
+use std::sync::Arc;
+
 use guard::cause::Disposition;
-use guard::gate::{Algorithm, Decision, Proof};
-use guard::id::{CallId, DeviceId, ExtensionId, LegId, NodeId, TenantId};
+use guard::gate::{Algorithm, Decision, Origin, Proof};
+use guard::id::{CallId, DeviceId, ExtensionId, LegId, NodeId, TenantId, TrunkId};
+use guard::ledger::Spend;
+use guard::money::{Currency, Money};
+use guard::number::{Class, Country};
+use guard::policy::Policy;
+use guard::rate::{Rate, RateDeck};
 use pure::Utc;
 
-use crate::directory::{Device, Extension, Tenant};
+use crate::command::TrunkSecret;
+use crate::directory::{Device, Extension, Inbound, Tenant, Trunk};
 use crate::flow::Transport;
 use crate::snapshot::CallSnapshot;
 
@@ -26,6 +34,17 @@ pub enum Row {
     Snapshot(Box<CallSnapshot>),
     RemoveSnapshot(CallId),
     Cdr(Box<Cdr>),
+    Trunk(Box<Trunk>),
+    RemoveTrunk(TrunkId),
+    Inbound(Inbound),
+    /// By its number.
+    RemoveInbound(String),
+    /// A new version of the policy. All versions are kept.
+    Policy(Arc<Policy>),
+    /// A new rate deck. The former ones are kept by their versions.
+    Deck(Arc<RateDeck>),
+    /// What a budget's bucket has settled now.
+    Spend(Spend),
 }
 
 /// A registration as it is kept. On connections it is history after a restart (the flow is gone); it
@@ -57,6 +76,10 @@ pub struct Cdr {
     pub to: String,
     /// Who answers for the cost.
     pub responsible: Option<ExtensionId>,
+    /// Why the leg toward the called side was opened.
+    pub origin: Origin,
+    /// The legs outside that could cost money, failed attempts included, in the order they were made.
+    pub tolls: Vec<Toll>,
     pub started: Utc,
     pub answered: Option<Utc>,
     pub ended: Utc,
@@ -71,6 +94,7 @@ pub struct CdrLeg {
     pub leg: LegId,
     pub extension: Option<ExtensionId>,
     pub device: Option<DeviceId>,
+    pub trunk: Option<TrunkId>,
     pub caller: bool,
     pub transport: Transport,
     /// `TLSv1.3 TLS13_AES_128_GCM_SHA256`, empty where signalling was in clear.
@@ -86,6 +110,27 @@ pub struct CdrLeg {
     pub weaknesses: Vec<String>,
 }
 
+/// What a leg outside was judged by and came to.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Toll {
+    pub leg: LegId,
+    pub trunk: TrunkId,
+    /// As the trunk was told to dial it.
+    pub number: String,
+    pub class: Class,
+    pub country: Option<Country>,
+    pub decision: Decision,
+    pub currency: Currency,
+    pub rate: Rate,
+    /// When the carrier answered; `None`: it never did, and nothing is owed.
+    pub answered: Option<Utc>,
+    /// Seconds that are charged.
+    pub seconds: u64,
+    pub cost: Money,
+    /// Set aside at most.
+    pub held: Money,
+}
+
 /// What the store held at start.
 #[derive(Debug, Default)]
 pub struct Loaded {
@@ -96,6 +141,15 @@ pub struct Loaded {
     pub devices: Vec<Device>,
     pub bindings: Vec<BindingRow>,
     pub snapshots: Vec<CallSnapshot>,
+    /// With the clear secret where the trunk has an account: a challenge names its realm only when it
+    /// comes, so no digest can be derived before.
+    pub trunks: Vec<(Trunk, Option<TrunkSecret>)>,
+    pub inbound: Vec<Inbound>,
+    /// The newest; `None` before the first start.
+    pub policy: Option<Arc<Policy>>,
+    pub deck: Option<Arc<RateDeck>>,
+    /// Of windows that are not over yet.
+    pub spends: Vec<Spend>,
     /// The highest flow generation any binding or snapshot names; new flows count from above it.
     pub generation: u64,
 }

@@ -282,6 +282,7 @@ fn interrupted(now: Now, node: NodeId, snapshot: &CallSnapshot) -> Cdr {
         leg: leg.leg,
         extension: leg.extension,
         device: leg.device,
+        trunk: leg.trunk,
         caller: leg.proof.is_some(),
         transport: leg.transport,
         signalling: String::new(),
@@ -307,6 +308,8 @@ fn interrupted(now: Now, node: NodeId, snapshot: &CallSnapshot) -> Cdr {
                 None
             }
         },
+        origin: snapshot.origin,
+        tolls: snapshot.tolls.clone(),
         started: snapshot.started,
         answered: snapshot.answered,
         ended: now.utc,

@@ -4,17 +4,19 @@
 //! gets its BYE (CANCEL, or ACK and BYE on a late 2xx). The same snapshot is what another node takes
 //! over; a survivor re-keys by re-INVITE and never reuses a keystream.
 
-use guard::gate::{Decision, Proof, Responsible};
-use guard::id::{CallId, DeviceId, ExtensionId, LegId, NodeId, TenantId};
+use guard::gate::{Decision, Origin, Proof, Responsible};
+use guard::id::{CallId, DeviceId, ExtensionId, LegId, NodeId, TenantId, TrunkId};
+use guard::ledger::Hold;
 use pure::Utc;
 
 use crate::flow::{Path, Transport};
+use crate::record::Toll;
 
 /// Part of a snapshot, so that the store needs no crate below this one.
 pub use sip::dialog::{DialogState, Role, Stage};
 
 /// Raised whenever a field changes meaning. A newer version than ours is kept and ended by hand.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 #[derive(Clone, PartialEq, Debug)]
 pub struct CallSnapshot {
@@ -26,8 +28,9 @@ pub struct CallSnapshot {
     pub to: String,
     pub responsible: Option<Responsible>,
     pub decision: Decision,
-    /// Money set aside, in millionths; zero for calls that can't cost any.
-    pub reservation: guard::money::Money,
+    pub origin: Origin,
+    /// Legs outside that have ended already, for the record.
+    pub tolls: Vec<Toll>,
     pub emergency: bool,
     pub started: Utc,
     pub answered: Option<Utc>,
@@ -40,6 +43,10 @@ pub struct LegSnapshot {
     pub extension: Option<ExtensionId>,
     /// Whose new connection the leg's BYE may use after a restart.
     pub device: Option<DeviceId>,
+    /// Whose new connection it may use, where it leads to a carrier.
+    pub trunk: Option<TrunkId>,
+    /// The money of a leg outside, and what it was judged by.
+    pub toll: Option<(Toll, Hold)>,
     pub proof: Option<Proof>,
     pub path: Path,
     pub transport: Transport,

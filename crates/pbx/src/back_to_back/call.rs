@@ -799,6 +799,8 @@ impl Call {
                 leg: leg.id,
                 extension: leg.party.extension,
                 device: leg.party.device,
+                trunk: None,
+                toll: None,
                 proof: leg.party.proof,
                 path: leg.party.path,
                 transport: leg.party.path.flow.transport,
@@ -816,7 +818,8 @@ impl Call {
             to: self.to.clone(),
             responsible: self.responsible,
             decision: self.decision,
-            reservation: guard::money::Money::ZERO,
+            origin: Origin::Phone,
+            tolls: Vec::new(),
             emergency: self.emergency,
             started: self.started,
             answered: self.answered.map(|(utc, _)| utc),
@@ -840,6 +843,7 @@ impl Call {
             state,
             since: self.answered.map_or(self.started, |(utc, _)| utc),
             protection: live.map(Leg::protection).collect(),
+            held: None,
         }
     }
 

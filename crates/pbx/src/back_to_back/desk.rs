@@ -7,6 +7,7 @@ use bytes::Bytes;
 use guard::fact::Fact;
 use guard::gate::{Attempt, Gate, Permit, Responsible, Verdict};
 use guard::id::{CallId, LegId, NodeId, RealmId, TenantId};
+use guard::ledger::Ledger;
 use pure::{Chance, HashSeed, Map, Now, Timers};
 use rtp::relay;
 use sip::transaction::{Input, Key, Transactions};
@@ -28,6 +29,7 @@ pub(crate) struct Desk<'a> {
     pub(crate) node: NodeId,
     pub(crate) settings: &'a Settings,
     pub(crate) gate: &'a Gate,
+    pub(crate) ledger: &'a mut Ledger,
     pub(crate) realms: &'a BTreeMap<RealmId, Realm>,
     pub(crate) chance: &'a mut Chance,
     pub(crate) transactions: &'a mut Transactions<Path>,
@@ -125,7 +127,7 @@ impl Desk<'_> {
     /// Asks the gate for a leg. `None`: denied, and nothing more can be asked for in the middle of a
     /// call.
     pub(crate) fn permit(&mut self, attempt: &Attempt, destination: &str) -> Option<Permit> {
-        let verdict = self.gate.judge(self.now, attempt);
+        let verdict = self.gate.judge(self.now, attempt, self.ledger);
         let (permitted, decision) = match &verdict {
             Verdict::Permit(permit) => (true, permit.decision()),
             Verdict::Denial(denial) => (false, denial.decision),

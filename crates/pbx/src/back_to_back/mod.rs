@@ -32,6 +32,7 @@ use guard::cause::Cause;
 use guard::fact::ViolationKind;
 use guard::gate::Gate;
 use guard::id::{CallId, DeviceId, ExtensionId, LegId, NodeId, RealmId};
+use guard::ledger::Ledger;
 use pure::{Chance, Instant, Now, Timers};
 use rtp::relay;
 use sip::dialog::Refusal;
@@ -54,6 +55,7 @@ pub use sip::dialog::DialogId as DialogName;
 pub(crate) struct BackToBack {
     pub(crate) settings: Settings,
     pub(crate) gate: Gate,
+    pub(crate) ledger: Ledger,
     node: NodeId,
     pub(crate) realms: BTreeMap<RealmId, Realm>,
     chance: Chance,
@@ -76,8 +78,8 @@ pub(crate) enum Event {
     Overloaded { path: Path, request: Request, admitted: bool },
     /// A 2xx to an INVITE that this process doesn't know.
     Stray { path: Path, response: Response },
-    /// A request that isn't any call's own got its final answer, or never will.
-    Done { key: Key },
+    /// A request that isn't any call's own got its final answer, or never will (`None`).
+    Done { key: Key, answer: Option<Response> },
     /// A request that isn't any call's own could not be sent.
     Undelivered { key: Key },
     /// A peer broke the rules.
@@ -91,6 +93,7 @@ impl BackToBack {
     pub(crate) fn new(
         settings: Settings,
         gate: Gate,
+        ledger: Ledger,
         node: NodeId,
         realms: Vec<Realm>,
         mut chance: Chance,
@@ -104,6 +107,7 @@ impl BackToBack {
         Self {
             settings,
             gate,
+            ledger,
             node,
             realms: realms.into_iter().map(|realm| (realm.id, realm)).collect(),
             transactions: Transactions::new(config, chance.fork()),
@@ -309,6 +313,7 @@ impl BackToBack {
             node: self.node,
             settings: &self.settings,
             gate: &self.gate,
+            ledger: &mut self.ledger,
             realms: &self.realms,
             chance: &mut self.chance,
             transactions: &mut self.transactions,
@@ -367,7 +372,7 @@ impl BackToBack {
                         call.answered(desk, leg, purpose, Answer::Response(&response));
                     }),
                     None if response.status().is_final() => {
-                        self.events.push_back(Event::Done { key });
+                        self.events.push_back(Event::Done { key, answer: Some(response) });
                     }
                     None => {}
                 },
@@ -407,7 +412,7 @@ impl BackToBack {
                 self.with(now, call, |call, desk| call.unacknowledged(desk, leg, key));
             }
             Some(_) => {}
-            None => self.events.push_back(Event::Done { key }),
+            None => self.events.push_back(Event::Done { key, answer: None }),
         }
     }
 

@@ -94,7 +94,19 @@ impl Registrar {
                 self.device(*device).ok_or(Refusal::NotFound)?;
                 vec![Row::RemoveDevice(*device)]
             }
-            Change::HangUp { .. } => return Err(Refusal::NotAllowed),
+            Change::SetCallerId { extension, caller_id } => {
+                facts.push(self.changed(*extension, ExtensionChange::Settings, actor)?);
+                self.rewritten(*extension, |row| row.caller_id.clone_from(caller_id))?
+            }
+            Change::HangUp { .. }
+            | Change::AddTrunk { .. }
+            | Change::SetTrunk { .. }
+            | Change::RemoveTrunk { .. }
+            | Change::SetInbound { .. }
+            | Change::RemoveInbound { .. }
+            | Change::SetPolicy { .. }
+            | Change::SetDeck { .. }
+            | Change::ResetBudget { .. } => return Err(Refusal::NotAllowed),
         };
         Ok(Prepared { tenant, rows, facts, change })
     }
@@ -153,7 +165,19 @@ impl Registrar {
                 self.sign_off(device, out);
                 self.devices.remove(&device);
             }
-            Change::SecretRevealed { .. } | Change::HangUp { .. } => {}
+            Change::SetCallerId { extension, caller_id } => {
+                self.with(extension, |account| account.extension.caller_id = caller_id);
+            }
+            Change::SecretRevealed { .. }
+            | Change::HangUp { .. }
+            | Change::AddTrunk { .. }
+            | Change::SetTrunk { .. }
+            | Change::RemoveTrunk { .. }
+            | Change::SetInbound { .. }
+            | Change::RemoveInbound { .. }
+            | Change::SetPolicy { .. }
+            | Change::SetDeck { .. }
+            | Change::ResetBudget { .. } => {}
         }
     }
 
@@ -163,12 +187,21 @@ impl Registrar {
             Change::SetDeviceExceptions { device, .. } | Change::RemoveDevice { device } => {
                 return self.device(*device).map(|device| device.tenant).ok_or(Refusal::NotFound);
             }
-            Change::HangUp { .. } => return Err(Refusal::NotAllowed),
+            Change::HangUp { .. }
+            | Change::AddTrunk { .. }
+            | Change::SetTrunk { .. }
+            | Change::RemoveTrunk { .. }
+            | Change::SetInbound { .. }
+            | Change::RemoveInbound { .. }
+            | Change::SetPolicy { .. }
+            | Change::SetDeck { .. }
+            | Change::ResetBudget { .. } => return Err(Refusal::NotAllowed),
             Change::RenameExtension { extension, .. }
             | Change::RotateSecret { extension, .. }
             | Change::SecretRevealed { extension }
             | Change::SetEnabled { extension, .. }
             | Change::RemoveExtension { extension }
+            | Change::SetCallerId { extension, .. }
             | Change::SetExtensionExceptions { extension, .. } => *extension,
         };
         self.extension(extension).map(|found| found.tenant).ok_or(Refusal::NotFound)
