@@ -1254,7 +1254,8 @@ mod tests {
             policy.roles.get_mut(&ROLE).expect("inserted")
         }
         assert_eq!(review(|_| {}, &mut ledger), Ok(()));
-        let cases: [(fn(&mut Policy), Rule); 6] = [
+        type Change = fn(&mut Policy);
+        let cases: [(Change, Rule); 6] = [
             (|p| p.lockdown.add(Scope::Role(ROLE)), Rule::Lockdown),
             (|p| role(p).classes.clear(), Rule::NotAllowedClass),
             (|p| p.home = "GB".parse().expect("capitals"), Rule::NotAllowedCountry),

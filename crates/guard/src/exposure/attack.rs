@@ -296,7 +296,7 @@ impl Attack {
         let after = |seconds: u64| leg.answered + Duration::from_secs(seconds);
         let (at, task) = match leg.greed {
             Greed::Churn => (after(1), Task::End(id, false)),
-            Greed::Edge if first + 1 <= leg.seconds => {
+            Greed::Edge if first < leg.seconds => {
                 let edges = (leg.seconds - first - 1) / increment;
                 (after(first + edges * increment + 1), Task::End(id, false))
             }
