@@ -9,10 +9,9 @@ use std::time::Duration;
 use guard::access::Actor;
 use guard::cause::Disposition;
 use guard::fact::Fact;
-use guard::gate::{Algorithm, Decision, PolicyVersion, Proof, Responsible, Rule};
+use guard::gate::{Algorithm, Decision, Origin, PolicyVersion, Proof, Responsible, Rule};
 use guard::id::{CallId, DeviceId, ExtensionId, LegId, NodeId, TenantId};
 use guard::journal::{Subject, Why};
-use guard::money::Money;
 use guard::number::ExtensionNumber;
 use guard::pii::{Name, Pii};
 use guard::secret::{KeyId, MasterKey, Sealed};
@@ -71,6 +70,7 @@ fn extension(n: u64) -> Extension {
         secret: secret(b"current"),
         previous: n.is_multiple_of(3).then(|| (secret(b"previous"), Utc(77))),
         exceptions: Exceptions { dangerous_plain_rtp: n % 2 == 1 },
+        caller_id: n.is_multiple_of(2).then(|| "+15551230000".to_owned()),
         created: Utc(-3),
     }
 }
@@ -117,6 +117,8 @@ fn snapshot(n: u64) -> CallSnapshot {
         leg: LegId(u128::MAX),
         extension: Some(ExtensionId(3)),
         device: None,
+        trunk: None,
+        toll: None,
         proof: Some(Proof::Digest(Algorithm::Sha256)),
         path: FlowPath {
             flow: FlowId { node: NODE, transport: Transport::Tls, generation: 17 + n },
@@ -148,7 +150,8 @@ fn snapshot(n: u64) -> CallSnapshot {
         to: "1002".to_owned(),
         responsible: Some(Responsible::Extension(ExtensionId(3))),
         decision: Decision { rule: Rule::Internal, policy: PolicyVersion(4) },
-        reservation: Money(-5),
+        origin: Origin::Phone,
+        tolls: Vec::new(),
         emergency: false,
         started: Utc(100),
         answered: Some(Utc(200)),
@@ -165,6 +168,7 @@ fn cdr(n: u64, started: i64, callee: ExtensionId) -> Cdr {
         leg: LegId(5),
         extension: Some(extension),
         device: Some(DeviceId(6)),
+        trunk: None,
         caller,
         transport: Transport::Wss,
         signalling: "TLSv1.3 TLS13_AES_128_GCM_SHA256".to_owned(),
@@ -188,6 +192,8 @@ fn cdr(n: u64, started: i64, callee: ExtensionId) -> Cdr {
         from: "1001".to_owned(),
         to: "1002".to_owned(),
         responsible: Some(ExtensionId(3)),
+        origin: Origin::Phone,
+        tolls: Vec::new(),
         started: Utc(started),
         answered: None,
         ended: Utc(started + 1),
