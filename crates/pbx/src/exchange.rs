@@ -23,11 +23,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use guard::cause::{Cause, Outcome};
 use guard::fact::{Fact, ViolationKind};
-use guard::gate::{
-    Attempt, Decision, Destination, Gate, Origin, Standing, Verdict,
-};
+use guard::gate::{Attempt, Decision, Destination, Gate, Origin, Standing, Verdict};
 use guard::id::{CallId, LegId, NodeId, TenantId};
-use guard::ledger::Ledger;
+use guard::ledger::{Crossing, Ledger};
+use guard::policy::Scope;
 use pure::{Chance, Instant, Now};
 use sip::transaction::Key;
 use sip::{Message, Method, Name, Rejected, Request, Response, ResponseBuilder, Status, Violation};
@@ -182,6 +181,7 @@ impl Exchange {
             Input::Wake => self.wake(now),
         }
         self.serve(now);
+        self.tell_crossings();
         self.maybe_drained();
     }
 
@@ -208,7 +208,7 @@ impl Exchange {
     pub fn live(&self) -> Vec<(&'static str, usize)> {
         let mut live = self.core.live();
         live.extend(self.recovery.live());
-        live.push(("holds", self.core.ledger.holds()));
+        live.push(("holds", self.core.ledger.holds().count()));
         live.push(("changes", self.changes.len()));
         live
     }
@@ -246,7 +246,8 @@ impl Exchange {
                     self.on_core(now, |core, now, is_at| core.pump(now, is_at));
                 }
                 Event::Done { key, answer } => {
-                    let rows = self.recovery.answered(&mut self.core.desk(now), key, answer.as_ref());
+                    let rows =
+                        self.recovery.answered(&mut self.core.desk(now), key, answer.as_ref());
                     self.write(rows);
                     let mut out = Vec::new();
                     let desk = &mut self.core.desk(now);
@@ -276,6 +277,25 @@ impl Exchange {
 
     fn tell(&mut self, tenant: TenantId, fact: Fact) {
         self.core.output(Output::Fact { tenant: Some(tenant), fact });
+    }
+
+    /// Budgets that were crossed since.
+    fn tell_crossings(&mut self) {
+        while let Some(note) = self.core.ledger.poll_note() {
+            let number = |id| self.registrar.extension(id).map(|found| found.number.to_string());
+            let account = note.account_in_words(self.core.gate.policy(), number);
+            let tenant = match note.bucket.account {
+                Scope::Tenant(tenant) => Some(tenant),
+                Scope::Extension(id) => self.registrar.extension(id).map(|found| found.tenant),
+                Scope::Operator | Scope::Role(_) | Scope::Trunk(_) => None,
+            };
+            let (window, limit) = (note.bucket.window, note.limit);
+            let fact = match note.crossing {
+                Crossing::Soft => Fact::BudgetSoft { account, window, spent: note.spent, limit },
+                Crossing::Hard => Fact::BudgetHard { account, window, limit },
+            };
+            self.core.output(Output::Fact { tenant, fact });
+        }
     }
 
     /// Carries out what the trunks want.

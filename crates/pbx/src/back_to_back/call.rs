@@ -239,7 +239,8 @@ impl Call {
         }
         call.stage = Stage::Preparing(Preparing { ports, snapshot: None });
         call.alarm(desk, Why::Prepare, desk.settings.prepare_timeout);
-        let longest = new.longest.map_or(desk.settings.call_max, |own| own.min(desk.settings.call_max));
+        let longest =
+            new.longest.map_or(desk.settings.call_max, |own| own.min(desk.settings.call_max));
         call.alarm(desk, Why::Longest, longest);
         call
     }

@@ -114,13 +114,6 @@ impl Desk<'_> {
         self.events.push_back(event);
     }
 
-    /// Budgets that were crossed since.
-    pub(crate) fn tell_crossings(&mut self) {
-        while let Some(note) = self.ledger.poll_note() {
-            self.fact(note.fact());
-        }
-    }
-
     pub(crate) fn media(&mut self, command: relay::Command) {
         self.out.push_back(Output::Media(command));
     }

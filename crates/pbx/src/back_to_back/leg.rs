@@ -553,7 +553,8 @@ impl Leg {
         let branch = desk.transactions.branch();
         let domain = &self.party.domain;
         let own = self.identity.as_ref();
-        let from = own.map_or_else(|| format!("{}@{domain}", carry.caller.number), |own| own.from.clone());
+        let from =
+            own.map_or_else(|| format!("{}@{domain}", carry.caller.number), |own| own.from.clone());
         let from = format!("sip:{from}");
         let name = own.map_or(carry.caller.name.as_str(), |own| own.name.as_str());
         let name = Some(name).filter(|name| !name.is_empty());
@@ -690,7 +691,8 @@ impl Leg {
         match purpose {
             Purpose::Invite => self.invite_again(desk, credentials),
             Purpose::Bye => {
-                let Some(dialog) = self.leaving.clone().and_then(|state| Dialog::restore(state).ok())
+                let Some(dialog) =
+                    self.leaving.clone().and_then(|state| Dialog::restore(state).ok())
                 else {
                     return false;
                 };

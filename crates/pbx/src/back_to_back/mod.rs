@@ -32,7 +32,7 @@ use bytes::Bytes;
 use guard::cause::Cause;
 use guard::fact::ViolationKind;
 use guard::gate::Gate;
-use guard::id::{CallId, DeviceId, ExtensionId, LegId, NodeId, RealmId, TenantId, TrunkId};
+use guard::id::{CallId, DeviceId, ExtensionId, LegId, NodeId, RealmId, TrunkId};
 use guard::ledger::Ledger;
 use pure::{Chance, Instant, Now, Timers};
 use rtp::relay;
@@ -368,13 +368,6 @@ impl BackToBack {
 
     pub(crate) fn desk(&mut self, now: Now) -> Desk<'_> {
         self.split(now).1
-    }
-
-    /// The desk for what concerns a tenant but no call.
-    pub(crate) fn desk_of(&mut self, now: Now, tenant: TenantId) -> Desk<'_> {
-        let mut desk = self.desk(now);
-        desk.tenant = Some(tenant);
-        desk
     }
 
     fn split(&mut self, now: Now) -> (&mut BTreeMap<CallId, Call>, Desk<'_>) {

@@ -101,7 +101,7 @@ impl Exchange {
         let mut outside = Outside {
             attempt,
             dialled: asker.dialled.clone(),
-            ways: self.ways_for_help(tenant),
+            ways: self.ways_for_help(now, tenant),
             tried: None,
         };
         let party = self.caller(path, request, &asker);
@@ -154,8 +154,8 @@ impl Exchange {
     }
 
     /// Every way there is, full or not, the plain ones last.
-    fn ways_for_help(&mut self, tenant: TenantId) -> VecDeque<Way> {
-        let routes = self.trunks.routes(tenant, true).into_iter();
+    fn ways_for_help(&mut self, now: Now, tenant: TenantId) -> VecDeque<Way> {
+        let routes = self.trunks.routes(now, tenant, true).into_iter();
         routes.map(|route| Way { route, plain: false }).collect()
     }
 

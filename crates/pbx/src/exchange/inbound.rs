@@ -5,8 +5,8 @@ use guard::gate::{Origin, Proof, Standing};
 use guard::id::{CallId, LegId, TenantId, TrunkId};
 use guard::number::Digits;
 use pure::Now;
-use sip::transaction::Key;
 use sip::Request;
+use sip::transaction::Key;
 
 use super::invite::{Asker, DIALLED_MAX};
 use super::{Exchange, Refused};
@@ -106,9 +106,10 @@ impl Exchange {
     /// cleaned.
     fn calling_number(&self, request: &Request) -> (String, String) {
         let headers = request.headers();
-        let asserted = headers.asserted_identities().flatten().find_map(|identity| {
-            identity.uri().user_unescaped().map(std::borrow::Cow::into_owned)
-        });
+        let asserted = headers
+            .asserted_identities()
+            .flatten()
+            .find_map(|identity| identity.uri().user_unescaped().map(std::borrow::Cow::into_owned));
         let from = headers.from();
         let user = asserted
             .or_else(|| from.uri().user_unescaped().map(std::borrow::Cow::into_owned))

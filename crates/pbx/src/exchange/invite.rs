@@ -3,7 +3,7 @@
 use guard::cause::Cause;
 use guard::fact::Fact;
 use guard::gate::{
-    Attempt, Decision, Destination, Origin, Permit, Proof, Responsible, ReserveRequest, Standing,
+    Attempt, Decision, Destination, Origin, Permit, Proof, ReserveRequest, Responsible, Standing,
     Verdict,
 };
 use guard::id::{CallId, DeviceId, ExtensionId, LegId, TenantId, TrunkId};
@@ -276,7 +276,13 @@ impl Exchange {
         if forks.is_empty() {
             return Err(refused(Cause::Unavailable));
         }
-        self.begin(now, key, request, asker, Begin { party, heard, decision, forks, called: Some(called), outside: None })
+        self.begin(
+            now,
+            key,
+            request,
+            asker,
+            Begin { party, heard, decision, forks, called: Some(called), outside: None },
+        )
     }
 
     /// Begins a call whose legs are permitted.
@@ -289,10 +295,10 @@ impl Exchange {
         begin: Begin,
     ) -> Result<(), Refused> {
         let Begin { party, heard, decision, forks, called, outside } = begin;
-        let attestation =
-            if asker.trunk.is_some() { Attestation::None } else { Attestation::Full };
+        let attestation = if asker.trunk.is_some() { Attestation::None } else { Attestation::Full };
         let carry = Carry::of(&asker.name, &asker.number, attestation);
-        let longest = self.longest(party.trunk.into_iter().chain(forks.iter().filter_map(|leg| leg.party.trunk)));
+        let longest = self
+            .longest(party.trunk.into_iter().chain(forks.iter().filter_map(|leg| leg.party.trunk)));
         let desk = &mut self.core.desk(now);
         let caller = Leg::caller(desk, asker.call, asker.leg, party, key, request);
         let Some(caller) = caller else {
@@ -364,6 +370,7 @@ impl Exchange {
             }
             Verdict::NeedReserve(request) => Ok(Allowed::Paid(request)),
             Verdict::Denial(denial) => {
+                self.core.ledger.refused(&denial);
                 if !asker.quiet {
                     self.decided(&attempt, &asker.dialled, denial.decision, false);
                 }

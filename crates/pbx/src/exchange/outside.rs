@@ -3,6 +3,7 @@
 //! One way is tried after the other. Each is an attempt of its own: judged, paid for, permitted.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use guard::cause::Cause;
 use guard::fact::Fact;
@@ -33,14 +34,12 @@ impl Exchange {
         asker: &Asker,
         number: Number,
     ) -> Result<(), Refused> {
-        let ways = self.ways(asker.tenant);
+        let ways = self.ways(now, asker.tenant);
         let destination = Destination::Outside(number);
         let allowed = self.judge(now, asker, asker.leg, destination.clone())?;
         let Allowed::Paid(reserve) = allowed else { return Err(Cause::Internal.into()) };
         let party = self.caller(path, request, asker);
-        let decision = reserve.decision();
-        let refused = |cause| Refused::by(cause, decision);
-        let heard = self.offer(request, path, &party, asker).map_err(refused)?;
+        let heard = self.offer(request, path, &party, asker)?;
         let mut outside = Outside {
             attempt: reserve.attempt().clone(),
             dialled: asker.dialled.clone(),
@@ -52,9 +51,12 @@ impl Exchange {
         let leg = loop {
             match self.next_leg(now, &mut outside)? {
                 Some(leg) => break leg,
-                None if outside.ways.is_empty() => return Err(refused(Cause::NoRoute)),
+                None if outside.ways.is_empty() => return Err(Cause::NoRoute.into()),
                 None => {}
             }
+        };
+        let Some(decision) = leg.outlay.as_ref().map(|outlay| outlay.toll.decision) else {
+            return Err(Cause::Internal.into());
         };
         let begin = Begin {
             party,
@@ -69,9 +71,13 @@ impl Exchange {
 
     /// A call found no answer on the ways so far: the next one, or its end.
     pub(super) fn onward(&mut self, now: Now, call: CallId) {
-        let Some(mut outside) = self.core.call_mut(call).and_then(|call| call.outside.take()) else {
+        let Some(mut outside) = self.core.call_mut(call).and_then(|call| call.outside.take())
+        else {
             return;
         };
+        if let Some(way) = &outside.tried {
+            self.trunks.place_failed(way.route.trunk, way.route.place, now);
+        }
         let emergency = self.core.call(call).is_some_and(|call| call.emergency);
         if emergency {
             self.help_onward(now, call, &mut outside);
@@ -103,8 +109,8 @@ impl Exchange {
     }
 
     /// The ways of a tenant that have a line free, best first.
-    pub(super) fn ways(&mut self, tenant: TenantId) -> VecDeque<Way> {
-        let routes = self.trunks.routes(tenant, false);
+    pub(super) fn ways(&mut self, now: Now, tenant: TenantId) -> VecDeque<Way> {
+        let routes = self.trunks.routes(now, tenant, false);
         let free = |trunk: TrunkId| {
             let channels = self.trunks.get(trunk).map_or(0, |trunk| usize::from(trunk.channels));
             self.legs_of(trunk) < channels
@@ -118,6 +124,11 @@ impl Exchange {
         ways
     }
 
+    /// The longest that a call over these trunks may last.
+    pub(super) fn longest(&self, trunks: impl Iterator<Item = TrunkId>) -> Option<Duration> {
+        trunks.filter_map(|id| self.trunks.get(id)).map(|trunk| trunk.call_max).min()
+    }
+
     /// Legs that are up or being set up over a trunk.
     pub(super) fn legs_of(&self, trunk: TrunkId) -> usize {
         self.core.calls().flat_map(|call| call.trunks()).filter(|id| *id == trunk).count()
@@ -129,6 +140,7 @@ impl Exchange {
     /// The gate's own no.
     fn next_leg(&mut self, now: Now, outside: &mut Outside) -> Result<Option<Leg>, Refused> {
         let Some(way) = outside.ways.pop_front() else { return Ok(None) };
+        outside.tried = Some(way.clone());
         let Some(trunk) = self.trunks.get(way.route.trunk).filter(|trunk| trunk.enabled).cloned()
         else {
             return Ok(None);
@@ -146,7 +158,6 @@ impl Exchange {
         };
         let (rate, first) = (request.rate().clone(), request.first());
         let reserved = self.core.gate.reserve(now, request, &mut self.core.ledger);
-        self.core.desk_of(now, attempt.tenant).tell_crossings();
         let permit = match reserved {
             Ok(permit) => permit,
             Err(denial) => {
@@ -156,12 +167,8 @@ impl Exchange {
         };
         let decision = permit.decision();
         self.decided(&attempt, &outside.dialled, decision, true);
-        let held = Fact::MoneyHeld {
-            call: attempt.call,
-            leg,
-            held: first.held,
-            seconds: first.seconds,
-        };
+        let held =
+            Fact::MoneyHeld { call: attempt.call, leg, held: first.held, seconds: first.seconds };
         self.tell(attempt.tenant, held);
         let Destination::Outside(number) = &attempt.destination else { return Ok(None) };
         let toll = Toll {
@@ -255,7 +262,9 @@ impl Exchange {
         let from = match (private, trunk.identity.from_account, account) {
             (true, false, _) | (true, true, None) => "anonymous@anonymous.invalid".to_owned(),
             (_, true, Some(account)) => format!("{account}@{host}"),
-            (false, _, _) => format!("{}@{host}", shown.clone().unwrap_or_else(|| "unknown".to_owned())),
+            (false, _, _) => {
+                format!("{}@{host}", shown.clone().unwrap_or_else(|| "unknown".to_owned()))
+            }
         };
         let asserted = (trunk.identity.asserted || emergency).then_some(number).flatten();
         CallerId {
@@ -279,8 +288,8 @@ impl Exchange {
         let trunk = found.and_then(|leg| leg.party.trunk);
         let uri = found.map(|leg| leg.target()).unwrap_or_default();
         let method = response.headers().cseq().method.clone();
-        let credentials = trunk
-            .and_then(|trunk| self.trunks.answer_challenge(trunk, response, &method, &uri));
+        let credentials =
+            trunk.and_then(|trunk| self.trunks.answer_challenge(trunk, response, &method, &uri));
         self.on_core(now, |core, now, is_at| {
             core.authorize(now, call, leg, purpose, credentials, is_at);
         });

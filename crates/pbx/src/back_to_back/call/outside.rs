@@ -85,7 +85,6 @@ impl Call {
                 }
             }
         }
-        desk.tell_crossings();
     }
 
     /// The paid time is over.
@@ -126,7 +125,7 @@ impl Call {
             return;
         }
         let denied = self.legs().filter_map(|leg| leg.outlay.as_ref()).find_map(|outlay| {
-            desk.gate.review(desk.now, &outlay.attempt, desk.ledger).err()
+            desk.gate.review(desk.now, &outlay.attempt, &outlay.toll.rate, desk.ledger).err()
         });
         if let Some(denial) = denied {
             self.end(desk, Cause::Refused(denial.decision.rule));
@@ -248,7 +247,10 @@ impl Call {
     /// Asks the application for another way, where this failure of a carrier is not the called person's
     /// own word. False where there is none to ask for.
     pub(super) fn seeks_another_way(&mut self, desk: &mut Desk<'_>, cause: Cause) -> bool {
-        if self.outside.is_none() || !is_carriers_fault(cause) || self.ways >= desk.settings.ways_max {
+        if self.outside.is_none()
+            || !is_carriers_fault(cause)
+            || self.ways >= desk.settings.ways_max
+        {
             return false;
         }
         let Stage::Ringing(Ringing { awaits_way, .. }) = &mut self.stage else { return false };
