@@ -564,7 +564,7 @@ impl Gate {
             return with(Rule::Concurrency, Figures::Open { open, max: role.calls_max });
         }
         let rate = match stage {
-            Stage::New => match self.deck.price(number) {
+            Stage::New => match self.deck.price(number, self.policy.home) {
                 Some(rate) => rate,
                 None => return deny(Rule::NoPrice),
             },
