@@ -16,3 +16,5 @@ pub mod registrar;
 pub mod settings;
 pub mod snapshot;
 pub mod throttle;
+#[allow(dead_code, unused_imports, reason = "the exchange takes it up next")]
+pub mod trunk;
