@@ -38,7 +38,13 @@ impl Call {
         }
     }
 
-    pub(super) fn reinvite(&mut self, desk: &mut Desk<'_>, leg: LegId, server: ServerTx, request: &Request) {
+    pub(super) fn reinvite(
+        &mut self,
+        desk: &mut Desk<'_>,
+        leg: LegId,
+        server: ServerTx,
+        request: &Request,
+    ) {
         let up = matches!(self.stage, Stage::Up(_));
         let Some(found) = self.leg_mut(leg) else { return };
         match found.turn() {
@@ -82,7 +88,13 @@ impl Call {
 
     /// UPDATE (RFC 3311): without a description it is a sign of life; with one it is what a re-INVITE
     /// would be, answered when the other leg has answered.
-    pub(super) fn update(&mut self, desk: &mut Desk<'_>, leg: LegId, server: ServerTx, request: &Request) {
+    pub(super) fn update(
+        &mut self,
+        desk: &mut Desk<'_>,
+        leg: LegId,
+        server: ServerTx,
+        request: &Request,
+    ) {
         let up = matches!(self.stage, Stage::Up(_));
         let Some(found) = self.leg_mut(leg) else { return };
         if request.body().is_empty() {
@@ -97,7 +109,13 @@ impl Call {
 
     /// A new description from a leg: answered at once where only that leg changes, asked of the other
     /// leg where direction or codecs do.
-    pub(super) fn change(&mut self, desk: &mut Desk<'_>, asker: LegId, server: ServerTx, request: &Request) {
+    pub(super) fn change(
+        &mut self,
+        desk: &mut Desk<'_>,
+        asker: LegId,
+        server: ServerTx,
+        request: &Request,
+    ) {
         let Some(found) = self.leg_mut(asker) else { return };
         let heard = match Heard::offer(request.body(), found.may_be_plain()) {
             Ok(heard) => heard,
@@ -164,7 +182,12 @@ impl Call {
     }
 
     /// What the other leg said to our re-INVITE.
-    pub(super) fn change_answered(&mut self, desk: &mut Desk<'_>, other: LegId, answer: Answer<'_>) {
+    pub(super) fn change_answered(
+        &mut self,
+        desk: &mut Desk<'_>,
+        other: LegId,
+        answer: Answer<'_>,
+    ) {
         let status = answer.status();
         if status.is_provisional() {
             return;
@@ -218,7 +241,12 @@ impl Call {
 
     /// The other leg agreed (or needs not be asked): the asker's answer is written, and what changed
     /// is armed.
-    pub(super) fn change_settled(&mut self, desk: &mut Desk<'_>, other: Option<LegId>, direction: Direction) {
+    pub(super) fn change_settled(
+        &mut self,
+        desk: &mut Desk<'_>,
+        other: Option<LegId>,
+        direction: Direction,
+    ) {
         let Stage::Up(up) = &mut self.stage else { return };
         let Some(change) = &mut up.change else { return };
         let asker = change.asker;
@@ -290,7 +318,13 @@ impl Call {
 
     /// Keys of the telephone by INFO: the two bodies in use are read and written anew to the other
     /// leg; other kinds get 415 (469 would be for packages of RFC 6086, of which we announce none).
-    pub(super) fn info(&mut self, desk: &mut Desk<'_>, leg: LegId, server: ServerTx, request: &Request) {
+    pub(super) fn info(
+        &mut self,
+        desk: &mut Desk<'_>,
+        leg: LegId,
+        server: ServerTx,
+        request: &Request,
+    ) {
         let other = match &self.stage {
             Stage::Up(up) if leg == self.caller.id => Some(up.other),
             Stage::Up(_) => Some(self.caller.id),

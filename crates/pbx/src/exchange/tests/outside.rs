@@ -20,12 +20,7 @@ fn reason(w: &mut World) -> String {
 }
 
 fn daily(hard: i64) -> Budget {
-    Budget {
-        of: Account::EachExtension,
-        window: Window::Day,
-        soft: None,
-        hard: Some(Money(hard)),
-    }
+    Budget { of: Account::EachExtension, window: Window::Day, soft: None, hard: Some(Money(hard)) }
 }
 
 /// Alice talks to somebody outside.
@@ -76,7 +71,8 @@ fn a_call_outside_and_its_cost() {
     assert!(toll.cost > Money::ZERO && toll.cost <= toll.held);
     assert_eq!(spent(&w), toll.cost.0);
     assert!(w.snapshots.is_empty());
-    let held: usize = w.exchange.live().iter().filter(|(what, _)| *what == "holds").map(|l| l.1).sum();
+    let held: usize =
+        w.exchange.live().iter().filter(|(what, _)| *what == "holds").map(|l| l.1).sum();
     assert_eq!(held, 0);
 }
 
@@ -274,7 +270,11 @@ fn help_goes_out_whatever_the_rules_say() {
     );
     let invite = w.phone("carrier").pending_or_last();
     let asserted = invite.headers().get(Name::PAssertedIdentity);
-    assert_eq!(asserted, Some("<sip:+12125550100@carrier.test>"), "somebody must be able to call back");
+    assert_eq!(
+        asserted,
+        Some("<sip:+12125550100@carrier.test>"),
+        "somebody must be able to call back"
+    );
 }
 
 #[test]

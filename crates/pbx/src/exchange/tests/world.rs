@@ -140,7 +140,10 @@ impl World {
 
     /// The process died: a new exchange from what was stored, and the phones on new connections.
     pub(super) fn crash(&mut self) {
-        let spends = self.spends.iter().map(|(bucket, settled)| Spend { bucket: *bucket, settled: *settled });
+        let spends = self
+            .spends
+            .iter()
+            .map(|(bucket, settled)| Spend { bucket: *bucket, settled: *settled });
         let loaded = Loaded {
             snapshots: self.snapshots.values().cloned().collect(),
             spends: spends.collect(),
