@@ -255,7 +255,9 @@ fn refused(rule: Rule) -> (u16, u8, &'static str) {
         Rule::UnknownDestination => (404, 1, "Nobody has this number."),
         Rule::VoicemailOutward => (403, 21, "Voicemail never dials out."),
         Rule::NotAllowedClass => (403, 57, "Numbers of this kind are not allowed from this phone."),
-        Rule::NotAllowedCountry => (403, 57, "Calls to this country are not allowed from this phone."),
+        Rule::NotAllowedCountry => {
+            (403, 57, "Calls to this country are not allowed from this phone.")
+        }
         Rule::Hours => (403, 57, "Outside calls are not allowed at this hour."),
         Rule::Concurrency => (486, 17, "Too many outside calls are up from this phone."),
         Rule::Rate => (403, 21, "Too many outside calls within an hour."),
@@ -264,7 +266,9 @@ fn refused(rule: Rule) -> (u16, u8, &'static str) {
         Rule::Longest => (403, 21, "The call has lasted as long as is allowed."),
         Rule::Budget => (403, 21, "The budget for outside calls is spent."),
         // Permits; a denial never carries them.
-        Rule::Emergency | Rule::Internal | Rule::Service | Rule::Outside => (403, 21, "The call was refused."),
+        Rule::Emergency | Rule::Internal | Rule::Service | Rule::Outside => {
+            (403, 21, "The call was refused.")
+        }
     }
 }
 

@@ -574,7 +574,9 @@ mod tests {
 
     #[test]
     fn a_permit_names_its_leg_and_its_rule() {
-        let Verdict::Permit(permit) = gate(policy(&[])).judge(at(START), &internal(), &Ledger::default()) else {
+        let Verdict::Permit(permit) =
+            gate(policy(&[])).judge(at(START), &internal(), &Ledger::default())
+        else {
             panic!("extensions may call each other");
         };
         assert_eq!((permit.call(), permit.leg()), (CallId(1), LegId(2)));
@@ -633,7 +635,11 @@ mod tests {
             let standing = Standing::KnownDevice { device: DeviceId(1), registered: START };
             let attempt = Attempt { standing, destination: emergency(), ..internal() };
             let policy = policy(&[Scope::Operator]).next(|p| p.emergency_for_strangers = open);
-            let verdict = gate(policy).judge(at(START + DAY * registered_days_ago), &attempt, &Ledger::default());
+            let verdict = gate(policy).judge(
+                at(START + DAY * registered_days_ago),
+                &attempt,
+                &Ledger::default(),
+            );
             matches!(verdict, Verdict::Permit(_))
         };
         assert!(judged(0, false));

@@ -82,7 +82,10 @@ impl Hold {
 
 impl Ledger {
     /// What the store held at start.
-    pub fn restore(spends: impl IntoIterator<Item = Spend>, holds: impl IntoIterator<Item = Hold>) -> Self {
+    pub fn restore(
+        spends: impl IntoIterator<Item = Spend>,
+        holds: impl IntoIterator<Item = Hold>,
+    ) -> Self {
         Self {
             settled: spends.into_iter().map(|spend| (spend.bucket, spend.settled)).collect(),
             holds: holds.into_iter().map(|hold| (hold.leg, hold)).collect(),
