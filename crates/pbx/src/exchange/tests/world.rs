@@ -24,7 +24,7 @@ use sip::dialog::{Dialog, DialogId, Hop};
 use sip::digest::{Algorithm, Client, Ha1};
 use sip::{Message, Method, Name, NameAddrBuf, Request, RequestBuilder, Response, Status};
 
-use crate::command::{Command, Credentials, Reply};
+use crate::command::{Change, Command, Credentials, Reply};
 use crate::directory::{
     Exceptions, Extension, Inbound, Secret, Tenant, Trunk, TrunkAccess, TrunkIdentity, TrunkMedia,
 };
@@ -494,6 +494,23 @@ impl World {
         self.exchange.handle(self.now, Input::Connected { ticket, result: Ok(path.flow) });
     }
 
+    pub(super) fn set_policy(&mut self, change: impl FnOnce(&mut Policy)) {
+        let policy = self.policy.next(change);
+        let after = self.policy.version;
+        self.policy = policy.clone();
+        let actor = guard::access::Actor::System;
+        let change = Change::SetPolicy { after, policy, what: "a test".to_owned() };
+        let reply = self.command(Command::Change { actor, change });
+        assert_eq!(reply, Reply::Done);
+    }
+
+    /// The relay hears nothing any more on the legs to this name.
+    pub(super) fn silence_of(&mut self, endpoint: relay::EndpointId) {
+        let since = self.now.instant;
+        self.pass(60_000);
+        self.media(relay::Event::Silence { endpoint, since });
+    }
+
     /// The carrier's connection is gone.
     pub(super) fn lose(&mut self, name: &'static str) {
         let flow = self.phone(name).path.flow;
@@ -649,6 +666,16 @@ impl World {
             }
             panic!("the ladder is another one:\n{text}wanted:\n    {}\n", wanted.join("\n    "));
         }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.log.clear();
+    }
+
+    pub(super) fn check_ends_with(&mut self, line: &str) {
+        let log = std::mem::take(&mut self.log);
+        let last = log.last().map(String::as_str).unwrap_or_default();
+        assert!(last.ends_with(line), "{last} is not {line}");
     }
 
     /// A call from alice to bob and carol (both phones of 102), answered by bob.
