@@ -10,11 +10,11 @@ pub mod exchange;
 pub mod flow;
 pub mod io;
 pub mod ladder;
+mod pace;
 pub mod record;
 mod recovery;
 pub mod registrar;
 pub mod settings;
 pub mod snapshot;
 pub mod throttle;
-#[allow(dead_code, unused_imports, reason = "the exchange takes it up next")]
-pub mod trunk;
+mod trunk;
