@@ -25,7 +25,9 @@ mod tests;
 mod trouble;
 mod views;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use guard::fact::Fact;
@@ -40,8 +42,6 @@ use crate::command::{Refusal, Reply, TrunkSecret};
 use crate::directory::{Inbound, Trunk};
 use crate::flow::{FlowId, FlowOpened, Path, TlsFacts, Transport};
 use crate::io::{Answer, ConnectError, Far, Place, Query, Ticket};
-
-pub(crate) use change::Prepared;
 
 /// See the module.
 #[derive(Debug)]
@@ -107,6 +107,9 @@ struct Engine {
     /// Every flow that is open: a carrier may have connected to us, before or after its trunk was
     /// configured. As many as the driver lets be.
     flows: BTreeMap<FlowId, FlowOpened>,
+    /// Addresses of carriers that were removed or moved, as often as that happened: the BYE of a call that
+    /// is up, and the answer to our leaving, still come from there.
+    former: BTreeMap<(RealmId, IpAddr), u32>,
     /// The process is about to end: nothing is kept alive any more.
     draining: bool,
 }
@@ -116,6 +119,8 @@ enum Wake {
     Line(TrunkId, Alarm),
     /// A connection that was replaced: no call can be on it any more.
     Close(FlowId),
+    /// An address of a carrier that was removed or moved.
+    Forget(RealmId, IpAddr),
 }
 
 /// What a line may touch while it handles something.
@@ -151,6 +156,7 @@ impl Trunks {
                 sent: BTreeMap::new(),
                 timers: Timers::new(),
                 flows: BTreeMap::new(),
+                former: BTreeMap::new(),
                 draining: false,
             },
         }
@@ -259,6 +265,14 @@ impl Trunks {
                         out.push(Effect::CloseFlow(flow));
                     }
                 }
+                Wake::Forget(realm, address) => {
+                    if let Entry::Occupied(mut held) = self.engine.former.entry((realm, address)) {
+                        match held.get() {
+                            0 | 1 => drop(held.remove()),
+                            _ => *held.get_mut() -= 1,
+                        }
+                    }
+                }
             }
         }
     }
@@ -328,25 +342,10 @@ impl Trunks {
         account.calls.answer_first(response, method.as_str(), uri).ok()
     }
 
-    /// Credentials ahead of a challenge, where one was answered before: saves a round trip.
-    pub(crate) fn authorize(
-        &mut self,
-        trunk: TrunkId,
-        method: &Method,
-        uri: &str,
-    ) -> Option<(Name, String)> {
-        self.lines.get_mut(&trunk)?.account.as_mut()?.calls.authorize(method.as_str(), uri)
-    }
-
     /// Whether this path is one of the trunk's now: its own connection, or one of its addresses.
     pub(crate) fn is_at(&self, trunk: TrunkId, path: Path) -> bool {
         let Some(line) = self.lines.get(&trunk) else { return false };
         line.link().is_some_and(|link| link.path == path) || self.is_from(line, path)
-    }
-
-    /// Where calls of this trunk leave now.
-    pub(crate) fn path(&self, trunk: TrunkId) -> Option<Path> {
-        self.lines.get(&trunk)?.link().map(|link| link.path)
     }
 
     /// A place failed a call (503, time-out, transport): it goes to the end for [`PENALTY`].
@@ -357,7 +356,8 @@ impl Trunks {
     }
 
     /// Tests a trunk: looks it up, connects, registers anew, asks OPTIONS; places no call. The answer is
-    /// an [`Effect::Reply`] within [`TEST_TIMEOUT`](test::TEST_TIMEOUT).
+    /// an [`Effect::Reply`] within
+    /// [`Settings::trunk_test_timeout`](crate::settings::Settings).
     pub(crate) fn test(
         &mut self,
         desk: &mut Desk<'_>,
@@ -429,6 +429,17 @@ impl Turn<'_, '_> {
         }
     }
 
+    /// Hears this address for as long as a call that is up may last.
+    fn remember(&mut self, realm: RealmId, address: IpAddr, span: Duration) {
+        let key = (realm, address.to_canonical());
+        let (former, at) = (&mut self.engine.former, self.desk.now.instant + span);
+        if former.contains_key(&key) || former.len() < FORMER_MAX {
+            let times = former.entry(key).or_default();
+            *times = times.saturating_add(1);
+            self.engine.timers.set(at, Wake::Forget(realm, key.1));
+        }
+    }
+
     fn fact(&mut self, tenant: Option<TenantId>, fact: Fact) {
         self.out.push(Effect::Fact { tenant, fact });
     }
@@ -479,6 +490,9 @@ pub(crate) const INBOUND_MAX: usize = 20_000;
 /// Further addresses of one trunk. More are refused with `TooMany`: who needs more wants a network, and a
 /// network isn't a carrier's address.
 pub(crate) const SOURCES_MAX: usize = 64;
+/// Addresses of former carriers. Beyond it none is remembered more: calls that are up with such a carrier
+/// over UDP end by their silence.
+const FORMER_MAX: usize = 2_000;
 /// Ways out that one call may try.
 const ROUTES_MAX: usize = 16;
 /// Questions without an answer; at the bound the oldest is given up. Each line asks one or two at a

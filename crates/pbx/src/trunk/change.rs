@@ -12,16 +12,7 @@ use crate::back_to_back::desk::Desk;
 use crate::command::{Change, Refusal, TrunkSecret};
 use crate::directory::{Inbound, Trunk, TrunkAccess};
 use crate::record::Row;
-
-/// A change that may be made: what to write first, facts and rows in one transaction.
-#[derive(Debug)]
-pub(crate) struct Prepared {
-    /// `None`: the operator's.
-    pub(crate) tenant: Option<TenantId>,
-    pub(crate) rows: Vec<Row>,
-    pub(crate) facts: Vec<Fact>,
-    pub(crate) change: Change,
-}
+use crate::registrar::Prepared;
 
 impl Trunks {
     /// Judges a change of a trunk or a number against what is there. Nothing takes effect yet. That an
@@ -118,6 +109,8 @@ impl Trunks {
             | Change::SetDeck { .. }
             | Change::ResetBudget { .. } => return Err(Refusal::NotAllowed),
         };
+        // What the operator does is told to the house.
+        let tenant = tenant.unwrap_or(TenantId::HOUSE);
         Ok(Prepared { tenant, rows: vec![row], facts: vec![fact], change })
     }
 

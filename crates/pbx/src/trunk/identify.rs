@@ -6,14 +6,16 @@
 //! that is no weaker than theirs: over UDP an address can be written by anybody on the way, which is what
 //! such a trunk is shown to be weak in.
 
+use std::net::IpAddr;
+
 use guard::gate::Proof;
-use guard::id::{RealmId, TrunkId};
+use guard::id::TrunkId;
 use sip::Request;
 
 use super::Trunks;
 use super::line::Line;
 use crate::directory::TrunkAccess;
-use crate::flow::{Path, Transport};
+use crate::flow::{FlowOpened, Path, Transport};
 
 impl Trunks {
     /// Who sends this, and how it is proved; `None`: no trunk that is known.
@@ -61,9 +63,14 @@ impl Trunks {
     }
 
     /// Whether anything on this UDP socket from this address may be answered at all: there is a trunk that
-    /// it could be.
+    /// it could be, or there was one whose calls may go on.
     pub(crate) fn is_carrier(&self, path: Path) -> bool {
-        self.lines.values().any(|line| line.trunk.enabled && self.is_from(line, path))
+        let former = || {
+            let opened = self.engine.flows.get(&path.flow);
+            let key = |opened: &FlowOpened| (opened.realm, path.remote.ip().to_canonical());
+            opened.is_some_and(|opened| self.engine.former.contains_key(&key(opened)))
+        };
+        self.lines.values().any(|line| self.is_from(line, path)) || former()
     }
 
     /// From an address of the trunk, on its realm, over a transport as good as its own.
@@ -73,20 +80,20 @@ impl Trunks {
             && line.speaks(path.flow.transport)
             && line.has_address(path.remote.ip())
     }
-
-    /// The realm of a flow, as far as it was told.
-    pub(crate) fn realm_of(&self, path: Path) -> Option<RealmId> {
-        self.engine.flows.get(&path.flow).map(|opened| opened.realm)
-    }
 }
 
 impl Line {
-    fn has_address(&self, address: std::net::IpAddr) -> bool {
-        let address = address.to_canonical();
+    /// What is configured, what the host says itself, and what the look-ups brought.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         let host = self.trunk.host.trim_start_matches('[').trim_end_matches(']');
-        let literal = host.parse::<std::net::IpAddr>().ok();
-        let mut known = self.trunk.sources.iter().copied().chain(literal);
-        known.any(|known| known.to_canonical() == address) || self.places.has_address(address)
+        let literal = host.parse::<IpAddr>().ok();
+        let known = self.trunk.sources.iter().copied().chain(literal);
+        known.chain(self.places.addresses()).map(|address| address.to_canonical())
+    }
+
+    fn has_address(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.addresses().any(|known| known == address)
     }
 
     /// A transport no weaker than the trunk's: its TLS trunk can't be impersonated over UDP.

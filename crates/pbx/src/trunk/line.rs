@@ -468,7 +468,7 @@ impl Line {
                 let link = link.clone();
                 match alive {
                     Some(answer) => {
-                        self.note_options(turn.now(), answer);
+                        self.note_options(answer);
                         let how = format!("answers OPTIONS with {}", answer.status().code());
                         self.up(turn, link, (None, None), &how);
                         self.finish_test(turn, true);
@@ -736,6 +736,7 @@ impl Line {
             self.retire(turn);
         }
         if !same {
+            self.say_farewell(turn);
             self.places.forget();
         }
         self.trunk = trunk;
@@ -771,6 +772,7 @@ impl Line {
         self.finish_test(turn, false);
         self.leave(turn);
         self.retire(turn);
+        self.say_farewell(turn);
         while let Some((_, timer)) = self.alarms.pop_first() {
             turn.engine.timers.cancel(timer);
         }
@@ -795,6 +797,13 @@ impl Line {
             && let Some(oldest) = self.retired.pop_front()
         {
             turn.out.push(Effect::CloseFlow(oldest));
+        }
+    }
+
+    /// The carrier's addresses are heard a while longer, for calls that are up.
+    fn say_farewell(&mut self, turn: &mut Turn<'_, '_>) {
+        for address in self.addresses() {
+            turn.remember(self.trunk.realm, address, self.trunk.call_max);
         }
     }
 

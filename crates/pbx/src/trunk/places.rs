@@ -88,9 +88,8 @@ impl Places {
         *self = Self::default();
     }
 
-    pub(super) fn has_address(&self, address: IpAddr) -> bool {
-        let mut known = self.located.iter().chain(&self.before);
-        known.any(|place| place.remote.ip().to_canonical() == address.to_canonical())
+    pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.located.iter().chain(&self.before).map(|place| place.remote.ip())
     }
 
     pub(super) fn transports(&self) -> impl Iterator<Item = Transport> {

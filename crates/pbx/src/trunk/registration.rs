@@ -111,10 +111,6 @@ impl Registration {
         self.asked = seconds;
     }
 
-    pub(super) fn asked(&self) -> u32 {
-        self.asked
-    }
-
     pub(super) fn judge(&self, answer: Option<&Response>) -> Judged {
         let Some(answer) = answer else {
             return Judged::Failed(Trouble::NoAnswer("REGISTER"), None);

@@ -1,8 +1,6 @@
 //! The test of a trunk: what its line goes through anyway, told step by step.
 
-use std::time::Duration;
-
-use pure::{Instant, Now};
+use pure::Instant;
 use sip::Response;
 use sip::transaction::Key;
 
@@ -43,7 +41,8 @@ impl Line {
         }
         let (steps, options, status, done) = (Vec::new(), None, None, None);
         self.test = Some(Test { ticket, steps, options, status, done });
-        self.set(turn, Alarm::Test, TEST_TIMEOUT);
+        let timeout = turn.desk.settings.trunk_test_timeout;
+        self.set(turn, Alarm::Test, timeout);
         match &self.stage {
             Stage::Up(up) => {
                 let link = up.link.clone();
@@ -120,7 +119,7 @@ impl Line {
             Stage::Joining { .. } | Stage::Up(_) => "options",
         };
         if let Some(test) = &mut self.test {
-            let seconds = TEST_TIMEOUT.as_secs();
+            let seconds = turn.desk.settings.trunk_test_timeout.as_secs();
             // Only the look-up was missing where the rest is done.
             let what = if test.done.is_some() { "look-up" } else { what };
             test.note(what, false, format!("Nothing came within {seconds} s."));
@@ -212,7 +211,7 @@ impl Line {
         test.note("registration", true, format!("Registered for {seconds} s, {how}."));
     }
 
-    pub(super) fn note_options(&mut self, _now: Now, answer: &Response) {
+    pub(super) fn note_options(&mut self, answer: &Response) {
         let Some(test) = &mut self.test else { return };
         let code = answer.status().code();
         test.status = Some(code);
@@ -267,5 +266,3 @@ impl Test {
 const STEPS: [&str; 4] = ["look-up", "connection", "registration", "options"];
 /// A carrier with many places that all fail; the first of them say enough.
 const STEPS_MAX: usize = 24;
-/// Somebody waits at a terminal, and an unanswered request over UDP is known as such after 32 seconds.
-pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(35);

@@ -20,12 +20,6 @@ impl Trunks {
         };
         self.lines.values().map(view).collect()
     }
-
-    /// How many there are, and how many of them are up.
-    pub(crate) fn counts(&self) -> (usize, usize) {
-        let up = self.lines.values().filter(|line| line.trunk.enabled && line.is_up()).count();
-        (self.lines.len(), up)
-    }
 }
 
 impl Line {
