@@ -286,3 +286,17 @@ impl Exchange {
     }
 }
 
+struct Explained {
+    decision: guard::gate::Decision,
+    permitted: bool,
+    why: String,
+    rate: Option<guard::rate::Rate>,
+}
+trait Soon {
+    fn explain(&self, now: Now, attempt: &Attempt, ledger: &guard::ledger::Ledger) -> Explained;
+}
+impl Soon for Gate {
+    fn explain(&self, _: Now, _: &Attempt, _: &guard::ledger::Ledger) -> Explained {
+        panic!()
+    }
+}

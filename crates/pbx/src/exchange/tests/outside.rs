@@ -173,8 +173,13 @@ fn the_budget_ends_the_call() {
     // A minute of a national call is two cents or so: what fits is less than a day.
     let mut w = World::with_carriers(|policy| policy.budgets = vec![daily(30_000)]);
     talking(&mut w);
-    w.pass(600_000);
-    w.reply("carrier", Method::Bye, 200, None);
+    // Answered at once, as a carrier does: the bill ends there.
+    while w.cdrs.is_empty() {
+        w.pass(250);
+        for name in ["carrier", "alice"] {
+            w.reply_if(name, Method::Bye, 200);
+        }
+    }
     let Some(Disposition::Answered) = w.dispositions().pop() else { panic!("{:?}", w.cdrs) };
     let [toll] = w.cdrs[0].tolls.as_slice() else { panic!("one leg outside") };
     assert!(toll.held <= Money(30_000) && toll.cost <= toll.held, "{toll:?}");
@@ -196,6 +201,7 @@ fn an_honest_call_is_extended_as_long_as_it_is_paid_for() {
     let extended = w.facts.iter().filter(|fact| matches!(fact, Fact::MoneyHeld { .. })).count();
     assert!(extended >= 5, "{extended} steps in five minutes");
     w.within("carrier", Method::Bye, None);
+    w.reply("alice", Method::Bye, 200, None);
     assert_eq!(w.cdrs[0].tolls[0].seconds, 300);
 }
 
@@ -205,7 +211,9 @@ fn a_lockdown_reaches_calls_that_are_up() {
     talking(&mut w);
     w.pass(10_000);
     w.set_policy(|policy| policy.lockdown = Lockdown::new([Scope::Operator]));
-    w.reply("carrier", Method::Bye, 200, None);
+    for name in ["carrier", "alice"] {
+        w.reply(name, Method::Bye, 200, None);
+    }
     assert_eq!(w.dispositions(), [Disposition::Answered]);
     assert_eq!(w.cdrs[0].tolls[0].seconds, 10);
 }
@@ -214,6 +222,7 @@ fn a_lockdown_reaches_calls_that_are_up() {
 fn a_call_from_outside_rings_the_house() {
     let mut w = World::with_carriers(|_| {});
     w.call_in("carrier", "+12125550101", &offer("sendrecv"));
+    w.reply("carol", Method::Invite, 180, None);
     w.reply("bob", Method::Invite, 200, Some(&offer("sendrecv")));
     w.settle_forks();
     w.ack("carrier", None);
@@ -224,6 +233,8 @@ fn a_call_from_outside_rings_the_house() {
         0ms  carrier > pbx      INVITE +12125550101 sdp
         0ms  pbx     > bob      INVITE 102 sdp
         0ms  pbx     > carol    INVITE 102 sdp
+        0ms  carol   > pbx      180
+        0ms  pbx     > carrier  180
         0ms  bob     > pbx      200 sdp
         0ms  pbx     > bob      ACK
         0ms  pbx     > carol    CANCEL
@@ -339,7 +350,12 @@ fn a_carrier_that_vanishes_costs_no_more_than_the_silence_allowed() {
     let mut w = World::with_carriers(|_| {});
     talking(&mut w);
     w.pass(5_000);
-    let endpoint = *w.armed.iter().find(|(_, config)| config.silence_limit == Some(Duration::from_secs(60))).expect("the carrier's leg").0;
+    let endpoint = *w
+        .armed
+        .iter()
+        .find(|(_, config)| config.silence_limit == Some(Duration::from_secs(60)))
+        .expect("the carrier's leg")
+        .0;
     w.silence_of(endpoint);
     w.pass(40_000);
     let [toll] = w.cdrs[0].tolls.as_slice() else { panic!("one leg outside") };

@@ -331,6 +331,13 @@ impl World {
         self.give(path, answer.as_bytes().clone());
     }
 
+    /// As [`Self::reply`], where there is something to answer.
+    pub(super) fn reply_if(&mut self, name: &'static str, method: Method, status: u16) {
+        if self.phone(name).pending.iter().any(|request| request.method() == method) {
+            self.reply(name, method, status, None);
+        }
+    }
+
     /// The ACK of the 2xx that came last.
     pub(super) fn ack(&mut self, name: &'static str, sdp: Option<&str>) {
         let phone = self.phone(name);
