@@ -18,6 +18,7 @@ mod flows;
 mod home;
 mod keeper;
 mod lifecycle;
+mod locate;
 mod media;
 mod node;
 mod status_page;
