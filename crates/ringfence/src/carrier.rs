@@ -49,6 +49,7 @@ pub(crate) struct Carriers<S: Sink> {
     /// Held while something is opened, so that nothing is opened twice.
     doors: tokio::sync::Mutex<BTreeMap<RealmId, Doors>>,
     tasks: Mutex<Vec<AbortHandle>>,
+    dropped: Arc<Dropped>,
 }
 
 /// A realm, as far as carriers are concerned.
@@ -77,6 +78,7 @@ impl<S: Sink> Carriers<S> {
             connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             doors: tokio::sync::Mutex::default(),
             tasks: Mutex::default(),
+            dropped: Arc::default(),
         })
     }
 
@@ -212,7 +214,9 @@ impl<S: Sink> Carriers<S> {
         let flow = self.flows.draw(Transport::Udp);
         let opened = FlowOpened { flow, realm, local, remote: None, tls: None, origin: None };
         let closing = self.flows.announce_socket(opened, socket);
-        self.keep(tokio::spawn(receive(self.flows.clone(), reading, flow, closing)).abort_handle());
+        let (flows, dropped) = (self.flows.clone(), self.dropped.clone());
+        let receiving = receive(flows, reading, flow, dropped, closing);
+        self.keep(tokio::spawn(receiving).abort_handle());
         tracing::info!(%local, "listening for carriers over UDP");
         doors.udp = Some((flow, local));
         Ok((flow, local))
@@ -313,11 +317,11 @@ async fn receive<S: Sink>(
     flows: Arc<Flows<S>>,
     socket: UdpSocket,
     flow: FlowId,
+    dropped: Arc<Dropped>,
     _closing: Closing<S>,
 ) {
     let room = Arc::new(Semaphore::new(DATAGRAMS_MAX));
     let mut buffer = vec![0; DATAGRAM_MAX];
-    let dropped = Dropped::default();
     loop {
         if socket.readable().await.is_err() {
             tokio::time::sleep(PAUSE).await;
@@ -506,3 +510,378 @@ const SAID_EVERY: Duration = Duration::from_secs(60);
 /// Of a certificate that names many.
 const NAMES_SHOWN: usize = 3;
 const NAME_SHOWN: usize = 80;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use guard::id::NodeId;
+    use pbx::io::Place;
+    use pure::Utc;
+    use rustls::ServerConfig;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::mpsc;
+    use tokio_rustls::TlsAcceptor;
+
+    use crate::authority::Authority;
+    use crate::config::{ClientCertificates, Limits, TlsVersion};
+    use crate::flows::Outlet;
+    use crate::tls::ClientJudge;
+
+    #[derive(Debug)]
+    enum Event {
+        Opened(FlowOpened, Outlet),
+        Received(Path, Bytes, Credit),
+        Closed(FlowId),
+    }
+
+    #[derive(Clone, Debug)]
+    struct Inbox(mpsc::UnboundedSender<Event>);
+
+    impl Sink for Inbox {
+        fn opened(&self, opened: FlowOpened, outlet: Outlet) {
+            let _ = self.0.send(Event::Opened(opened, outlet));
+        }
+        fn received(&self, path: Path, bytes: Bytes, credit: Credit) {
+            let _ = self.0.send(Event::Received(path, bytes, credit));
+        }
+        fn closed(&self, flow: FlowId) {
+            let _ = self.0.send(Event::Closed(flow));
+        }
+    }
+
+    const REALM: RealmId = RealmId(4);
+    const MESSAGE: &str = "OPTIONS sip:a SIP/2.0\r\nContent-Length: 0\r\n\r\n";
+
+    fn now() -> Utc {
+        crate::clock::Clock::start().now().utc
+    }
+
+    struct Ours {
+        carriers: Arc<Carriers<Inbox>>,
+        events: mpsc::UnboundedReceiver<Event>,
+    }
+
+    impl Ours {
+        fn new(port: Option<u16>) -> Self {
+            let (sender, events) = mpsc::unbounded_channel();
+            let limits = Limits { connections: 2, connections_per_source: 2, handshakes: 4 };
+            let tls = crate::tls::tests::server();
+            let flows = Flows::new(NodeId(0), 40, limits, tls, Inbox(sender));
+            let side = Side { name: "access".to_owned(), bind: [127, 0, 0, 1].into(), port };
+            let carriers = Carriers::new(Arc::new(flows), [(REALM, side)].into());
+            Self { carriers, events }
+        }
+
+        async fn opened(&mut self) -> (FlowOpened, Outlet) {
+            match self.events.recv().await {
+                Some(Event::Opened(opened, outlet)) => (opened, outlet),
+                other => panic!("{other:?}"),
+            }
+        }
+
+        async fn received(&mut self) -> (Path, Bytes) {
+            match self.events.recv().await {
+                Some(Event::Received(path, bytes, credit)) => {
+                    drop(credit);
+                    (path, bytes)
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn far(transport: Transport, remote: SocketAddr) -> Far {
+        let place = Place { transport, remote };
+        Far { realm: REALM, place, name: "sip.carrier.test".to_owned(), authority: None }
+    }
+
+    /// A carrier's server: what it speaks, and every connection whose handshake went well.
+    async fn carrier(
+        tls: (Arc<ServerConfig>, ClientJudge),
+    ) -> (SocketAddr, mpsc::UnboundedReceiver<tokio_rustls::server::TlsStream<TcpStream>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (sender, streams) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let acceptor = TlsAcceptor::from(tls.0);
+            while let Ok((tcp, _)) = listener.accept().await {
+                if let Ok(stream) = acceptor.accept(tcp).await {
+                    let _ = sender.send(stream);
+                }
+            }
+        });
+        (address, streams)
+    }
+
+    fn server(
+        authority: &Authority,
+        name: &str,
+        at: Utc,
+        clients: ClientCertificates,
+    ) -> (Arc<ServerConfig>, ClientJudge) {
+        let identity = authority.issue(&[name.to_owned()], at);
+        let authorities = vec![authority.certificate().clone()];
+        crate::tls::server(identity, TlsVersion::V1_2, clients, authorities).unwrap()
+    }
+
+    fn in_words(result: Result<FlowId, ConnectError>) -> String {
+        match result {
+            Err(ConnectError::Tls(words)) => words,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_carrier_that_proves_its_name_is_spoken_with_over_one_connection() {
+        let authority = Authority::draw(now());
+        let tls = server(&authority, "sip.carrier.test", now(), ClientCertificates::Off);
+        let (address, mut streams) = carrier(tls).await;
+        let mut ours = Ours::new(None);
+        let to =
+            Far { authority: Some(authority.pem().to_owned()), ..far(Transport::Tls, address) };
+        let flow = ours.carriers.connect(&to).await.unwrap();
+        // Told before it is answered.
+        let (opened, outlet) = ours.opened().await;
+        assert_eq!((opened.flow, opened.realm, opened.remote), (flow, REALM, Some(address)));
+        assert_eq!(flow.generation, 41);
+        let facts = opened.tls.unwrap();
+        assert_eq!((facts.version, facts.sni.as_deref()), ("TLSv1.3", Some("sip.carrier.test")));
+        let mut theirs = streams.recv().await.unwrap();
+        assert_eq!(theirs.get_ref().1.server_name(), Some("sip.carrier.test"));
+        outlet.write(address, Bytes::from_static(MESSAGE.as_bytes())).unwrap();
+        let mut heard = vec![0; MESSAGE.len()];
+        theirs.read_exact(&mut heard).await.unwrap();
+        assert_eq!(heard, MESSAGE.as_bytes());
+        theirs.write_all(b"\r\n\r\n").await.unwrap();
+        theirs.write_all(MESSAGE.as_bytes()).await.unwrap();
+        let (path, bytes) = ours.received().await;
+        assert_eq!((path, &bytes[..]), (Path { flow, remote: address }, MESSAGE.as_bytes()));
+        let mut pong = [0; 2];
+        theirs.read_exact(&mut pong).await.unwrap();
+        assert_eq!(&pong, b"\r\n");
+        drop(theirs);
+        assert!(matches!(ours.events.recv().await, Some(Event::Closed(closed)) if closed == flow));
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_proves_nothing_is_refused_in_words() {
+        let authority = Authority::draw(now());
+        let ours = Ours::new(None);
+        let trusting = |pem: &str, address| Far {
+            authority: Some(pem.to_owned()),
+            ..far(Transport::Tls, address)
+        };
+
+        let tls = server(&authority, "other.test", now(), ClientCertificates::Off);
+        let (address, mut streams) = carrier(tls).await;
+        let words = in_words(ours.carriers.connect(&trusting(authority.pem(), address)).await);
+        assert!(
+            words.contains("other.test") && words.contains("not for sip.carrier.test"),
+            "{words}"
+        );
+
+        let other = Authority::draw(now());
+        let words = in_words(ours.carriers.connect(&trusting(other.pem(), address)).await);
+        assert!(words.contains("trunk's own authority"), "{words}");
+        // No authority of this host has signed it either, whichever it has.
+        let words = in_words(ours.carriers.connect(&far(Transport::Tls, address)).await);
+        assert!(words.contains("authorit"), "{words}");
+        for bad in ["", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+            let words = in_words(ours.carriers.connect(&trusting(bad, address)).await);
+            assert!(words.contains("can't be used"), "{words}");
+        }
+
+        let year = Duration::from_secs(3 * 366 * 86_400);
+        let past = Utc(now().0 - i64::try_from(year.as_micros()).unwrap());
+        let tls = server(&authority, "sip.carrier.test", past, ClientCertificates::Off);
+        let (address, _) = carrier(tls).await;
+        let words = in_words(ours.carriers.connect(&trusting(authority.pem(), address)).await);
+        assert!(words.contains("expired"), "{words}");
+
+        // Nothing was opened by any of them.
+        let Ours { mut events, carriers } = ours;
+        assert_eq!(carriers.connections.available_permits(), CONNECTIONS_MAX);
+        drop(carriers);
+        assert!(events.recv().await.is_none());
+        assert!(streams.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn our_certificate_is_shown_to_a_carrier_that_asks() {
+        let authority = Authority::draw(now());
+        let tls = server(&authority, "sip.carrier.test", now(), ClientCertificates::Required);
+        let (address, mut streams) = carrier(tls).await;
+        let ours = Ours::new(None);
+        let identity = authority.issue_client("pbx", now());
+        let shown = identity.chain[0].clone();
+        ours.carriers.replace_identity(identity);
+        let to =
+            Far { authority: Some(authority.pem().to_owned()), ..far(Transport::Tls, address) };
+        ours.carriers.connect(&to).await.unwrap();
+        let stream = streams.recv().await.unwrap();
+        assert_eq!(stream.get_ref().1.peer_certificates(), Some(&[shown][..]));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_speaks_no_tls_is_told_from_one_that_is_not_there() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let ours = Ours::new(None);
+        let (words, ()) = tokio::join!(
+            async {
+                let to =
+                    Far { authority: Some(PEM.with(Clone::clone)), ..far(Transport::Tls, address) };
+                in_words(ours.carriers.connect(&to).await)
+            },
+            async {
+                let (mut tcp, _) = listener.accept().await.unwrap();
+                tcp.write_all(b"SIP/2.0 400 Bad Request\r\n\r\n").await.unwrap();
+                let mut rest = Vec::new();
+                let _ = tcp.read_to_end(&mut rest).await;
+            }
+        );
+        assert!(words.contains("does not speak TLS"), "{words}");
+        drop(listener);
+        let refused = ours.carriers.connect(&far(Transport::Tcp, address)).await;
+        let expected = format!("nobody listens on {address}");
+        assert_eq!(refused, Err(ConnectError::Unreachable(expected)));
+    }
+
+    thread_local! {
+        static PEM: String = Authority::draw(now()).pem().to_owned();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_says_nothing_is_given_up_after_ten_seconds() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let ours = Ours::new(None);
+        let to = Far { authority: Some(PEM.with(Clone::clone)), ..far(Transport::Tls, address) };
+        let began = Instant::now();
+        assert_eq!(ours.carriers.connect(&to).await, Err(ConnectError::TimedOut));
+        assert_eq!(began.elapsed().as_secs(), CONNECT_MAX.as_secs());
+        assert_eq!(ours.carriers.connections.available_permits(), CONNECTIONS_MAX);
+    }
+
+    #[tokio::test]
+    async fn a_carrier_over_tcp_may_be_silent_and_may_call_us_back() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut ours = Ours::new(Some(0));
+        let flow = ours.carriers.connect(&far(Transport::Tcp, address)).await.unwrap();
+        let (opened, outlet) = ours.opened().await;
+        assert_eq!((opened.flow, opened.tls), (flow, None));
+        assert!(outlet.is_ours());
+        let (mut theirs, from) = listener.accept().await.unwrap();
+        assert_eq!(from, opened.local);
+        theirs.write_all(MESSAGE.as_bytes()).await.unwrap();
+        assert_eq!(ours.received().await.1, MESSAGE);
+
+        let door = ours.carriers.listen(REALM).await.unwrap();
+        let mut back = TcpStream::connect(door).await.unwrap();
+        let (opened, stranger) = ours.opened().await;
+        assert_eq!(
+            (opened.flow.transport, opened.remote),
+            (Transport::Tcp, back.local_addr().ok())
+        );
+        assert!(!stranger.is_ours());
+        back.write_all(MESSAGE.as_bytes()).await.unwrap();
+        assert_eq!(ours.received().await.1, MESSAGE);
+        // Strangers are counted as everywhere; the connection that we opened is not.
+        let _second = TcpStream::connect(door).await.unwrap();
+        ours.opened().await;
+        assert_eq!(ours.carriers.flows.connections(), 2);
+        let _third = TcpStream::connect(door).await.unwrap();
+        ours.events.recv().await.unwrap();
+        assert!(ours.carriers.flows.connections() <= 2);
+        drop(outlet);
+        let mut rest = Vec::new();
+        theirs.read_to_end(&mut rest).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn datagrams_go_out_and_come_in_over_one_socket_that_nothing_ends() {
+        let theirs = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let remote = theirs.local_addr().unwrap();
+        let mut ours = Ours::new(Some(0));
+        let flow = ours.carriers.connect(&far(Transport::Udp, remote)).await.unwrap();
+        let again = ours.carriers.connect(&far(Transport::Udp, remote)).await.unwrap();
+        assert_eq!(flow, again, "one socket, whoever is called");
+        let (opened, outlet) = ours.opened().await;
+        assert_eq!((opened.flow, opened.remote), (flow, None));
+        let local = opened.local;
+        outlet.write(remote, Bytes::from_static(MESSAGE.as_bytes())).unwrap();
+        let mut buffer = vec![0; DATAGRAM_MAX];
+        let (len, from) = theirs.recv_from(&mut buffer).await.unwrap();
+        assert_eq!((&buffer[..len], from), (MESSAGE.as_bytes(), local));
+
+        // Nobody listens there (which comes back as an error), too long, keep-alives, an empty one.
+        let nobody = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        outlet.write(nobody, Bytes::from_static(MESSAGE.as_bytes())).unwrap();
+        let long = Bytes::from(vec![b'x'; DATAGRAM_MAX]);
+        assert_eq!(outlet.write(remote, long), Err(flows::Unsent::Datagram));
+        for runt in [&b""[..], b"\r\n\r\n", b"OPTIONS sip:a S"] {
+            theirs.send_to(runt, local).await.unwrap();
+        }
+        let largest = vec![b'y'; 65_507];
+        theirs.send_to(&largest, local).await.unwrap();
+        let (path, bytes) = ours.received().await;
+        assert_eq!((path, bytes.len()), (Path { flow, remote }, largest.len()));
+        outlet.write(remote, Bytes::from_static(b"still there")).unwrap();
+        let (len, _) = theirs.recv_from(&mut buffer).await.unwrap();
+        assert_eq!(&buffer[..len], b"still there");
+        ours.carriers.close();
+        assert!(matches!(ours.events.recv().await, Some(Event::Closed(closed)) if closed == flow));
+    }
+
+    #[tokio::test]
+    async fn a_busy_exchange_loses_datagrams_and_takes_them_again() {
+        let theirs = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let mut ours = Ours::new(Some(0));
+        let (flow, local) = ours.carriers.socket(REALM).await.unwrap();
+        let _kept = ours.opened().await;
+        let mut held = Vec::new();
+        // One at a time, so that none is lost on the way.
+        for _ in 0..DATAGRAMS_MAX {
+            theirs.send_to(MESSAGE.as_bytes(), local).await.unwrap();
+            held.push(ours.events.recv().await.unwrap());
+        }
+        theirs.send_to(b"this one finds no room", local).await.unwrap();
+        while ours.carriers.dropped.count.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(ours.events.try_recv().is_err());
+        held.clear();
+        theirs.send_to(MESSAGE.as_bytes(), local).await.unwrap();
+        let (path, bytes) = ours.received().await;
+        assert_eq!((path.flow, &bytes[..]), (flow, MESSAGE.as_bytes()));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_opened_is_refused_with_the_remedy() {
+        let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let remote = taken.local_addr().unwrap();
+        let refused = |result: Result<FlowId, ConnectError>| match result {
+            Err(ConnectError::Refused(words)) => words,
+            other => panic!("{other:?}"),
+        };
+        let none = Ours::new(None);
+        let words = refused(none.carriers.connect(&far(Transport::Udp, remote)).await);
+        assert!(words.contains("carrier_port") && words.contains("access"), "{words}");
+        let busy = Ours::new(Some(remote.port()));
+        let words = refused(busy.carriers.connect(&far(Transport::Udp, remote)).await);
+        assert!(words.contains("carrier_port"), "{words}");
+        let elsewhere = Far { realm: RealmId(9), ..far(Transport::Tls, remote) };
+        refused(none.carriers.connect(&elsewhere).await);
+        refused(none.carriers.connect(&far(Transport::Wss, remote)).await);
+        let all = none.carriers.connections.clone();
+        let _all = all.try_acquire_many(u32::try_from(CONNECTIONS_MAX).unwrap()).unwrap();
+        let words = refused(none.carriers.connect(&far(Transport::Tls, remote)).await);
+        assert!(words.contains("256"), "{words}");
+        let six = far(Transport::Tcp, "[::1]:5060".parse().unwrap());
+        drop(_all);
+        let error = none.carriers.connect(&six).await.unwrap_err();
+        assert!(matches!(error, ConnectError::Unreachable(_)), "{error:?}");
+    }
+}
