@@ -833,6 +833,7 @@ impl Exchange {
             | Command::Policy
             | Command::Explain { .. }
             | Command::Exposure
+            | Command::ExposureUnder { .. }
             | Command::Budgets => Reply::Refused(Refusal::NotAllowed),
             Command::Drain => {
                 self.begin_drain(now);
