@@ -406,6 +406,16 @@ pub(crate) struct Verified {
     pub(crate) head: String,
 }
 
+impl Question {
+    /// Bytes that follow the question's line.
+    pub(crate) fn body_length(&self) -> u64 {
+        match self {
+            Self::RatesImport { bytes, .. } => *bytes,
+            _ => 0,
+        }
+    }
+}
+
 impl Answer {
     pub(crate) fn failed(wrong: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::Failed(Failure::new(wrong, remedy))
@@ -421,8 +431,7 @@ impl Failure {
 /// The longest question: a name and a number need a few hundred bytes, an authority's certificates a
 /// few thousand.
 pub(crate) const QUESTION_MAX: usize = 64 * 1024;
-/// The longest rate deck, as CSV: the largest that carriers publish have a few hundred thousand lines of
-/// a hundred bytes. A longer one is refused before it is read.
-pub(crate) const DECK_MAX: usize = 64 * 1024 * 1024;
+/// The longest rate deck, as CSV. A longer one is refused before it is read.
+pub(crate) const DECK_MAX: usize = guard::rate::RateDeck::BYTES_MAX;
 /// The longest answer that a client reads: a rate deck, written out in full and escaped.
 pub(crate) const ANSWER_MAX: usize = 4 * DECK_MAX;

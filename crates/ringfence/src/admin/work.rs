@@ -29,6 +29,8 @@ use super::protocol::{
     Answer, Call, CallUp, Calls, CostBy, Device, Edit, Extension, Failure, JournalEntry,
     LadderLine, Leg, PhoneSettings, Quality, Question, Status, Verified,
 };
+pub(crate) use trunks::secret as trunk_secret;
+
 use crate::clock::Clock;
 use crate::credentials;
 use crate::exchange_thread::Inbox;

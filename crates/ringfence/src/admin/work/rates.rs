@@ -7,7 +7,7 @@ use std::sync::Arc;
 use guard::access::Actor;
 use guard::gate::Gate;
 use guard::number::Digits;
-use guard::rate::{self, RateDeck, Source};
+use guard::rate::{self, RateDeck, RateFault, Source};
 use pbx::command::Change;
 
 use super::{Office, Result, failure};
@@ -22,22 +22,15 @@ impl Office {
         csv: &[u8],
         dry_run: bool,
     ) -> Result<Answer> {
-        let text = str::from_utf8(csv).map_err(|error| {
-            let line = csv[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
-            failure(
-                format!("line {line} is not UTF-8 text"),
-                "save the table as CSV in UTF-8, then import it again",
-            )
-        })?;
         let (policy, present) = self.policy().await?;
         let version = present.version.saturating_add(1);
-        let deck = RateDeck::import(text, policy.currency, version).map_err(|faults| {
+        let deck = RateDeck::import(csv, policy.currency, version).map_err(|faults| {
             let shown: Vec<String> = faults.iter().take(FAULTS_SHOWN).map(in_words).collect();
             let more = faults.len().saturating_sub(FAULTS_SHOWN);
             let more = if more == 0 { String::new() } else { format!("\n  and {more} more") };
             failure(
                 format!("nothing was imported:\n  {}{more}", shown.join("\n  ")),
-                "mend the lines named, then import the file again",
+                "mend what is named, then import the file again",
             )
         })?;
         self.change_deck(actor, deck, dry_run).await
@@ -165,6 +158,19 @@ fn compared(present: &RateDeck, next: &RateDeck) -> RatesChange {
     }
     change.removed = former.len();
     change
+}
+
+/// `line 7, price, \`abc\`: …`
+fn in_words(fault: &RateFault) -> String {
+    let place = match fault.line {
+        0 => fault.field.to_owned(),
+        line => format!("line {line}, {}", fault.field),
+    };
+    let found = match fault.found.as_str() {
+        "" => String::new(),
+        found => format!(", `{}`", found.escape_debug()),
+    };
+    format!("{place}{found}: {}", fault.remedy)
 }
 
 /// Faults of a deck that are named; the rest is counted.

@@ -14,7 +14,7 @@ use super::rates::rate;
 use super::{Office, Result, confused, failure, refused, unreadable};
 use crate::admin::names::{self, Names, of_window};
 use crate::admin::protocol::{
-    Answer, AtMost, Budget, BudgetRule, Edit, Explained, Exposure, ExposureLine, Policy,
+    Answer, AtMost, Budget, BudgetRule, Edit, Explained, Exposure, ExposureLine, Failure, Policy,
     PolicyChange, Role, Whose,
 };
 use crate::admin::{amount, difference, edit, protocol};
@@ -54,13 +54,7 @@ impl Office {
         let (before, deck) = self.policy().await?;
         let names = self.names().await?;
         let after = edit::apply(&before, edit, &names)?;
-        after.validate().map_err(|faults| {
-            let words: Vec<String> = faults.iter().map(ToString::to_string).collect();
-            failure(
-                format!("the rules would not hold together: {}", words.join("; ")),
-                "mend what is named, or look at the rules with `ringfence policy show`",
-            )
-        })?;
+        after.validate().map_err(|faults| unsound(&faults))?;
         let differences = difference::differences(&before, &after, &names);
         let (version, next) = (before.version.0, after.version.0);
         let answer = PolicyChange {
@@ -231,6 +225,24 @@ struct Planned {
     after: PolicyVersion,
     policy: Arc<policy::Policy>,
     answer: PolicyChange,
+}
+
+/// One fault with its own remedy; of several, each with its own in a line.
+fn unsound(faults: &[policy::PolicyFault]) -> Failure {
+    let clause = |sentence: &str| sentence.trim_end_matches('.').to_owned();
+    match faults {
+        [one] => failure(format!("{}: {}", one.at, clause(&one.fault)), clause(&one.remedy)),
+        several => {
+            let line = |one: &policy::PolicyFault| {
+                format!("\n  {}: {} {}", one.at, one.fault, one.remedy)
+            };
+            let lines: String = several.iter().map(line).collect();
+            failure(
+                format!("the rules would not hold together:{lines}"),
+                "mend what is named; `ringfence policy show` shows the rules in force",
+            )
+        }
+    }
 }
 
 fn shown_policy(policy: &policy::Policy, names: &Names) -> Policy {
