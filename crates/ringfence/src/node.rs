@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use guard::id::TenantId;
+use guard::number::Country;
 use guard::secret::MasterKey;
 use pbx::directory::Tenant;
 use pbx::flow::{Realm, Transport};
 use pbx::record::{Loaded, Row};
-use pbx::registrar::RegistrarSettings;
 use pure::Now;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
@@ -31,6 +31,7 @@ use crate::config::{Config, Durability, RealmConfig};
 use crate::data_dir::{self, Trouble, replace};
 use crate::exchange_thread::{self, Engine, ExchangeThread, Inbox, Pulse, Remains, State};
 use crate::flows::Flows;
+use crate::home::{self, Surroundings};
 use crate::keeper::Keeper;
 use crate::media::{Media, MediaRealm};
 use crate::status_page::{self, Page};
@@ -78,6 +79,7 @@ pub(crate) async fn bring_up<E, M>(
     config: Config,
     data: &Path,
     names: &[String],
+    home: Option<Country>,
     make: impl FnOnce(Facing) -> M,
 ) -> Result<Node<E>, Trouble>
 where
@@ -151,6 +153,9 @@ where
         let house = the_house(&opened.writer, opened.meta.realm.clone()).await?;
         opened.stored.tenants.push(house);
     }
+    let policy =
+        home::settle(&opened.writer, &mut opened.stored, home, Surroundings::here(), clock.now())
+            .await?;
 
     let (inbox, events) = exchange_thread::inbox();
     let (pulse, state) = Pulse::new();
@@ -234,7 +239,7 @@ where
         node,
         tenant,
         realm,
-        home: RegistrarSettings::default().home,
+        home: policy.home,
         key: master,
         clock,
         chance: chance.fork().into(),
