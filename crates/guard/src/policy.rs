@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::fault::PolicyFault;
 pub use self::hours::{Hours, NotHours};
-use crate::gate::PolicyVersion;
+use crate::gate::{PolicyVersion, Responsible};
 use crate::id::{ExtensionId, RoleId, TenantId, TrunkId};
 use crate::ledger::Window;
 use crate::money::{Currency, Money};
@@ -160,6 +160,20 @@ impl Policy {
         let own = self.members.get(&extension).filter(|role| self.roles.contains_key(role));
         let id = own.copied().unwrap_or(self.default_role);
         (id, self.roles.get(&id))
+    }
+
+    /// Whether the lockdown reaches legs that this one answers for.
+    pub fn locked(&self, tenant: TenantId, responsible: Option<Responsible>) -> bool {
+        let covers = |scope| self.lockdown.covers(scope);
+        let own = match responsible {
+            Some(Responsible::Extension(extension)) => {
+                covers(Scope::Extension(extension))
+                    || covers(Scope::Role(self.role_of(extension).0))
+            }
+            Some(Responsible::Trunk(trunk)) => covers(Scope::Trunk(trunk)),
+            Some(Responsible::System) | None => false,
+        };
+        own || covers(Scope::Operator) || covers(Scope::Tenant(tenant))
     }
 
     /// Whether `EachExtension` doesn't mean this one in this window, because it has a budget of its own.

@@ -239,10 +239,15 @@ impl Rate {
         };
         self.connect.checked_add(of_minute(self.per_minute, billed)?)
     }
+
+    /// What one billing increment costs.
+    pub fn tail(&self) -> Money {
+        of_minute(self.per_minute, u64::from(self.increment.max(1))).unwrap_or(MOST)
+    }
 }
 
 /// The price of some seconds, rounded up to millionths. `None` where it doesn't fit.
-fn of_minute(per_minute: Money, seconds: u64) -> Option<Money> {
+pub(crate) fn of_minute(per_minute: Money, seconds: u64) -> Option<Money> {
     let talk = per_minute.checked_mul(i64::try_from(seconds).ok()?)?.0;
     Some(Money(talk.div_euclid(60) + i64::from(talk.rem_euclid(60) != 0)))
 }
