@@ -14,8 +14,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use crate::admin::client;
 use crate::admin::amount;
+use crate::admin::client;
 use crate::admin::protocol::{Answer, CostBy, Question};
 use crate::data_dir::Trouble;
 use rules::{BudgetAsk, LockdownAsk, PolicyAsk, RoleAsk};
@@ -411,7 +411,8 @@ pub(crate) fn run(data: &Path, ask: Ask) -> ExitCode {
 /// terminal it asks; a script has said what it wants. False: not wanted.
 fn rehearse(data: &Path, asked: &Asked) -> bool {
     // What is wrong with the question is said once, when it is asked in earnest.
-    let Some(Ok(answer)) = asked.rehearsal().map(|question| client::ask(data, &question, &asked.body))
+    let Some(Ok(answer)) =
+        asked.rehearsal().map(|question| client::ask(data, &question, &asked.body))
     else {
         return true;
     };
@@ -562,12 +563,16 @@ fn extension_question(ask: ExtensionAsk) -> Asked {
 /// A span, or a date such as `2026-11-01`; whether that day exists the node knows.
 fn parse_since(text: &str) -> Result<Since, String> {
     let is_date = text.len() == 10
-        && text.char_indices().all(|(at, c)| if at == 4 || at == 7 { c == '-' } else { c.is_ascii_digit() });
+        && text
+            .char_indices()
+            .all(|(at, c)| if at == 4 || at == 7 { c == '-' } else { c.is_ascii_digit() });
     if is_date {
         return Ok(Since::Date(text.to_owned()));
     }
     let since = parse_span(text).map(Since::Span);
-    since.map_err(|_| format!("`{text}` is neither a span nor a day: write 30m, 4h, 7d or 2026-11-01"))
+    since.map_err(|_| {
+        format!("`{text}` is neither a span nor a day: write 30m, 4h, 7d or 2026-11-01")
+    })
 }
 
 /// `90s`, `2m`, `4h`, `1d` as seconds.
@@ -600,8 +605,8 @@ fn parse_span(text: &str) -> Result<i64, String> {
 mod tests {
     use super::*;
     use crate::admin::protocol::{
-        AtMost, Confidential, Edit, Key, PolicyChange, Reach, RoleChange, TrunkAccess, TrunkSettings,
-        Whose,
+        AtMost, Confidential, Edit, Key, PolicyChange, Reach, RoleChange, TrunkAccess,
+        TrunkSettings, Whose,
     };
     use clap::{CommandFactory as _, Parser};
     use guard::ledger::Window;

@@ -71,12 +71,7 @@ fn general(before: &Policy, after: &Policy, say: &mut impl FnMut(bool, String)) 
     compare("working hours", false, &working(before), &working(after));
 }
 
-fn role_changes(
-    before: &Role,
-    after: &Role,
-    policy: &Policy,
-    say: &mut impl FnMut(bool, String),
-) {
+fn role_changes(before: &Role, after: &Role, policy: &Policy, say: &mut impl FnMut(bool, String)) {
     let name = &after.name;
     if before.name != *name {
         say(false, format!("role {}: its name is now {name}", before.name));
@@ -137,8 +132,7 @@ fn members(before: &Policy, after: &Policy, names: &Names, say: &mut impl FnMut(
         let ((former, was), (now, is)) = (before.role_of(extension), after.role_of(extension));
         if former != now {
             let of = names.of_extension(extension);
-            let words =
-                format!("{of}: role {} → {}", of_role(before, former), of_role(after, now));
+            let words = format!("{of}: role {} → {}", of_role(before, former), of_role(after, now));
             say(loosens(was, is), words);
         }
     }

@@ -238,9 +238,10 @@ fn raise(budgets: &mut Vec<Budget>, of: Account, window: Window, by: Money) -> R
     };
     let more = |bound: Option<Money>| match bound {
         None => Ok(None),
-        Some(bound) => bound.checked_add(by).map(Some).ok_or_else(|| {
-            Failure::new("that is more than can be counted", "raise it by less")
-        }),
+        Some(bound) => bound
+            .checked_add(by)
+            .map(Some)
+            .ok_or_else(|| Failure::new("that is more than can be counted", "raise it by less")),
     };
     let (soft, hard) = (more(present.soft)?, more(present.hard)?);
     let at = position(budgets, of, window);

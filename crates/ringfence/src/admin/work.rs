@@ -29,6 +29,7 @@ use super::protocol::{
     Answer, Call, CallUp, Calls, CostBy, Device, Edit, Extension, Failure, JournalEntry,
     LadderLine, Leg, PhoneSettings, Quality, Question, Status, Verified,
 };
+pub(crate) use rules::in_short;
 pub(crate) use trunks::secret as trunk_secret;
 
 use crate::clock::Clock;

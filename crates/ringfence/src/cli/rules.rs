@@ -98,7 +98,9 @@ pub(crate) struct RoleOptions {
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyAsk {
     /// Show the rules in force, or a former version of them
-    #[command(after_help = "Examples:\n  ringfence policy show\n  ringfence policy show --version 3 --json")]
+    #[command(
+        after_help = "Examples:\n  ringfence policy show\n  ringfence policy show --version 3 --json"
+    )]
     Show {
         /// A former version
         #[arg(long, value_name = "N")]
@@ -150,10 +152,8 @@ pub(crate) enum PolicyAsk {
 }
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Emergency calls always pass. Without a scope everything is locked.\n\n\
-                  Examples:\n  ringfence lockdown on\n  ringfence lockdown on --extension 104\n  ringfence lockdown off"
-)]
+#[command(after_help = "Emergency calls always pass. Without a scope everything is locked.\n\n\
+                  Examples:\n  ringfence lockdown on\n  ringfence lockdown on --extension 104\n  ringfence lockdown off")]
 pub(crate) struct LockdownAsk {
     /// Whether it holds
     #[arg(value_enum)]
@@ -248,7 +248,9 @@ pub(super) fn role(ask: RoleAsk) -> Result<Asked, Trouble> {
     Ok(match ask {
         RoleAsk::List(json) => Asked::new(Question::RoleList, json),
         RoleAsk::Show { name, json } => Asked::new(Question::RoleShow { name }, json),
-        RoleAsk::Add { name, like, saving, json } => edit(Edit::RoleAdd { name, like }, saving, json),
+        RoleAsk::Add { name, like, saving, json } => {
+            edit(Edit::RoleAdd { name, like }, saving, json)
+        }
         RoleAsk::Set { name, change, saving, json } => {
             let change = RoleChange {
                 allow: change.allow,

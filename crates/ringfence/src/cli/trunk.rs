@@ -7,9 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use super::{Asked, Json, Saving, parse_seconds, secret};
-use crate::admin::protocol::{
-    DECK_MAX, Question, TrunkAccess, TrunkSettings, TrunkTransport,
-};
+use crate::admin::protocol::{DECK_MAX, Question, TrunkAccess, TrunkSettings, TrunkTransport};
 use crate::data_dir::Trouble;
 
 #[derive(Debug, Subcommand)]
@@ -153,7 +151,9 @@ pub(crate) struct TrunkOptions {
 #[derive(Debug, Subcommand)]
 pub(crate) enum NumberAsk {
     /// Say which extension answers a number; adds it, or moves it
-    #[command(after_help = "Example:\n  ringfence number add +12025550123 --trunk carrier --to 101")]
+    #[command(
+        after_help = "Example:\n  ringfence number add +12025550123 --trunk carrier --to 101"
+    )]
     Add {
         /// The number, with its country code
         #[arg(value_name = "+E164")]
@@ -195,7 +195,9 @@ pub(crate) enum RatesAsk {
         json: Json,
     },
     /// What a call to a number costs, and which lines of the price list are about it
-    #[command(after_help = "Examples:\n  ringfence rates show +37120000000\n  ringfence rates show +371")]
+    #[command(
+        after_help = "Examples:\n  ringfence rates show +37120000000\n  ringfence rates show +371"
+    )]
     Show {
         /// A number, or the beginning of one
         number: String,
@@ -296,7 +298,8 @@ fn settings(options: TrunkOptions) -> Result<TrunkSettings, Trouble> {
         Some(file) => Some(authority(&file)?),
         None => None,
     };
-    let unless = |word: &'static str| move |text: String| if text == word { String::new() } else { text };
+    let unless =
+        |word: &'static str| move |text: String| if text == word { String::new() } else { text };
     let codecs = options.codecs.map(|list| match &list[..] {
         [all] if all == "all" => Vec::new(),
         _ => list,
@@ -332,8 +335,7 @@ fn authority(file: &Path) -> Result<String, Trouble> {
             "give a file that holds the carrier's authority alone",
         ));
     }
-    fs::read_to_string(file)
-        .map_err(|error| Trouble::file("read the authority in", file, &error))
+    fs::read_to_string(file).map_err(|error| Trouble::file("read the authority in", file, &error))
 }
 
 fn deck(file: &Path) -> Result<Vec<u8>, Trouble> {

@@ -224,8 +224,7 @@ fn date(day: i64) -> String {
 
 /// `None`: not a date of the years 1970 to 9999.
 fn days_of(text: &str) -> Option<i64> {
-    let [year, month, day]: [&str; 3] =
-        text.split('-').collect::<Vec<&str>>().try_into().ok()?;
+    let [year, month, day]: [&str; 3] = text.split('-').collect::<Vec<&str>>().try_into().ok()?;
     let shape = (year.len(), month.len(), day.len()) == (4, 2, 2);
     if !shape || !text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') {
         return None;
@@ -269,9 +268,16 @@ mod tests {
 
     #[test]
     fn what_is_no_date_is_refused() {
-        for text in
-            ["", "2026", "2026-13-01", "2026-02-30", "2026-1-1", "1969-01-01", "20é6-01-01", "-5-1-1"]
-        {
+        for text in [
+            "",
+            "2026",
+            "2026-13-01",
+            "2026-02-30",
+            "2026-1-1",
+            "1969-01-01",
+            "20é6-01-01",
+            "-5-1-1",
+        ] {
             assert_eq!(days_of(text), None, "{text}");
         }
         assert_eq!(days_of("2000-02-29").map(date).as_deref(), Some("2000-02-29"));

@@ -95,8 +95,7 @@ impl Office {
         names: &Names,
     ) -> Result<AtMost> {
         let (policy, deck) = (Arc::clone(policy), Arc::clone(deck));
-        let command =
-            Command::ExposureUnder { policy: Arc::clone(&policy), deck };
+        let command = Command::ExposureUnder { policy: Arc::clone(&policy), deck };
         match self.ask(command).await? {
             Reply::Exposure(exposure) => Ok(at_most(&exposure, &policy, names)),
             Reply::Refused(refusal) => Err(refused(refusal)),
@@ -233,9 +232,8 @@ fn unsound(faults: &[policy::PolicyFault]) -> Failure {
     match faults {
         [one] => failure(format!("{}: {}", one.at, clause(&one.fault)), clause(&one.remedy)),
         several => {
-            let line = |one: &policy::PolicyFault| {
-                format!("\n  {}: {} {}", one.at, one.fault, one.remedy)
-            };
+            let line =
+                |one: &policy::PolicyFault| format!("\n  {}: {} {}", one.at, one.fault, one.remedy);
             let lines: String = several.iter().map(line).collect();
             failure(
                 format!("the rules would not hold together:{lines}"),
@@ -306,12 +304,7 @@ fn budget(account: &ledger::Account, policy: &policy::Policy, names: &Names) -> 
     }
 }
 
-fn explained(
-    number: String,
-    from: String,
-    one: Explanation,
-    policy: &policy::Policy,
-) -> Explained {
+fn explained(number: String, from: String, one: Explanation, policy: &policy::Policy) -> Explained {
     Explained {
         number,
         from,
@@ -352,11 +345,7 @@ pub(super) fn shown_exposure(
     }
 }
 
-fn at_most(
-    exposure: &guard::exposure::Exposure,
-    policy: &policy::Policy,
-    names: &Names,
-) -> AtMost {
+fn at_most(exposure: &guard::exposure::Exposure, policy: &policy::Policy, names: &Names) -> AtMost {
     let all = all(exposure).map_or(guard::money::Money::ZERO, |line| line.most);
     let one = dearest(exposure).map_or(guard::money::Money::ZERO, |line| line.most);
     AtMost {
@@ -368,12 +357,19 @@ fn at_most(
     }
 }
 
+/// Without numbers and names, for whoever walks by: `At most 23.40 USD can be lost until Thursday 08:00.`
+pub(crate) fn in_short(exposure: &guard::exposure::Exposure, policy: &policy::Policy) -> String {
+    let until = local(exposure.until, policy);
+    match all(exposure).map(|line| line.most).filter(|most| *most != guard::money::Money::ZERO) {
+        Some(most) => {
+            format!("At most {} can be lost until {until}.", most.display(exposure.currency))
+        }
+        None => format!("Nothing can be lost until {until}."),
+    }
+}
+
 /// `At most 23.40 USD can be lost until Thursday 08:00; a single stolen password …`
-fn summary(
-    exposure: &guard::exposure::Exposure,
-    policy: &policy::Policy,
-    names: &Names,
-) -> String {
+fn summary(exposure: &guard::exposure::Exposure, policy: &policy::Policy, names: &Names) -> String {
     let until = local(exposure.until, policy);
     let (Some(all), Some(one)) = (all(exposure), dearest(exposure)) else {
         return "Nothing can be lost: there is no extension.".to_owned();
@@ -403,11 +399,7 @@ fn dearest(exposure: &guard::exposure::Exposure) -> Option<&guard::exposure::Exp
     extensions.rev().max_by_key(|line| line.most)
 }
 
-fn binding(
-    line: &guard::exposure::ExposureLine,
-    policy: &policy::Policy,
-    names: &Names,
-) -> String {
+fn binding(line: &guard::exposure::ExposureLine, policy: &policy::Policy, names: &Names) -> String {
     use guard::exposure::Binding;
     match line.binding {
         Binding::NothingAllowed => "nothing outside may be dialled".to_owned(),

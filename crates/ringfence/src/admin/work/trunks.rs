@@ -311,8 +311,7 @@ fn changed(
         ));
     }
     if let Some(number) = settings.caller_id {
-        trunk.default_caller_id =
-            if number.is_empty() { None } else { Some(e164(&number)?) };
+        trunk.default_caller_id = if number.is_empty() { None } else { Some(e164(&number)?) };
     }
     if let Some(codecs) = settings.codecs {
         trunk.codecs = checked_codecs(codecs)?;
