@@ -160,9 +160,8 @@ where
         let house = the_house(&opened.writer, opened.meta.realm.clone()).await?;
         opened.stored.tenants.push(house);
     }
-    let policy =
-        home::settle(&opened.writer, &mut opened.stored, home, Surroundings::here(), clock.now())
-            .await?;
+    home::settle(&opened.writer, &mut opened.stored, home, Surroundings::here(), clock.now())
+        .await?;
 
     let (inbox, events) = exchange_thread::inbox();
     let (pulse, state) = Pulse::new();
@@ -271,7 +270,7 @@ where
         node,
         tenant,
         realm,
-        home: policy.home,
+        realms: config.realms.iter().map(|realm| (realm.name.clone(), realm.id)).collect(),
         key: master,
         clock,
         chance: chance.fork().into(),
