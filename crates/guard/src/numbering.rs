@@ -30,7 +30,7 @@ pub use country::{Facts, countries, facts, is_known, name};
 pub use owner::countries_of;
 
 use crate::number::{Class, Country, Digits, Emergency, Outside};
-use owner::Owned;
+use owner::{Owned, owner};
 use risk::{Kind, Where};
 
 /// How numbers are dialled at home.
@@ -47,6 +47,7 @@ pub struct DialPlan {
 struct Number {
     /// Without `+`.
     digits: String,
+    /// Without calling code and national prefix.
     national: String,
     kind: Kind,
     /// `None`: an international network.
@@ -177,7 +178,7 @@ pub fn e164(text: &str, home: Country) -> Option<String> {
     }
     let whole = |digits: &str| number(&format!("+{digits}"), home).map(|number| number.digits);
     let shaped = |digits: String| {
-        let shaped = (7..=15).contains(&digits.len()) && !digits.starts_with('0');
+        let shaped = (7..=E164_MAX).contains(&digits.len()) && !digits.starts_with('0');
         shaped.then_some(digits)
     };
     let national = || number(digits, home).map(|number| number.digits);
@@ -217,55 +218,109 @@ fn unlisted(digits: &str, home: Country) -> Option<String> {
 }
 
 /// A valid number, written with `+` or as one dials it at home.
+///
+/// The forms that nearly everybody dials are taken apart here and only looked up in the plans. The
+/// library's own parser knows every other form (carrier codes, Argentina's 15, `+44 (0)20`), and reads
+/// thousands of characters that can't occur here, for four times the price: it comes last.
 fn number(text: &str, home: Country) -> Option<Number> {
-    let region = if text.starts_with('+') { None } else { Region::from_code(home.code()).ok() };
-    if region.is_none() && !text.starts_with('+') {
-        return None;
+    if let Some(digits) = text.strip_prefix('+') {
+        return Number::international(digits, home).or_else(|| parsed(text, None, home));
     }
+    let facts = facts(home)?;
+    if let Some(abroad) = text.strip_prefix(facts.international_prefix)
+        && let Some(found) = Number::international(abroad, home)
+    {
+        return Some(found);
+    }
+    let bare = text.strip_prefix(facts.national_prefix);
+    bare.and_then(|bare| Number::new(facts.calling_code, bare, home))
+        .or_else(|| Number::new(facts.calling_code, text, home))
+        // The United States and Canada dial in no other way.
+        .or_else(|| match home.code() {
+            "US" | "CA" => None,
+            code => parsed(text, Some(Region::from_code(code).ok()?), home),
+        })
+}
+
+/// As the library's parser reads it. Plans rewrite what was dialled, but what we judge is what the trunk
+/// will be asked to dial: so the result is looked up again.
+fn parsed(text: &str, region: Option<Region>, home: Country) -> Option<Number> {
     let parsed = PLANS.parse(text, region).ok()?;
-    let national = get_national_significant_number_owned(&parsed);
-    let plain = format!("+{}{national}", parsed.country_code);
-    // Plans rewrite what was dialled (trunk and carrier codes, a mobile's 15 in Argentina). What we
-    // judge is what the trunk will be asked to dial, so it must read as itself.
-    if plain != text && PLANS.parse(&plain, None).ok()? != parsed {
-        return None;
-    }
-    Number::valid(&parsed, national, plain.get(1..)?.to_owned(), home)
+    let code = u16::try_from(parsed.country_code).ok()?;
+    Number::new(code, &get_national_significant_number_owned(&parsed), home)
 }
 
 impl Number {
-    fn valid(
-        parsed: &PhoneNumber,
-        national: String,
-        digits: String,
-        home: Country,
-    ) -> Option<Self> {
-        let region = PLANS.get_region_for_number(parsed)?;
-        let plan = PLANS.get_number_type(parsed);
+    /// Digits behind the `+`. Calling codes have one to three digits, and none begins with another.
+    fn international(digits: &str, home: Country) -> Option<Self> {
+        let known = |code: &u16| PLANS.get_region_for_country_code(i32::from(*code)).is_some();
+        (1..=3).find_map(|end| {
+            let (code, national) = digits.split_at_checked(end)?;
+            let code = code.parse().ok().filter(known)?;
+            Self::new(code, national, home)
+        })
+    }
+
+    /// Looks it up. `national` has no national prefix.
+    fn new(code: u16, national: &str, home: Country) -> Option<Self> {
+        let digits = format!("{code}{national}");
+        // E.164 §6.1. German plans hold longer numbers, which nobody abroad can dial.
+        if national.is_empty() || digits.len() > E164_MAX {
+            return None;
+        }
+        // A number without its zeros is another number in Italy. The last digit is no leading one.
+        let zeros = national[..national.len() - 1].bytes().take_while(|b| *b == b'0').count();
+        let number = PhoneNumber {
+            country_code: i32::from(code),
+            national_number: national.parse().ok()?,
+            italian_leading_zero: (zeros > 0).then_some(true),
+            number_of_leading_zeros: (zeros > 1).then(|| i32::try_from(zeros).ok()).flatten(),
+            ..PhoneNumber::default()
+        };
+        let (country, plan) = whose(&number, &digits, home)?;
         // The library's own definition of a valid number: its plan has a type for it.
         if plan == PhoneNumberType::Unknown {
             return None;
         }
         let kind = Kind::of(&digits, plan);
-        let country = match (region, owner::owner(&digits)) {
-            (Region::World, _) => None,
-            (_, Owned::By(country)) => Some(country),
-            // Toll-free, pay-per-call and personal numbers of country code 1 belong to several countries
-            // in common: to home where it is one of them.
-            (_, Owned::ByOneOf(common))
-                if digits.starts_with('1') && common.len() > 1 && common.contains(&home) =>
-            {
-                Some(home)
-            }
-            (named, Owned::ByOneOf(possible)) => {
-                let named: Country = named.as_region_str().as_str().parse().ok()?;
-                // The library knows a new area code of a neighbour, and we don't, or the reverse.
-                if !possible.contains(&named) {
-                    return None;
-                }
-                Some(named)
-            }
-        };
-        Some(Self { digits, national, kind, country })
+        Some(Self { digits, national: national.to_owned(), kind, country })
     }
 }
+
+/// The country of a number, and its type in that country's plan. The outer `None`: nobody's.
+fn whose(
+    number: &PhoneNumber,
+    digits: &str,
+    home: Country,
+) -> Option<(Option<Country>, PhoneNumberType)> {
+    let kind = || PLANS.get_number_type(number);
+    let nanp = number.country_code == 1;
+    match owner(digits) {
+        Owned::By(country) if nanp => in_area(number, country),
+        Owned::By(country) => Some((Some(country), kind())),
+        Owned::ByOneOf(owners) => match owners.as_slice() {
+            [] => Some((None, kind())),
+            [country] if nanp => in_area(number, *country),
+            // Toll-free, pay-per-call and personal numbers of country code 1 belong to several countries
+            // in common: to home where it is one of them.
+            _ if nanp && owners.contains(&home) => Some((Some(home), kind())),
+            _ => {
+                let region = PLANS.get_region_for_number(number)?;
+                let named: Country = region.as_region_str().as_str().parse().ok()?;
+                // Or the library knows a new prefix of a neighbour that we don't.
+                owners.contains(&named).then(|| (Some(named), kind()))
+            }
+        },
+    }
+}
+
+/// Country code 1 is split by area codes alone, and doesn't tell mobile numbers from others: so asking
+/// that one country's plan suffices, where the library would search two dozen.
+fn in_area(number: &PhoneNumber, country: Country) -> Option<(Option<Country>, PhoneNumberType)> {
+    let region = Region::from_code(country.code()).ok()?;
+    let valid = PLANS.is_valid_number_for_region(number, region);
+    valid.then_some((Some(country), PhoneNumberType::FixedLineOrMobile))
+}
+
+/// Digits of an international number at most, its country code among them (ITU-T E.164 §6.1).
+const E164_MAX: usize = 15;

@@ -17,7 +17,8 @@ use crate::numbering::country::countries;
 /// At most as long as [`countries`].
 pub fn countries_of(prefix: &str) -> Vec<Country> {
     let digits = prefix.strip_prefix('+').unwrap_or(prefix);
-    let shaped = (1..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+    let shaped =
+        (1..=super::E164_MAX).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
     if !shaped {
         return Vec::new();
     }

@@ -708,7 +708,8 @@ fn every_country_dials_itself_and_abroad() {
         }
     }
     assert!(wrong.is_empty(), "\n{wrong}");
-    assert_eq!(refused, Vec::<String>::new());
+    // 310-1234 is dialled so in all of Canada, and isn't E.164: seven digits behind +1.
+    assert_eq!(refused, ["CA UAN +13101234"]);
 }
 
 #[test]
@@ -836,7 +837,7 @@ proptest! {
     #[test]
     fn e164_reads_as_itself(plan in plans(), text in dialled()) {
         if let Some(found) = e164(&text, plan.home) {
-            prop_assert!(found.starts_with('+') && (8..=16).contains(&found.len()), "{found}");
+            prop_assert!(found.starts_with('+') && (5..=16).contains(&found.len()), "{found}");
             let again = e164(&found, plan.home);
             prop_assert_eq!(again.as_deref(), Some(found.as_str()));
         }

@@ -54,6 +54,11 @@ impl Exchange {
                 let (gate, ledger) = (&self.core.gate, &self.core.ledger);
                 Reply::Exposure(Box::new(exposure(gate, ledger, now, &extensions)))
             }
+            Command::ExposureUnder { policy, deck } => {
+                let extensions = self.registrar.extension_ids();
+                let gate = Gate::new(policy, deck);
+                Reply::Exposure(Box::new(exposure(&gate, &self.core.ledger, now, &extensions)))
+            }
             Command::Budgets => {
                 let extensions = self.registrar.extension_ids();
                 Reply::Budgets(self.core.ledger.accounts(now, &self.core.gate, &extensions))
@@ -137,6 +142,7 @@ impl Exchange {
             permitted: explained.permitted,
             why: explained.why,
             rate: explained.rate,
+            first: explained.first,
             trunks,
         })
     }
@@ -291,12 +297,44 @@ struct Explained {
     permitted: bool,
     why: String,
     rate: Option<guard::rate::Rate>,
+    first: Option<guard::gate::Paid>,
 }
 trait Soon {
     fn explain(&self, now: Now, attempt: &Attempt, ledger: &guard::ledger::Ledger) -> Explained;
 }
 impl Soon for Gate {
-    fn explain(&self, _: Now, _: &Attempt, _: &guard::ledger::Ledger) -> Explained {
-        panic!()
+    fn explain(&self, now: Now, attempt: &Attempt, ledger: &guard::ledger::Ledger) -> Explained {
+        use guard::gate::{Decision, Rule, Verdict};
+        let version = self.policy().version;
+        match self.judge(now, attempt, ledger) {
+            Verdict::Permit(permit) => Explained {
+                decision: permit.decision(),
+                permitted: true,
+                why: "Allowed.".to_owned(),
+                rate: None,
+                first: None,
+            },
+            Verdict::Denial(denial) => Explained {
+                decision: denial.decision,
+                permitted: false,
+                why: denial.outcome().sentence.to_owned(),
+                rate: None,
+                first: None,
+            },
+            Verdict::NeedReserve(request) => Explained {
+                decision: Decision { rule: Rule::Outside, policy: version },
+                permitted: true,
+                why: "Allowed.".to_owned(),
+                rate: Some(request.rate().clone()),
+                first: Some(request.first()),
+            },
+            Verdict::NeedPin(_) => Explained {
+                decision: Decision { rule: Rule::NotProved, policy: version },
+                permitted: false,
+                why: "A PIN is needed.".to_owned(),
+                rate: None,
+                first: None,
+            },
+        }
     }
 }
