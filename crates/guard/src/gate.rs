@@ -564,7 +564,7 @@ impl Gate {
             return with(Rule::Concurrency, Figures::Open { open, max: role.calls_max });
         }
         let rate = match stage {
-            Stage::New => match self.deck.price(number) {
+            Stage::New => match self.deck.price(number, self.policy.home) {
                 Some(rate) => rate,
                 None => return deny(Rule::NoPrice),
             },
@@ -612,20 +612,7 @@ impl Gate {
     }
 
     fn locked(&self, attempt: &Attempt) -> bool {
-        let lockdown = &self.policy.lockdown;
-        let wide = [Scope::Operator, Scope::Tenant(attempt.tenant)];
-        if wide.into_iter().any(|scope| lockdown.covers(scope)) {
-            return true;
-        }
-        match attempt.responsible {
-            Some(Responsible::Extension(extension)) => {
-                let role = Some(Scope::Role(self.policy.role_of(extension).0));
-                lockdown.covers(Scope::Extension(extension))
-                    || role.is_some_and(|role| lockdown.covers(role))
-            }
-            Some(Responsible::Trunk(trunk)) => lockdown.covers(Scope::Trunk(trunk)),
-            Some(Responsible::System) | None => false,
-        }
+        self.policy.locked(attempt.tenant, attempt.responsible)
     }
 }
 
@@ -688,8 +675,8 @@ impl Terms<'_> {
     }
 
     fn take(&self, leg: LegId, amount: Money, seconds: u64, ledger: &mut Ledger) {
-        let buckets = self.buckets.clone();
-        ledger.take(Step { leg, extension: self.extension, amount, seconds, buckets });
+        let (extension, tail, buckets) = (self.extension, self.rate.tail(), self.buckets.clone());
+        ledger.take(Step { leg, extension, amount, seconds, tail, buckets });
         for Room { bucket, soft, .. } in &self.rooms {
             let spent = ledger.spent(bucket);
             if let Some(limit) = soft.filter(|limit| spent >= *limit && spent > Money::ZERO) {

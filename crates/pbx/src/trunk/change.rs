@@ -110,8 +110,6 @@ impl Trunks {
             | Change::SetDeck { .. }
             | Change::ResetBudget { .. } => return Err(Refusal::NotAllowed),
         };
-        // What the operator does is told to the house.
-        let tenant = tenant.unwrap_or(TenantId::HOUSE);
         Ok(Prepared { tenant, rows: vec![row], facts: vec![fact], change })
     }
 
