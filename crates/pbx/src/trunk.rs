@@ -371,6 +371,16 @@ impl Trunks {
         line.begin_test(&mut Turn { desk, engine, out }, ticket)
     }
 
+    /// How much is held, and how much may be, for one trunk.
+    #[cfg(test)]
+    fn sizes(&self) -> [(&'static str, usize, usize); 3] {
+        [
+            ("requests", self.engine.sent.len(), 40),
+            ("questions", self.engine.tickets.len(), TICKETS_MAX),
+            ("timers", self.engine.timers.len(), 2_000),
+        ]
+    }
+
     fn with(
         &mut self,
         desk: &mut Desk<'_>,

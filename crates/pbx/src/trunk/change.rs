@@ -26,7 +26,8 @@ impl Trunks {
                 if self.lines.len() + self.pending.len() >= TRUNKS_MAX {
                     return Err(Refusal::TooMany);
                 }
-                let taken = |id| self.lines.contains_key(id) || self.pending.values().any(|p| p == id);
+                let taken =
+                    |id| self.lines.contains_key(id) || self.pending.values().any(|p| p == id);
                 if taken(&trunk.id) || self.pending.contains_key(&trunk.name) {
                     return Err(Refusal::InUse);
                 }

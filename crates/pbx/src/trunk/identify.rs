@@ -30,7 +30,8 @@ impl Trunks {
             let registers = matches!(line.trunk.access, TrunkAccess::Registration(_));
             registers
                 && user == Some(&line.registration.token)
-                && (line.link().is_some_and(|link| link.path == path) || line.is_source(realm, path))
+                && (line.link().is_some_and(|link| link.path == path)
+                    || line.is_source(realm, path))
         });
         if let Some(line) = told {
             return Some((line.trunk.id, Proof::TrunkContact));
