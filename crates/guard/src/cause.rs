@@ -49,6 +49,10 @@ pub enum Cause {
     Internal,
     /// The node died while the call was up.
     Interrupted,
+    /// No carrier's line is there to take the call, or none is left to try.
+    NoRoute,
+    /// An emergency call needed the line.
+    Preempted,
 }
 
 /// What the table says of a [`Cause`].
@@ -119,6 +123,8 @@ impl Cause {
             Self::PeerFailed => (502, 38, D::Failed, "Something failed on the other side."),
             Self::ProtocolError => (500, 111, D::Failed, "The other side broke the protocol."),
 
+            Self::NoRoute => (503, 34, D::Failed, "No line to the outside can take the call."),
+            Self::Preempted => (503, 8, D::Failed, "The line was needed for an emergency call."),
             Self::Internal => (500, 41, D::Failed, "Something failed in the phone system."),
             Self::Interrupted => {
                 (503, 41, D::Interrupted, "The phone system restarted during the call.")
@@ -156,6 +162,7 @@ impl Cause {
             18 | 19 => Self::NoAnswer,
             20 | 27 => Self::Unavailable,
             21 | 55 | 57 => Self::Declined,
+            8 | 9 => Self::Preempted,
             34 | 38 | 41 | 42 | 44 | 47 => Self::Congestion,
             58 | 65 | 70 | 79 | 88 => Self::IncompatibleMedia,
             102 => Self::TimedOut,
@@ -298,6 +305,8 @@ mod tests {
             Cause::ProtocolError,
             Cause::Internal,
             Cause::Interrupted,
+            Cause::NoRoute,
+            Cause::Preempted,
         ]);
         all
     }
@@ -342,6 +351,8 @@ mod tests {
 500 111 failed                      The other side broke the protocol.
 500  41 failed                      Something failed in the phone system.
 503  41 interrupted                 The phone system restarted during the call.
+503  34 failed                      No line to the outside can take the call.
+503   8 failed                      The line was needed for an emergency call.
 ";
         assert_eq!(table, expected, "\n{table}");
     }

@@ -79,6 +79,8 @@ pub enum Origin {
     Transfer,
     Refer,
     Redirect,
+    /// A carrier calls one of our numbers.
+    Inbound,
     TrunkToTrunk,
     Voicemail,
     /// Our own call to the owner (an alert, a drill).
@@ -519,6 +521,7 @@ impl Gate {
             | Origin::Transfer
             | Origin::Refer
             | Origin::Redirect
+            | Origin::Inbound
             | Origin::TrunkToTrunk
             | Origin::Alert => {}
         }
@@ -1013,6 +1016,7 @@ mod tests {
             Just(Origin::Transfer),
             Just(Origin::Refer),
             Just(Origin::Redirect),
+            Just(Origin::Inbound),
             Just(Origin::TrunkToTrunk),
             Just(Origin::Voicemail),
             Just(Origin::Alert),

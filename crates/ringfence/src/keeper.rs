@@ -17,15 +17,17 @@ use guard::policy::Policy;
 use guard::rate::RateDeck;
 use guard::secret::MasterKey;
 use pbx::directory::{Device, Extension, Inbound, Tenant, Trunk};
-use pbx::io::{Answer, PersistError, Query, Trace};
+use pbx::io::{Answer, Far, PersistError, Query, Trace};
 use pbx::record::{BindingRow, Loaded, Row};
 use pbx::snapshot::CallSnapshot;
 use pure::Now;
 use store::{Noted, Stored, Write, Writer};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use crate::carrier::Carriers;
 use crate::credentials;
 use crate::exchange_thread::{Engine, Inbox, Outside, Receipt};
+use crate::locate::{Locator, Wanted};
 
 /// Keeps what one node's exchange wants kept. `E`: what it is rebuilt as.
 pub(crate) struct Keeper<E> {
@@ -38,6 +40,14 @@ pub(crate) struct Keeper<E> {
     inbox: Inbox,
     runtime: tokio::runtime::Handle,
     look_ups: Arc<Semaphore>,
+    outward: Outward,
+}
+
+/// The ways out to carriers.
+#[derive(Clone, Debug)]
+pub(crate) struct Outward {
+    pub(crate) carriers: Arc<Carriers<Inbox>>,
+    pub(crate) locator: Arc<Locator>,
 }
 
 struct Queued {
@@ -69,6 +79,7 @@ impl<E: Engine> Keeper<E> {
         master: Arc<MasterKey>,
         writer: Writer,
         inbox: Inbox,
+        outward: Outward,
         make: impl Fn(Loaded, Now) -> E + Send + 'static,
     ) -> (Self, tokio::task::JoinHandle<()>) {
         let (writes, queue) = mpsc::channel(QUEUE_MAX);
@@ -83,6 +94,7 @@ impl<E: Engine> Keeper<E> {
             inbox,
             runtime,
             look_ups: Arc::new(Semaphore::new(LOOK_UPS_MAX)),
+            outward,
         };
         (keeper, forwarder)
     }
@@ -130,15 +142,32 @@ impl<E: Engine> Outside for Keeper<E> {
         self.queue(None, Write { traces: vec![trace], ..Write::default() });
     }
 
+    fn connect(&mut self, receipt: Receipt, to: Far) {
+        let (carriers, inbox) = (self.outward.carriers.clone(), self.inbox.clone());
+        self.runtime.spawn(async move {
+            let result = carriers.connect(&to).await;
+            inbox.connected(receipt, result);
+        });
+    }
+
     fn look_up(&mut self, receipt: Receipt, query: Query) {
         let inbox = self.inbox.clone();
         let Ok(place) = self.look_ups.clone().try_acquire_owned() else {
             inbox.looked_up(receipt, Answer::Failed);
             return;
         };
+        let locator = self.outward.locator.clone();
         self.runtime.spawn(async move {
             let answer = match query {
-                Query::Locate { .. } => Answer::Failed,
+                Query::Locate { host, port, transport, allowed } => {
+                    match locator.locate(Wanted { host, port, transport, allowed }).await {
+                        Ok(places) => Answer::Located(places),
+                        Err(lost) => {
+                            tracing::info!(%lost, "a carrier was not found");
+                            Answer::Failed
+                        }
+                    }
+                }
                 // No keys and no trust anchors are configured.
                 Query::VerifyIdentity { .. } | Query::SignIdentity { .. } => Answer::Failed,
             };

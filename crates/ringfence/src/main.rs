@@ -3,11 +3,12 @@
 //! `node` brings a node up, `lifecycle` keeps it and takes it down. In between, `flows` holds the SIP
 //! connections, `media` the audio, `keeper` the way to the store, and `exchange_thread` runs the pure
 //! exchange that all of them feed. `config` and `data_dir` say with what, `authority` and `tls` make
-//! it trustworthy, `status_page` shows it, `admin` answers whoever may ask on this machine, and `cli`
+//! it trustworthy, `home` decides where it stands, `carrier` and `locate` lead out, `status_page` shows it, `admin` answers whoever may ask on this machine, and `cli`
 //! asks.
 
 mod admin;
 mod authority;
+mod carrier;
 mod cli;
 mod clock;
 mod config;

@@ -726,6 +726,7 @@ fn origin(origin: Origin) -> &'static str {
         Origin::Transfer => "transfer",
         Origin::Refer => "refer",
         Origin::Redirect => "redirect",
+        Origin::Inbound => "inbound",
         Origin::TrunkToTrunk => "trunk-to-trunk",
         Origin::Voicemail => "voicemail",
         Origin::Alert => "alert",
