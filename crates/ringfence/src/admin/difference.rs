@@ -344,11 +344,7 @@ mod tests {
         let joined = locked.next(|policy| {
             policy.members.insert(ALICE, RoleId(9));
         });
-        check(
-            &joined,
-            |policy| policy.members.clear(),
-            &["same extension 101: role open → staff"],
-        );
+        check(&joined, |policy| policy.members.clear(), &["same extension 101: role open → staff"]);
     }
 
     #[test]

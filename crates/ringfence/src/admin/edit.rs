@@ -392,7 +392,10 @@ mod tests {
             ..RoleChange::default()
         };
         refused(&added, set(both));
-        refused(&added, set(RoleChange { hours: Some("noon".to_owned()), ..RoleChange::default() }));
+        refused(
+            &added,
+            set(RoleChange { hours: Some("noon".to_owned()), ..RoleChange::default() }),
+        );
         for name in ["", "two words", "ünïcode", &"x".repeat(33)] {
             refused(&first, Edit::RoleAdd { name: name.to_owned(), like: None });
         }

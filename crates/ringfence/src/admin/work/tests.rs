@@ -304,8 +304,7 @@ async fn a_trunk_is_encrypted_unless_somebody_says_otherwise_and_each_lack_is_na
         ..TrunkSettings::default()
     };
     let trunk = desk.trunk(set(weak)).await;
-    let named =
-        ["signalling is not encrypted", "audio is not encrypted", "digest may use MD5"];
+    let named = ["signalling is not encrypted", "audio is not encrypted", "digest may use MD5"];
     assert_eq!(trunk.weaknesses, named);
     // What was not said stayed.
     assert_eq!((trunk.access.as_str(), trunk.user.as_deref()), ("registration", Some("4711")));
@@ -489,7 +488,10 @@ async fn what_the_exchange_tells_is_shown_by_its_names() {
     desk.trunk(add(account())).await;
     let Answer::Budgets(budgets) = desk.ask(Question::BudgetShow).await else { panic!() };
     let one = &budgets[0];
-    assert_eq!((one.of.as_str(), one.per.as_str(), one.spent.as_str()), ("extension 101", "day", "12.50"));
+    assert_eq!(
+        (one.of.as_str(), one.per.as_str(), one.spent.as_str()),
+        ("extension 101", "day", "12.50")
+    );
     // More than the bound was spent: nothing is left, and not less than nothing.
     assert_eq!(one.left.as_deref(), Some("0.00"));
     let reset = |of| Question::BudgetReset { of };
