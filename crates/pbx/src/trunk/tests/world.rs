@@ -572,7 +572,7 @@ impl World {
             }
             self.close_what_is_wanted();
             self.pass(1);
-            if self.now.instant.since(self.start).as_secs() % 60 == 0 && self.is_up() {
+            if self.now.instant.since(self.start).as_secs().is_multiple_of(60) && self.is_up() {
                 return;
             }
         }
