@@ -19,7 +19,10 @@ fn some(text: &str) -> Option<String> {
 
 fn check(question: &Question, answer: &Answer, expected: &str) {
     let shown = text(question, answer);
-    if std::env::var_os("SNAP").is_some() { println!("<<<{shown}>>>"); return; }
+    if std::env::var_os("SNAP").is_some() {
+        println!("<<<{shown}>>>");
+        return;
+    }
     assert_eq!(shown, expected, "\n{shown}");
 }
 
@@ -364,8 +367,7 @@ fn rates_show_where_they_come_from() {
         after: at_most("24.00"),
     }));
     check(&Question::RatesImport { bytes: 1, dry_run: false }, &change, "");
-    let names =
-        "saved version currency lines added removed dearer cheaper otherwise before after";
+    let names = "saved version currency lines added removed dearer cheaper otherwise before after";
     check_fields(&change, names);
 }
 
