@@ -43,6 +43,8 @@ pub(super) struct World {
     log: Vec<String>,
     lookups: VecDeque<Ticket>,
     connects: VecDeque<(Ticket, Far)>,
+    /// UDP sockets asked for as a last way for calls for help.
+    pub(super) lifelines: Vec<(Ticket, Far)>,
     /// Requests without a final answer, with where they went; repetitions don't count.
     pending: VecDeque<(Path, Request)>,
     /// The last request of each kind, answered or not.
@@ -108,6 +110,7 @@ impl World {
             log: Vec::new(),
             lookups: VecDeque::new(),
             connects: VecDeque::new(),
+            lifelines: Vec::new(),
             pending: VecDeque::new(),
             seen: Vec::new(),
             facts: Vec::new(),
@@ -385,6 +388,7 @@ impl World {
                     self.log.push(format!("{at} pbx connects {over} {}", name_of(remote)));
                     self.connects.push_back((ticket, to));
                 }
+                Effect::Lifeline { ticket, to } => self.lifelines.push((ticket, to)),
                 Effect::Lookup { ticket, .. } => {
                     self.log.push(format!("{at} pbx looks up"));
                     self.lookups.push_back(ticket);
