@@ -16,7 +16,7 @@ use crate::flow::Path;
 
 impl Exchange {
     /// An INVITE of a trunk.
-    pub(super) fn from_carrier(
+    pub(super) fn called_by_carrier(
         &mut self,
         now: Now,
         key: Key,

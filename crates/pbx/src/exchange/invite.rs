@@ -66,7 +66,7 @@ impl Exchange {
 
     pub(super) fn invite(&mut self, now: Now, key: Key, path: Path, request: &Request) {
         if let Some((trunk, proof)) = self.trunks.identify(path, request) {
-            return self.from_carrier(now, key, path, request, trunk, proof);
+            return self.called_by_carrier(now, key, path, request, trunk, proof);
         }
         let emergency = self.emergency(request);
         // What a call for help asks for beside help is ignored; nothing may stand in its way.
