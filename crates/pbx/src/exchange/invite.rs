@@ -61,7 +61,7 @@ impl Asker {
 
 impl Exchange {
     pub(super) fn emergency(&self, request: &Request) -> Option<Emergency> {
-        self.core.gate.policy().home.emergency(request.uri().as_str())
+        self.core.gate.plan().emergency(request.uri().as_str())
     }
 
     pub(super) fn invite(&mut self, now: Now, key: Key, path: Path, request: &Request) {

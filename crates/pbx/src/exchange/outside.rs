@@ -45,6 +45,7 @@ impl Exchange {
             dialled: asker.dialled.clone(),
             ways,
             tried: None,
+            last_ways: false,
         };
         // The judgement above was about the call; the leg's own is made with its money.
         drop(reserve);
