@@ -27,11 +27,12 @@ class ServerError(Exception):
 class Ringfence:
     """`ringfence` from this tree, with a data folder of its own and no configuration file."""
 
-    def __init__(self, folder, binary=None, name="pbx.test", port=5061):
+    def __init__(self, folder, binary=None, name="pbx.test", port=5061, home_country=None):
         self.folder = Path(folder)
         self.binary = Path(binary or home.PROJECT / "target/release/ringfence")
         self.name = name
         self.port = port
+        self.home_country = home_country
         self.ca = self.folder / "ca.pem"
         self.log = Path(str(self.folder) + ".log")
         self.process = None
@@ -42,6 +43,7 @@ class Ringfence:
         """Returns when it answers administrators, which it does last."""
         with open(self.log, "ab") as log:
             command = [self.binary, "--data", self.folder, "up", "--name", self.name]
+            command += ["--home", self.home_country] if self.home_country else []
             self.process = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         until = time.monotonic() + 20
         while time.monotonic() < until:
@@ -55,11 +57,15 @@ class Ringfence:
 
     def command(self, *words):
         """Runs a command of the CLI against the running server; returns its JSON."""
-        line = [str(self.binary), "--data", str(self.folder), *words, "--json"]
-        done = subprocess.run(line, capture_output=True, text=True, timeout=20)
+        return json.loads(self.say(*words, "--json"))
+
+    def say(self, *words):
+        """Runs a command of the CLI; returns what it prints."""
+        line = [str(self.binary), "--data", str(self.folder), *map(str, words)]
+        done = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=40)
         if done.returncode != 0:
-            raise ServerError(f"{' '.join(words)}: exit {done.returncode}: {done.stderr.strip()}")
-        return json.loads(done.stdout)
+            raise ServerError(f"{' '.join(map(str, words))}: exit {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
+        return done.stdout
 
     def extension(self, number, name):
         got = self.command("extension", "add", number, "--name", name)
@@ -72,6 +78,38 @@ class Ringfence:
 
     def devices(self):
         return self.command("devices")
+
+    # Money.
+
+    def wait_trunk(self, name, timeout=10):
+        """The trunk as listed, once it is up."""
+        until = time.monotonic() + timeout
+        while True:
+            found = [trunk for trunk in self.command("trunk", "list")["trunks"] if trunk["name"] == name]
+            if found and found[0]["state"] == "up":
+                return found[0]
+            if time.monotonic() > until:
+                raise ServerError(f"trunk {name} is not up within {timeout} s: {json.dumps(found)}")
+            time.sleep(0.1)
+
+    def explain(self, dialled, extension):
+        return self.command("policy", "explain", dialled, "--from", extension)
+
+    def budget(self, extension, hard):
+        """What one extension may spend today."""
+        self.say("budget", "set", "--of", "extension", extension, "--per", "day", "--hard", hard)
+
+    def spent(self):
+        """Extension number -> money spent today, set aside included."""
+        rows = self.command("budget", "show")["accounts"]
+        return {row["account"]: row["spent"] for row in rows if row["window"] == "day"}
+
+    def calls_up(self):
+        return self.command("calls", "--up")["up"]
+
+    def costs(self, limit=1000):
+        """Call records, newest first, with what each cost."""
+        return self.command("calls", "--since", "1h", "--cost", "--limit", limit)["records"]
 
     def kill(self):
         """As a crash would: kill -9."""
