@@ -159,12 +159,16 @@ class Carrier:
                 return [Billed(*row[:4], *(float(field or 0) for field in row[4:8])) for row in rows]
             time.sleep(0.1)
 
-    def call(self, where, caller="+12025550199", timeout=10, speak=True):
+    def call(self, where, caller="+12025550199", called=None, timeout=10, speak=True):
         """Calls `where` (a dial string after `PJSIP/`) and speaks, recording what it hears, until hung up.
-        Returns the channel's unique id, which names the recording."""
+        Returns the channel's unique id, which names the recording. `called`: the number that was dialled, where the
+        Request-URI names a registered Contact instead; it stands in P-Called-Party-ID (RFC 7315 §4.2), since Asterisk
+        writes into To whatever the Request-URI has."""
         since = self.ami.mark()
         line = {"context": "speak", "exten": "s" if speak else "quiet", "priority": 1}
         fields = {"channel": f"PJSIP/{where}", "callerid": f'"" <{caller}>', "timeout": timeout * 1000, "async": "true", **line}
+        if called:
+            fields["variable"] = f"PJSIP_HEADER(add,P-Called-Party-ID)=<sip:{called}@{self.name}>"
         self.ami.ask("Originate", **fields)
         told = self.ami.wait("OriginateResponse", timeout + 5, since)
         if told["response"] != "Success":

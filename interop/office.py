@@ -101,7 +101,7 @@ class Office:
         """The newest so many, newest first; a record may wait for the last statistics of the media."""
         until = time.monotonic() + wait
         while True:
-            found = self.server.costs()
+            found = self.server.records(1000)
             if len(found) >= count or time.monotonic() > until:
                 return found[:count]
             time.sleep(0.1)
@@ -110,7 +110,7 @@ class Office:
         """The newest record, which must be of this number."""
         until = time.monotonic() + wait
         while True:
-            found = self.server.costs(1)
+            found = self.server.records(1)
             if found and found[0]["to"] == dialled:
                 return found[0]
             if time.monotonic() > until:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 import home
@@ -22,6 +23,16 @@ class Account:
 
 class ServerError(Exception):
     pass
+
+
+def millionths(amount):
+    """Money as the command line prints it (`12.5`), as an integer."""
+    return int(Decimal(amount).scaleb(6).to_integral_exact())
+
+
+def charged(record):
+    """Seconds and millionths that a call's legs outside were charged."""
+    return sum(toll["seconds"] for toll in record["tolls"]), sum(millionths(toll["cost"]) for toll in record["tolls"])
 
 
 class Ringfence:
@@ -72,25 +83,26 @@ class Ringfence:
         self.ca = Path(got["ca_file"])
         return Account(got["number"], got["secret"], got["domain"], got["port"])
 
-    def records(self):
+    def records(self, limit=50):
         """Call detail records, newest first."""
-        return self.command("calls")["records"]
+        return self.command("calls", "--limit", str(limit))["records"]
 
     def devices(self):
         return self.command("devices")
 
     # Money.
 
-    def wait_trunk(self, name, timeout=10):
-        """The trunk as listed, once it is up."""
+    def trunk(self, name):
+        return next(trunk for trunk in self.command("trunk", "list") if trunk["name"] == name)
+
+    def wait_trunk(self, name, state="up", timeout=10):
+        """The trunk as listed, once it is in this state."""
         until = time.monotonic() + timeout
-        while True:
-            found = [trunk for trunk in self.command("trunk", "list")["trunks"] if trunk["name"] == name]
-            if found and found[0]["state"] == "up":
-                return found[0]
+        while (found := self.trunk(name))["state"] != state:
             if time.monotonic() > until:
-                raise ServerError(f"trunk {name} is not up within {timeout} s: {json.dumps(found)}")
+                raise ServerError(f"trunk {name} is not {state} within {timeout} s: {found['state']}, {found['why']}; see {self.log}")
             time.sleep(0.1)
+        return found
 
     def explain(self, dialled, extension):
         return self.command("policy", "explain", dialled, "--from", extension)
@@ -100,16 +112,12 @@ class Ringfence:
         self.say("budget", "set", "--of", "extension", extension, "--per", "day", "--hard", hard)
 
     def spent(self):
-        """Extension number -> money spent today, set aside included."""
-        rows = self.command("budget", "show")["accounts"]
-        return {row["account"]: row["spent"] for row in rows if row["window"] == "day"}
+        """Extension number -> what it has spent today and what is set aside, in millionths."""
+        rows = [row for row in self.command("budget", "show") if row["per"] == "day" and row["of"].startswith("extension ")]
+        return {row["of"].removeprefix("extension "): millionths(row["spent"]) for row in rows}
 
     def calls_up(self):
         return self.command("calls", "--up")["up"]
-
-    def costs(self, limit=1000):
-        """Call records, newest first, with what each cost."""
-        return self.command("calls", "--since", "1h", "--cost", "--limit", limit)["records"]
 
     def kill(self):
         """As a crash would: kill -9."""
