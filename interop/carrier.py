@@ -31,7 +31,7 @@ NUMBERS = {
     "10": "rings and never answers",
     "20": "is busy",
     "30": "does not exist (404)",
-    "40": "speaks before it answers (183), answers after two seconds",
+    "40": "speaks before it answers (183), answers after three seconds",
     "70": "is refused for want of a line (503)",
 }
 
@@ -84,6 +84,7 @@ class Carrier:
         self.trusted = trusted  # PEM that the peer's certificate is checked against
         self.records = self.folder / "log/cdr-custom/calls.csv"
         self.heard = self.folder / "heard"
+        self.early = self.folder / "early.wav"  # what it speaks before it answers
         self.voice = self.folder / "voice.wav"
         self.log = self.folder / "log/console"
         self.process = None
@@ -193,6 +194,7 @@ class Carrier:
         for name in folders:
             (self.folder / name).mkdir(parents=True)
         audio.write(self.voice, audio.voice(self._voice, 30))
+        audio.write(self.early, audio.voice(self._voice + 1, 3))
         certificate = self.authority.issue(self.name, self.address)
         shared, modules = home.SID / "usr/share/asterisk", home.SID / "usr/lib/x86_64-linux-gnu/asterisk/modules"
         self._write("asterisk.conf", {"directories": {
@@ -290,10 +292,9 @@ exten => 10,1,Ringing()
 exten => 20,1,Busy(0)
 exten => 30,1,Hangup(1)
 exten => 40,1,Progress()
- same => n,MixMonitor({folder}/mix/${{UNIQUEID}}.wav,r({folder}/heard/${{UNIQUEID}}.wav))
- same => n,Playback({voice},noanswer)
+ same => n,Playback({folder}/early,noanswer)
  same => n,Answer()
- same => n,Goto(speak,loop,1)
+ same => n,Goto(speak,s,1)
 exten => 70,1,Hangup(34)
 exten => _XX,1,Goto(behave,00,1)
 

@@ -18,6 +18,7 @@ from phones.base import Config
 from servers import Account, Ringfence
 
 VOICE = "2025550100"  # speaks, and records what it hears (see `carrier.NUMBERS`)
+EARLY = "2025550140"  # speaks for three seconds before it answers
 LONG = "2025550105"  # speaks until somebody hangs up
 OURS = "+12025550123"  # the number that the carrier gave us
 DECK = ["Prefix", "Destination", "Rate per minute", "Connect fee", "First", "Increment"]
@@ -26,7 +27,7 @@ DECK = ["Prefix", "Destination", "Rate per minute", "Connect fee", "First", "Inc
 class Office:
     """Use with `with`. What was started is ended in reverse order."""
 
-    _voices = itertools.count(5000)
+    _voices = itertools.count(5000, 2)
 
     def __init__(self, folder, name, start=True):
         self.folder = Path(folder) / name

@@ -10,11 +10,12 @@ import statistics
 import time
 
 import audio
-import carrier
+from ami import AmiError
 from checks import LIMIT, Result
 from load import LoadError, together
+from phones.base import PhoneError
 from servers import ServerError, charged
-from office import LONG, OURS, VOICE, Office
+from office import EARLY, LONG, OURS, VOICE, Office
 
 TALK = 4.0  # seconds of a call whose voices are compared: some ten windows
 INCREMENT = 1.0  # seconds, of every rate here
@@ -124,7 +125,11 @@ def _both_ways(office, what, kind, access, transport, srtp, digest, weak):
     detail = f"{what}: out {out[0]:.4f} / {out[1]:.4f}, in {into[0]:.4f} / {into[1]:.4f}"
     results.append(Result("trunk call", worst > LIMIT, detail))
 
-    made, came = office.records(2)[1::-1]
+    if kind == "pjsua2" and srtp:
+        results.append(_before_the_answer(phone, at))
+    if line:
+        results.append(_names_the_number(office, what, at, line, phone))
+    made, came = [record for record in reversed(office.records(10)) if record["answered"]][:2]
     problems = []
     for record, direction in ((made, "out"), (came, "in")):
         legs = {leg["side"]: leg for leg in record["legs"]}
@@ -144,6 +149,35 @@ def _both_ways(office, what, kind, access, transport, srtp, digest, weak):
     legs = "; ".join(f"{leg['side']} {leg['signalling'] or 'clear'}, {leg['media'] or 'clear'}" for leg in made["legs"])
     results.append(Result("trunk record", not problems, f"{what}: {'; '.join(problems) or legs}", made))
     return results
+
+
+def _before_the_answer(phone, at):
+    """What a carrier says before it answers is heard: an announcement, or why a number can't be reached."""
+    phone.forget()
+    here = phone.mark()
+    phone.call(EARLY)
+    phone.wait("up", 12, here)
+    here = phone.mark()
+    phone.hangup()
+    phone.wait("ended", 5, here)
+    time.sleep(0.3)
+    early = audio.match(audio.read(at.early), audio.read(phone.recording))
+    detail = f"{early.correlation:.4f} of what the carrier said before it answered"
+    return Result("early media", early.correlation > LIMIT and early.windows > 2, detail)
+
+
+def _names_the_number(office, what, at, line, phone):
+    """Asterisk, and who sells lines with it, put the number into the Request-URI, in place of the user that we registered."""
+    here = phone.mark()
+    try:
+        at.call(f"{OURS}@{line.user}", timeout=5)
+        phone.wait("up", 3, here)
+        phone.hangup()
+        phone.wait("ended", 5, here)
+        ok, detail = True, "rang"
+    except (AmiError, PhoneError) as error:
+        ok, detail = False, str(error)
+    return Result("number in the URI", ok, f"{what}: the number at the address of our Contact {detail}")
 
 
 # What is refused.
