@@ -49,6 +49,10 @@ pub enum Cause {
     Internal,
     /// The node died while the call was up.
     Interrupted,
+    /// No carrier's line is there to take the call, or none is left to try.
+    NoRoute,
+    /// An emergency call needed the line.
+    Preempted,
 }
 
 /// What the table says of a [`Cause`].
@@ -119,6 +123,8 @@ impl Cause {
             Self::PeerFailed => (502, 38, D::Failed, "Something failed on the other side."),
             Self::ProtocolError => (500, 111, D::Failed, "The other side broke the protocol."),
 
+            Self::NoRoute => (503, 34, D::Failed, "No line to the outside can take the call."),
+            Self::Preempted => (503, 8, D::Failed, "The line was needed for an emergency call."),
             Self::Internal => (500, 41, D::Failed, "Something failed in the phone system."),
             Self::Interrupted => {
                 (503, 41, D::Interrupted, "The phone system restarted during the call.")
@@ -156,6 +162,7 @@ impl Cause {
             18 | 19 => Self::NoAnswer,
             20 | 27 => Self::Unavailable,
             21 | 55 | 57 => Self::Declined,
+            8 | 9 => Self::Preempted,
             34 | 38 | 41 | 42 | 44 | 47 => Self::Congestion,
             58 | 65 | 70 | 79 | 88 => Self::IncompatibleMedia,
             102 => Self::TimedOut,
@@ -255,7 +262,9 @@ fn refused(rule: Rule) -> (u16, u8, &'static str) {
         Rule::UnknownDestination => (404, 1, "Nobody has this number."),
         Rule::VoicemailOutward => (403, 21, "Voicemail never dials out."),
         Rule::NotAllowedClass => (403, 57, "Numbers of this kind are not allowed from this phone."),
-        Rule::NotAllowedCountry => (403, 57, "Calls to this country are not allowed from this phone."),
+        Rule::NotAllowedCountry => {
+            (403, 57, "Calls to this country are not allowed from this phone.")
+        }
         Rule::Hours => (403, 57, "Outside calls are not allowed at this hour."),
         Rule::Concurrency => (486, 17, "Too many outside calls are up from this phone."),
         Rule::Rate => (403, 21, "Too many outside calls within an hour."),
@@ -264,7 +273,9 @@ fn refused(rule: Rule) -> (u16, u8, &'static str) {
         Rule::Longest => (403, 21, "The call has lasted as long as is allowed."),
         Rule::Budget => (403, 21, "The budget for outside calls is spent."),
         // Permits; a denial never carries them.
-        Rule::Emergency | Rule::Internal | Rule::Service | Rule::Outside => (403, 21, "The call was refused."),
+        Rule::Emergency | Rule::Internal | Rule::Service | Rule::Outside => {
+            (403, 21, "The call was refused.")
+        }
     }
 }
 
@@ -294,6 +305,8 @@ mod tests {
             Cause::ProtocolError,
             Cause::Internal,
             Cause::Interrupted,
+            Cause::NoRoute,
+            Cause::Preempted,
         ]);
         all
     }
@@ -318,8 +331,16 @@ mod tests {
 403  21 refused:not-proved          This phone is not signed in.
 403  21 refused:nobody-responsible  Nobody answers for this call.
 403  21 refused:voicemail-outward   Voicemail never dials out.
-403  57 refused:not-allowed-class   There is no trunk and no outside calling configured yet.
 404   1 refused:unknown-destination Nobody has this number.
+403  57 refused:not-allowed-class   Numbers of this kind are not allowed from this phone.
+403  57 refused:not-allowed-country Calls to this country are not allowed from this phone.
+403  57 refused:hours               Outside calls are not allowed at this hour.
+403  21 refused:rate                Too many outside calls within an hour.
+486  17 refused:concurrency         Too many outside calls are up from this phone.
+403  57 refused:no-price            Nobody knows what this number costs, so it is refused.
+403  57 refused:too-dear            This number costs more than is allowed from this phone.
+403  21 refused:longest             The call has lasted as long as is allowed.
+403  21 refused:budget              The budget for outside calls is spent.
 488  65 not-encrypted               The phone offered an unencrypted call; only encrypted calls are taken.
 488  88 failed                      The two phones have no way of speaking in common.
 503  42 failed                      The system is too busy for another call.
@@ -330,6 +351,8 @@ mod tests {
 500 111 failed                      The other side broke the protocol.
 500  41 failed                      Something failed in the phone system.
 503  41 interrupted                 The phone system restarted during the call.
+503  34 failed                      No line to the outside can take the call.
+503   8 failed                      The line was needed for an emergency call.
 ";
         assert_eq!(table, expected, "\n{table}");
     }

@@ -10,17 +10,20 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pure::{Now, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::cause::{Cause, Outcome};
 use crate::id::{CallId, DeviceId, ExtensionId, LegId, TenantId, TrunkId};
-use crate::ledger::Ledger;
+use crate::ledger::{Bucket, Crossing, Ledger, Note, Step, Window};
 use crate::money::Money;
+use crate::number::{Class, Outside};
 use crate::numbering::DialPlan;
-use crate::policy::{Policy, Scope};
+use crate::policy::{Policy, Role, Scope};
 use crate::rate::{Rate, RateDeck};
+use crate::zone::Zone;
 
 /// The judge of legs under one version of the policy and one rate deck. What changes (money, counts)
 /// is the [`Ledger`]'s.
@@ -32,6 +35,7 @@ pub struct Gate {
     policy: Arc<Policy>,
     deck: Arc<RateDeck>,
     plan: DialPlan,
+    zone: Zone,
 }
 
 /// A leg that somebody wants to open, with all that the judgement may look at.
@@ -75,6 +79,8 @@ pub enum Origin {
     Transfer,
     Refer,
     Redirect,
+    /// A carrier calls one of our numbers.
+    Inbound,
     TrunkToTrunk,
     Voicemail,
     /// Our own call to the owner (an alert, a drill).
@@ -97,7 +103,7 @@ pub enum Destination {
     /// The attendant, voicemail, a short code: media that ends here and can't cost money.
     Service,
     /// A number outside, normalised and classified.
-    Outside(crate::number::Outside),
+    Outside(Outside),
     /// Nothing we know how to call. Denied: unknown is never the cheap case.
     Unknown,
 }
@@ -234,6 +240,23 @@ pub enum Rule {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Denial {
     pub decision: Decision,
+    /// What decided, where figures did.
+    pub figures: Option<Figures>,
+}
+
+/// The figures that a denial rests on: for `explain` and the record of the call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Figures {
+    /// Legs outside of the extension, and how many its role allows.
+    Open { open: u32, max: u16 },
+    /// Attempts of the last hour, and how many the role allows.
+    Attempts { made: u32, max: u16 },
+    /// What a minute and the answer cost, and what either may.
+    Price { per_minute: Money, connect: Money, max: Money },
+    /// The account whose budget the least step doesn't fit into any more.
+    Budget { bucket: Bucket, spent: Money, limit: Money, needed: Money },
+    /// How long the call may last.
+    Longest { max: Duration },
 }
 
 /// Ask the caller for a PIN; bounded tries.
@@ -260,12 +283,70 @@ pub struct Paid {
     pub held: Money,
 }
 
+/// What [`Gate::weigh`] finds: all that judging, reserving, extending and explaining have in common.
+enum Weighed<'a> {
+    /// It costs nothing.
+    Permit(Rule),
+    Pay(Terms<'a>),
+}
+
+/// Why not.
+#[derive(Clone, Copy)]
+struct Ground {
+    rule: Rule,
+    figures: Option<Figures>,
+}
+
+/// On what terms a leg outside may be paid for.
+struct Terms<'a> {
+    extension: ExtensionId,
+    role: &'a Role,
+    rate: Rate,
+    buckets: Vec<Bucket>,
+    rooms: Vec<Room>,
+}
+
+/// A budget as it stands.
+#[derive(Clone, Copy)]
+struct Room {
+    bucket: Bucket,
+    spent: Money,
+    soft: Option<Money>,
+    hard: Option<Money>,
+}
+
+/// When a leg is weighed.
+#[derive(Clone, Copy)]
+enum Stage<'a> {
+    New,
+    /// About to be reserved, at the rate that was told.
+    Told(&'a Rate),
+    /// It has a hold: its attempt was counted, and its line is its own.
+    Up(&'a Rate),
+}
+
 impl Gate {
+    /// How much of a call is paid for at once, at least: less, and a busy node writes holds all day;
+    /// more, and money lies idle that another call needs.
+    pub const STEP: u64 = 60;
+
+    /// How long before the paid time ends the next step may be asked for. Long enough for a slow disk;
+    /// the exposure counts what it lets a call run beyond the hours of its role.
+    pub const EXTEND_AHEAD: Duration = Duration::from_secs(30);
+
     pub fn new(policy: Arc<Policy>, deck: Arc<RateDeck>) -> Self {
         let plan = DialPlan::new(policy.home)
             .with_outside_line(policy.outside_line)
             .with_area(policy.area.clone());
-        Self { policy, deck, plan }
+        // Unknown zones are refused when a policy is set.
+        let zone = Zone::named(&policy.zone).unwrap_or_else(Zone::utc);
+        Self { policy, deck, plan, zone }
+    }
+
+    /// The zone that hours, days and weeks are counted in: the policy's, or UTC where it names none
+    /// that is known.
+    pub fn zone(&self) -> &Zone {
+        &self.zone
     }
 
     pub fn deck(&self) -> &Arc<RateDeck> {
@@ -283,17 +364,121 @@ impl Gate {
 
     /// Permits or denies one leg attempt. The first rule that applies decides.
     /// A leg that costs money gets [`Verdict::NeedReserve`], where the ledger would bear its first step.
-    pub fn judge(&self, now: Now, attempt: &Attempt, _ledger: &Ledger) -> Verdict {
-        let permit = |rule| {
-            let Attempt { call, leg, .. } = *attempt;
-            Verdict::Permit(Permit { call, leg, decision: self.decision(rule) })
+    pub fn judge(&self, now: Now, attempt: &Attempt, ledger: &Ledger) -> Verdict {
+        let terms = match self.weigh(now, attempt, ledger, Stage::New) {
+            Ok(Weighed::Permit(rule)) => {
+                let Attempt { call, leg, .. } = *attempt;
+                return Verdict::Permit(Permit { call, leg, decision: self.decision(rule) });
+            }
+            Ok(Weighed::Pay(terms)) => terms,
+            Err(ground) => return Verdict::Denial(self.denial(ground)),
         };
-        let deny = |rule| Verdict::Denial(Denial { decision: self.decision(rule) });
+        match terms.step(None) {
+            Ok(first) => {
+                let (attempt, rate) = (attempt.clone(), terms.rate);
+                Verdict::NeedReserve(ReserveRequest { attempt, rate, first })
+            }
+            Err(ground) => Verdict::Denial(self.denial(ground)),
+        }
+    }
 
+    /// Sets the money of a leg's first step aside, all of [`ReserveRequest::first`] or nothing. The hold
+    /// is then in the ledger under the leg's name, and must be durable before anything leaves. The
+    /// attempt counts from here on, whatever becomes of it.
+    ///
+    /// The leg is judged again, at the rate it was told: the ledger may have changed in between.
+    pub fn reserve(
+        &self,
+        now: Now,
+        request: ReserveRequest,
+        ledger: &mut Ledger,
+    ) -> Result<Permit, Denial> {
+        let ReserveRequest { attempt, rate, first } = request;
+        let Attempt { call, leg, .. } = attempt;
+        let terms = match self.weigh(now, &attempt, ledger, Stage::Told(&rate)) {
+            Ok(Weighed::Pay(terms)) => terms,
+            // A request is made for legs outside alone; said so that nothing else is ever paid for.
+            Ok(Weighed::Permit(_)) => return Err(self.denial(Ground::of(Rule::Budget))),
+            Err(ground) => return Err(self.denial(ground)),
+        };
+        let fits = terms.step(None).and_then(|most| {
+            let enough = most.seconds >= first.seconds && most.held >= first.held;
+            if enough { Ok(()) } else { Err(terms.short(first.held)) }
+        });
+        if let Err(ground) = fits {
+            let denial = self.denial(ground);
+            ledger.refused(&denial);
+            return Err(denial);
+        }
+        ledger.count_attempt(now, terms.extension);
+        terms.take(leg, first.held, first.seconds, ledger);
+        Ok(Permit { call, leg, decision: self.decision(Rule::Outside) })
+    }
+
+    /// Judges a leg that is up anew and sets the money of its next step aside: a minute, or as many
+    /// increments as fit. A leg that costs nothing needs no step and gets time without end.
+    ///
+    /// It is judged like a new one, at the rate it was told, but its attempt was counted and its own line
+    /// is no other's. It should be asked for at most [`Gate::EXTEND_AHEAD`] before the paid time ends.
+    pub fn extend(
+        &self,
+        now: Now,
+        attempt: &Attempt,
+        rate: &Rate,
+        ledger: &mut Ledger,
+    ) -> Result<Paid, Denial> {
+        let terms = match self.weigh(now, attempt, ledger, Stage::Up(rate)) {
+            Ok(Weighed::Pay(terms)) => terms,
+            Ok(Weighed::Permit(_)) => return Ok(Paid { seconds: u64::MAX, held: Money::ZERO }),
+            Err(ground) => return Err(self.denial(ground)),
+        };
+        // Without a first step there is no next one: whoever asks has lost its hold.
+        let Some(paid) = ledger.paid(attempt.leg) else {
+            return Err(self.denial(Ground::of(Rule::Budget)));
+        };
+        match terms.step(Some(paid)) {
+            Ok(next) => {
+                let more = Money(next.held.0.saturating_sub(paid.held.0).max(0));
+                terms.take(attempt.leg, more, next.seconds, ledger);
+                Ok(next)
+            }
+            Err(ground) => {
+                let denial = self.denial(ground);
+                ledger.refused(&denial);
+                Err(denial)
+            }
+        }
+    }
+
+    /// Whether a leg outside that is up may stay, at the rate it was told: asked of every one when the
+    /// policy has changed. Takes no money and doesn't ask for any.
+    pub fn review(
+        &self,
+        now: Now,
+        attempt: &Attempt,
+        rate: &Rate,
+        ledger: &Ledger,
+    ) -> Result<(), Denial> {
+        let weighed = self.weigh(now, attempt, ledger, Stage::Up(rate));
+        weighed.map(|_| ()).map_err(|ground| self.denial(ground))
+    }
+
+    /// The judgement itself, but for the size of the step.
+    fn weigh(
+        &self,
+        now: Now,
+        attempt: &Attempt,
+        ledger: &Ledger,
+        stage: Stage<'_>,
+    ) -> Result<Weighed<'_>, Ground> {
+        let deny = |rule| Err(Ground::of(rule));
         // Emergency comes before everything that could say no.
         if let Destination::Emergency(_) = attempt.destination {
-            let known = self.may_call_for_help(now, attempt.standing);
-            return if known { permit(Rule::Emergency) } else { deny(Rule::EmergencyStranger) };
+            return if self.may_call_for_help(now, attempt.standing) {
+                Ok(Weighed::Permit(Rule::Emergency))
+            } else {
+                deny(Rule::EmergencyStranger)
+            };
         }
         if self.locked(attempt) {
             return deny(Rule::Lockdown);
@@ -302,41 +487,112 @@ impl Gate {
             Standing::Proved(_) | Standing::Ourselves => {}
             Standing::KnownDevice { .. } | Standing::Stranger => return deny(Rule::NotProved),
         }
-        if attempt.responsible.is_none() {
+        let Some(responsible) = attempt.responsible else {
             return deny(Rule::NobodyResponsible);
-        }
-        match (&attempt.destination, attempt.origin) {
+        };
+        match &attempt.destination {
             // Answered above; said again so that a new destination makes the compiler ask here.
-            (Destination::Emergency(_), _) => permit(Rule::Emergency),
-            (Destination::Extension(_), _) => permit(Rule::Internal),
-            (Destination::Service, _) => permit(Rule::Service),
-            (Destination::Outside(_), Origin::Voicemail) => deny(Rule::VoicemailOutward),
-            (Destination::Outside(_), _) => deny(Rule::NotAllowedClass),
-            (Destination::Unknown, _) => deny(Rule::UnknownDestination),
+            Destination::Emergency(_) => Ok(Weighed::Permit(Rule::Emergency)),
+            Destination::Extension(_) => Ok(Weighed::Permit(Rule::Internal)),
+            Destination::Service => Ok(Weighed::Permit(Rule::Service)),
+            Destination::Outside(number) => {
+                self.outside(now, attempt, responsible, number, ledger, stage).map(Weighed::Pay)
+            }
+            Destination::Unknown => deny(Rule::UnknownDestination),
         }
     }
 
-    /// Sets the money of a leg's first step aside. The hold is then in the ledger under the leg's name,
-    /// and must be durable before anything leaves.
-    pub fn reserve(
+    fn outside(
         &self,
-        _now: Now,
-        request: ReserveRequest,
-        _ledger: &mut Ledger,
-    ) -> Result<Permit, Denial> {
-        let Attempt { call, leg, .. } = request.attempt;
-        Ok(Permit { call, leg, decision: self.decision(Rule::Budget) })
+        now: Now,
+        attempt: &Attempt,
+        responsible: Responsible,
+        number: &Outside,
+        ledger: &Ledger,
+        stage: Stage<'_>,
+    ) -> Result<Terms<'_>, Ground> {
+        let deny = |rule| Err(Ground::of(rule));
+        let with = |rule, figures| Err(Ground { rule, figures: Some(figures) });
+        match attempt.origin {
+            Origin::Voicemail => return deny(Rule::VoicemailOutward),
+            Origin::Phone
+            | Origin::Forward
+            | Origin::RingGroup
+            | Origin::Transfer
+            | Origin::Refer
+            | Origin::Redirect
+            | Origin::Inbound
+            | Origin::TrunkToTrunk
+            | Origin::Alert => {}
+        }
+        // A carrier pays for nothing, and nothing we do ourselves costs money: whoever forwarded a call
+        // outside answers for it.
+        let extension = match responsible {
+            Responsible::Extension(extension) => extension,
+            Responsible::Trunk(_) | Responsible::System => return deny(Rule::NobodyResponsible),
+        };
+        let (role_id, role) = self.policy.role_of(extension);
+        let Some(role) = role else { return deny(Rule::NotAllowedClass) };
+        if number.class() == Class::Unknown || !role.classes.contains(&number.class()) {
+            return deny(Rule::NotAllowedClass);
+        }
+        let country_allowed = match number.country() {
+            Some(country) => country == self.policy.home || role.countries.contains(&country),
+            // The networks that belong to no country are a class of their own.
+            None => number.class() == Class::Satellite,
+        };
+        if !country_allowed {
+            return deny(Rule::NotAllowedCountry);
+        }
+        if !role.hours.open(self.zone.minute_of_week(now.utc)) {
+            return deny(Rule::Hours);
+        }
+        let held = ledger.hold(attempt.leg).is_some();
+        let mut open = ledger.open(extension);
+        match stage {
+            Stage::Up(_) => open = open.saturating_sub(u32::from(held)),
+            Stage::New | Stage::Told(_) => {
+                let (made, max) = (ledger.attempts(now, extension), role.calls_per_hour);
+                if made >= u32::from(max) {
+                    return with(Rule::Rate, Figures::Attempts { made, max });
+                }
+            }
+        }
+        // One leg attempt, one hold: a leg that has one is no new leg.
+        let twice = held && !matches!(stage, Stage::Up(_));
+        if open >= u32::from(role.calls_max) || twice {
+            return with(Rule::Concurrency, Figures::Open { open, max: role.calls_max });
+        }
+        let rate = match stage {
+            Stage::New => match self.deck.price(number) {
+                Some(rate) => rate,
+                None => return deny(Rule::NoPrice),
+            },
+            Stage::Told(rate) | Stage::Up(rate) => rate.clone(),
+        };
+        let Rate { per_minute, connect, .. } = rate;
+        let max = role.price_max;
+        if per_minute > max || connect > max {
+            return with(Rule::TooDear, Figures::Price { per_minute, connect, max });
+        }
+        let mut buckets = Vec::with_capacity(12);
+        for window in Window::ALL {
+            let begin = self.zone.window(now.utc, window).begin;
+            let accounts = Scope::accounts(attempt.tenant, role_id, extension);
+            buckets.extend(accounts.map(|account| Bucket { account, window, begin }));
+        }
+        let rooms = self.policy.budgets_of(attempt.tenant, extension).filter_map(|(of, budget)| {
+            let here = |b: &&Bucket| b.account == of && b.window == budget.window;
+            let bucket = *buckets.iter().find(here)?;
+            let spent = ledger.spent(&bucket);
+            Some(Room { bucket, spent, soft: budget.soft, hard: budget.hard })
+        });
+        let rooms = rooms.collect();
+        Ok(Terms { extension, role, rate, buckets, rooms })
     }
 
-    /// Judges a leg that is up anew and sets the money of its next step aside.
-    pub fn extend(
-        &self,
-        _now: Now,
-        _attempt: &Attempt,
-        _rate: &Rate,
-        _ledger: &mut Ledger,
-    ) -> Result<Paid, Denial> {
-        Err(Denial { decision: self.decision(Rule::Budget) })
+    fn denial(&self, ground: Ground) -> Denial {
+        Denial { decision: self.decision(ground.rule), figures: ground.figures }
     }
 
     fn decision(&self, rule: Rule) -> Decision {
@@ -370,6 +626,85 @@ impl Gate {
             Some(Responsible::Trunk(trunk)) => lockdown.covers(Scope::Trunk(trunk)),
             Some(Responsible::System) | None => false,
         }
+    }
+}
+
+impl Ground {
+    fn of(rule: Rule) -> Self {
+        Self { rule, figures: None }
+    }
+}
+
+impl Terms<'_> {
+    /// The next step after `paid`: a minute in whole increments, or as many as fit, never more than the
+    /// longest call costs.
+    fn step(&self, paid: Option<Paid>) -> Result<Paid, Ground> {
+        let longest = self.role.longest.as_secs();
+        let increment = u64::from(self.rate.increment.max(1));
+        let (least, whole, held) = match paid {
+            Some(Paid { seconds, held }) => {
+                let whole = Gate::STEP.div_ceil(increment) * increment;
+                (seconds.saturating_add(increment), seconds.saturating_add(whole), held)
+            }
+            None => {
+                let first = u64::from(self.rate.first);
+                let least = if first == 0 { increment } else { first };
+                let more = Gate::STEP.saturating_sub(least).div_ceil(increment) * increment;
+                (least, least + more, Money::ZERO)
+            }
+        };
+        if paid.map_or(0, |paid| paid.seconds) >= longest {
+            let figures = Some(Figures::Longest { max: self.role.longest });
+            return Err(Ground { rule: Rule::Longest, figures });
+        }
+        let mut end = whole;
+        loop {
+            let seconds = end.min(longest);
+            let needed = match self.rate.cost(seconds) {
+                Some(cost) => Money(cost.0.saturating_sub(held.0).max(0)),
+                None => Money(i64::MAX),
+            };
+            if self.rooms.iter().all(|room| room.fits(needed)) {
+                let held = Money(held.0.saturating_add(needed.0));
+                return Ok(Paid { seconds, held });
+            }
+            if end <= least {
+                return Err(self.short(needed));
+            }
+            end -= increment.min(end - least);
+        }
+    }
+
+    /// Which budget this much doesn't fit into.
+    fn short(&self, needed: Money) -> Ground {
+        let short = self.rooms.iter().find(|room| !room.fits(needed));
+        let figures = short.map(|room| Figures::Budget {
+            bucket: room.bucket,
+            spent: room.spent,
+            limit: room.hard.unwrap_or_default(),
+            needed,
+        });
+        Ground { rule: Rule::Budget, figures }
+    }
+
+    fn take(&self, leg: LegId, amount: Money, seconds: u64, ledger: &mut Ledger) {
+        let buckets = self.buckets.clone();
+        ledger.take(Step { leg, extension: self.extension, amount, seconds, buckets });
+        for Room { bucket, soft, .. } in &self.rooms {
+            let spent = ledger.spent(bucket);
+            if let Some(limit) = soft.filter(|limit| spent >= *limit && spent > Money::ZERO) {
+                ledger.note(Note { bucket: *bucket, crossing: Crossing::Soft, spent, limit });
+            }
+        }
+    }
+}
+
+impl Room {
+    /// What costs nothing always fits, also where a carrier has billed more than there was.
+    fn fits(&self, amount: Money) -> bool {
+        let Some(hard) = self.hard else { return true };
+        let sum = self.spent.checked_add(amount);
+        amount == Money::ZERO || sum.is_some_and(|sum| sum <= hard)
     }
 }
 
@@ -408,8 +743,8 @@ impl Rule {
         Self::NotAllowedClass,
         Self::NotAllowedCountry,
         Self::Hours,
-        Self::Concurrency,
         Self::Rate,
+        Self::Concurrency,
         Self::NoPrice,
         Self::TooDear,
         Self::Longest,
@@ -550,7 +885,7 @@ mod tests {
     fn policy(lockdown: &[Scope]) -> Arc<Policy> {
         Policy::first(Country::US).next(|policy| {
             policy.lockdown = Lockdown::new(lockdown.iter().copied());
-            policy.roles.insert(ROLE, crate::policy::Role::staff());
+            policy.roles.insert(ROLE, Role::staff());
             policy.members.insert(ALICE, ROLE);
         })
     }
@@ -574,7 +909,9 @@ mod tests {
 
     #[test]
     fn a_permit_names_its_leg_and_its_rule() {
-        let Verdict::Permit(permit) = gate(policy(&[])).judge(at(START), &internal(), &Ledger::default()) else {
+        let Verdict::Permit(permit) =
+            gate(policy(&[])).judge(at(START), &internal(), &Ledger::default())
+        else {
             panic!("extensions may call each other");
         };
         assert_eq!((permit.call(), permit.leg()), (CallId(1), LegId(2)));
@@ -633,7 +970,11 @@ mod tests {
             let standing = Standing::KnownDevice { device: DeviceId(1), registered: START };
             let attempt = Attempt { standing, destination: emergency(), ..internal() };
             let policy = policy(&[Scope::Operator]).next(|p| p.emergency_for_strangers = open);
-            let verdict = gate(policy).judge(at(START + DAY * registered_days_ago), &attempt, &Ledger::default());
+            let verdict = gate(policy).judge(
+                at(START + DAY * registered_days_ago),
+                &attempt,
+                &Ledger::default(),
+            );
             matches!(verdict, Verdict::Permit(_))
         };
         assert!(judged(0, false));
@@ -688,6 +1029,7 @@ mod tests {
             Just(Origin::Transfer),
             Just(Origin::Refer),
             Just(Origin::Redirect),
+            Just(Origin::Inbound),
             Just(Origin::TrunkToTrunk),
             Just(Origin::Voicemail),
             Just(Origin::Alert),

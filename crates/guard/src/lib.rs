@@ -17,3 +17,4 @@ pub mod pii;
 pub mod policy;
 pub mod rate;
 pub mod secret;
+pub mod zone;

@@ -56,8 +56,8 @@ impl Currency {
     /// The currency of a country, for a first policy; dollars where the table has none.
     pub fn of(home: crate::number::Country) -> Self {
         const EURO: &[&str] = &[
-            "AT", "BE", "CY", "DE", "EE", "ES", "FI", "FR", "GR", "HR", "IE", "IT", "LT", "LU", "LV",
-            "MT", "NL", "PT", "SI", "SK", "BG",
+            "AT", "BE", "CY", "DE", "EE", "ES", "FI", "FR", "GR", "HR", "IE", "IT", "LT", "LU",
+            "LV", "MT", "NL", "PT", "SI", "SK", "BG",
         ];
         match home.code() {
             "CA" => Self(*b"CAD"),

@@ -139,12 +139,78 @@ impl Policy {
         (id, self.roles.get(&id))
     }
 
+    /// Whether `EachExtension` doesn't mean this one in this window, because it has a budget of its own.
+    pub fn has_own_budget(&self, extension: ExtensionId, window: Window) -> bool {
+        let own = Account::Extension(extension);
+        self.budgets.iter().any(|budget| budget.of == own && budget.window == window)
+    }
+
+    /// The budgets that bound what this extension spends, and the account each is counted in.
+    pub fn budgets_of(
+        &self,
+        tenant: TenantId,
+        extension: ExtensionId,
+    ) -> impl Iterator<Item = (Scope, &Budget)> {
+        let role = self.role_of(extension).0;
+        self.budgets.iter().filter_map(move |budget| {
+            let scope = match budget.of {
+                Account::EachExtension if self.has_own_budget(extension, budget.window) => None,
+                Account::EachExtension => Some(Scope::Extension(extension)),
+                of => of.scope(),
+            };
+            let accounts = Scope::accounts(tenant, role, extension);
+            scope.filter(|scope| accounts.contains(scope)).map(|scope| (scope, budget))
+        })
+    }
+
     /// The next version, changed by `change`; the present one stays as it is.
     pub fn next(&self, change: impl FnOnce(&mut Self)) -> Arc<Self> {
         let mut next = self.clone();
         change(&mut next);
         next.version = PolicyVersion(self.version.0.saturating_add(1));
         Arc::new(next)
+    }
+}
+
+impl Account {
+    /// The account it is counted in; `None` where each extension has one.
+    pub fn scope(self) -> Option<Scope> {
+        match self {
+            Self::Operator => Some(Scope::Operator),
+            Self::Tenant(tenant) => Some(Scope::Tenant(tenant)),
+            Self::Role(role) => Some(Scope::Role(role)),
+            Self::EachExtension => None,
+            Self::Extension(extension) => Some(Scope::Extension(extension)),
+        }
+    }
+}
+
+impl Scope {
+    /// The accounts that pay for a call of an extension.
+    pub fn accounts(tenant: TenantId, role: RoleId, extension: ExtensionId) -> [Self; 4] {
+        [Self::Operator, Self::Tenant(tenant), Self::Role(role), Self::Extension(extension)]
+    }
+
+    /// For people: `the operator`, `role staff`, `extension 101`. `number` knows the numbers of
+    /// extensions, which the policy doesn't.
+    pub fn in_words(
+        self,
+        policy: &Policy,
+        number: impl Fn(ExtensionId) -> Option<String>,
+    ) -> String {
+        match self {
+            Self::Operator => "the operator".to_owned(),
+            Self::Tenant(tenant) => format!("tenant {tenant}"),
+            Self::Role(role) => match policy.roles.get(&role) {
+                Some(known) => format!("role {}", known.name),
+                None => format!("role {} (removed)", role.0),
+            },
+            Self::Extension(extension) => match number(extension) {
+                Some(number) => format!("extension {number}"),
+                None => format!("extension {extension}"),
+            },
+            Self::Trunk(trunk) => format!("trunk {}", trunk.0),
+        }
     }
 }
 
@@ -167,6 +233,11 @@ impl Role {
 
 impl Hours {
     pub const WEEK: u16 = 7 * 24 * 60;
+
+    /// Whether they are open in this minute of the week, 0 to 10,079.
+    pub fn open(&self, minute: u16) -> bool {
+        self.0.iter().any(|(from, to)| (*from..*to).contains(&minute))
+    }
 
     pub fn always() -> Self {
         Self(vec![(0, Self::WEEK)])

@@ -1,7 +1,6 @@
 //! The record of a call, from the call itself.
 
 use guard::cause::{Cause, Disposition};
-use guard::gate::Origin;
 use guard::id::NodeId;
 use pure::Now;
 
@@ -28,8 +27,8 @@ pub(crate) fn of(call: &Call, now: Now, node: NodeId) -> Cdr {
         from: call.from.clone(),
         to: call.to.clone(),
         responsible: call.caller_extension,
-        origin: Origin::Phone,
-        tolls: Vec::new(),
+        origin: call.origin,
+        tolls: call.tolls.clone(),
         started: call.started,
         answered: call.answered.map(|(utc, _)| utc),
         ended: now.utc,
@@ -45,7 +44,7 @@ pub(crate) fn leg(leg: &Leg) -> CdrLeg {
         leg: leg.id,
         extension: leg.party.extension,
         device: leg.party.device,
-        trunk: None,
+        trunk: leg.party.trunk,
         caller: leg.role == Role::Caller,
         transport: leg.party.path.flow.transport,
         signalling: leg.signalling(),

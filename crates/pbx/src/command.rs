@@ -235,9 +235,16 @@ pub enum TrunkState {
     /// Being looked up, connected or registered.
     Connecting,
     /// Registered or answering, since when.
-    Up { since: Utc, expires: Option<Utc> },
+    Up {
+        since: Utc,
+        expires: Option<Utc>,
+    },
     /// In words, and when it is tried again.
-    Down { why: String, since: Utc, retry: Utc },
+    Down {
+        why: String,
+        since: Utc,
+        retry: Utc,
+    },
 }
 
 /// What a test of a trunk found, step by step.

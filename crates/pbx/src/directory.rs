@@ -202,7 +202,9 @@ impl Trunk {
 
     pub fn account(&self) -> Option<&TrunkAccount> {
         match &self.access {
-            TrunkAccess::Registration(account) | TrunkAccess::Address(Some(account)) => Some(account),
+            TrunkAccess::Registration(account) | TrunkAccess::Address(Some(account)) => {
+                Some(account)
+            }
             TrunkAccess::Address(None) => None,
         }
     }

@@ -6,20 +6,26 @@
 //! without an answer gets its refusal. 481 is as good as 200. What can't be reached within
 //! [`Settings::orphan_timeout`](crate::settings::Settings) is given up: its phone has long registered
 //! anew or never will, and its own session ended with its silence.
+//!
+//! A leg to a carrier costs money until the carrier has confirmed its end, at most what was held for it.
+//! The record of its call is written when that is known.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use guard::cause::{Cause, Disposition};
 use guard::fact::Fact;
-use guard::id::{CallId, DeviceId, NodeId, RealmId, TenantId};
+use guard::id::{CallId, LegId, NodeId, RealmId, TenantId};
 use pure::{Instant, Now, Timers};
 use sip::dialog::{Dialog, DialogId, Hop};
 use sip::transaction::{Input, Key};
 use sip::{Message, Method, Name, Request, RequestBuilder, Response};
 
+use crate::back_to_back::Owner;
 use crate::back_to_back::desk::Desk;
 use crate::back_to_back::leg::end_stray;
+use crate::back_to_back::outlay::seconds_up;
 use crate::flow::{FlowOpened, Path, Transport};
 use crate::record::{Cdr, CdrLeg, Row};
 use crate::snapshot::{CallSnapshot, LegSnapshot, LegStage};
@@ -32,15 +38,21 @@ pub(crate) struct Recovery {
     sent: BTreeMap<Key, u64>,
     deadlines: Timers<u64>,
     next: u64,
+    /// Calls whose cost is not known yet.
+    unsettled: BTreeMap<CallId, CallSnapshot>,
 }
 
 #[derive(Debug)]
 struct Orphan {
     call: CallId,
-    device: Option<DeviceId>,
+    tenant: TenantId,
+    leg: LegId,
+    owner: Option<Owner>,
     path: Path,
     stage: LegStage,
     state: State,
+    /// Money is held for it.
+    costs: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,6 +60,8 @@ enum State {
     /// Its phone can't be reached yet.
     Waiting,
     Asked(Path, RealmId),
+    /// Taken back; an answer that crossed our CANCEL would be heard by the deadline.
+    TakenBack(RealmId),
     /// Nothing more to say. Kept until its deadline where a late 2xx may still come.
     Done,
 }
@@ -59,7 +73,7 @@ impl Recovery {
         now: Now,
         node: NodeId,
         snapshots: Vec<CallSnapshot>,
-        timeout: std::time::Duration,
+        timeout: Duration,
     ) -> (Vec<Row>, Vec<(Option<TenantId>, Fact)>) {
         let (mut rows, mut facts, mut legs_ended) = (Vec::new(), Vec::new(), 0);
         let calls = u32::try_from(snapshots.len()).unwrap_or(u32::MAX);
@@ -71,17 +85,32 @@ impl Recovery {
                 .unwrap_or_default();
             let fact = Fact::CallInterrupted { call, duration_ms_min };
             facts.push((Some(snapshot.tenant), fact));
-            rows.push(Row::Cdr(Box::new(interrupted(now, node, &snapshot))));
+            let costs = snapshot.legs.iter().any(|leg| leg.toll.is_some());
+            if !costs {
+                rows.push(Row::Cdr(Box::new(interrupted(now, node, &snapshot))));
+            }
             if snapshot.legs.is_empty() {
                 rows.push(Row::RemoveSnapshot(call));
             }
-            for leg in snapshot.legs {
-                let LegSnapshot { device, path, stage, .. } = leg;
+            for leg in &snapshot.legs {
                 self.next += 1;
                 legs_ended += 1;
                 self.deadlines.set(now.instant + timeout, self.next);
-                let orphan = Orphan { call, device, path, stage, state: State::Waiting };
+                let owner = leg.device.map(Owner::Device).or(leg.trunk.map(Owner::Trunk));
+                let orphan = Orphan {
+                    call,
+                    tenant: snapshot.tenant,
+                    leg: leg.leg,
+                    owner,
+                    path: leg.path,
+                    stage: leg.stage.clone(),
+                    state: State::Waiting,
+                    costs: leg.toll.is_some(),
+                };
                 self.orphans.insert(self.next, orphan);
+            }
+            if costs {
+                self.unsettled.insert(call, snapshot);
             }
         }
         if calls > 0 {
@@ -91,8 +120,9 @@ impl Recovery {
         (rows, facts)
     }
 
-    pub(crate) fn live(&self) -> [(&'static str, usize); 3] {
+    pub(crate) fn live(&self) -> [(&'static str, usize); 4] {
         [
+            ("unsettled calls", self.unsettled.len()),
             ("orphans", self.orphans.len()),
             ("orphans' requests", self.sent.len()),
             ("orphans' deadlines", self.deadlines.len()),
@@ -103,14 +133,58 @@ impl Recovery {
         self.deadlines.next()
     }
 
-    /// Gives up what could not be reached in time.
-    pub(crate) fn expire(&mut self, now: Now) -> Vec<Row> {
+    /// Gives up what could not be reached in time, and believes in what was taken back.
+    pub(crate) fn expire(&mut self, desk: &mut Desk<'_>) -> Vec<Row> {
         let mut rows = Vec::new();
-        while let Some(id) = self.deadlines.pop(now.instant) {
-            if let Some(orphan) = self.orphans.remove(&id) {
-                self.sent.retain(|_, of| *of != id);
-                rows.extend(self.settled(orphan.call));
-            }
+        while let Some(id) = self.deadlines.pop(desk.now.instant) {
+            let Some(orphan) = self.orphans.remove(&id) else { continue };
+            self.sent.retain(|_, of| *of != id);
+            let cost = match orphan.state {
+                State::TakenBack(_) => Cost::Nothing,
+                State::Waiting | State::Asked(..) | State::Done => Cost::UntilNow,
+            };
+            rows.extend(self.settle(desk, &orphan, cost));
+            rows.extend(self.settled(orphan.call));
+        }
+        rows
+    }
+
+    /// A leg with money is over. Its call's record is written with the last of them.
+    fn settle(&mut self, desk: &mut Desk<'_>, orphan: &Orphan, cost: Cost) -> Vec<Row> {
+        if !orphan.costs {
+            return Vec::new();
+        }
+        let Some(snapshot) = self.unsettled.get_mut(&orphan.call) else { return Vec::new() };
+        let legs = snapshot.legs.iter_mut().filter(|leg| leg.leg == orphan.leg);
+        let Some((mut toll, hold)) = legs.filter_map(|leg| leg.toll.take()).next() else {
+            return Vec::new();
+        };
+        let (now, held) = (desk.now, hold.amount());
+        toll.seconds = match (cost, toll.answered) {
+            (Cost::Nothing, None) => 0,
+            (_, Some(answered)) => seconds_up(now.utc.since(answered)),
+            (Cost::UntilNow | Cost::Unacknowledged, None) => UNACKNOWLEDGED_MAX,
+        };
+        if toll.seconds > 0 || toll.answered.is_some() {
+            toll.answered = toll.answered.or(Some(now.utc));
+            toll.cost = toll.rate.cost(toll.seconds).unwrap_or(held).min(held);
+        }
+        let spends = desk.ledger.settle(orphan.leg, toll.cost);
+        let mut rows: Vec<Row> = spends.into_iter().map(Row::Spend).collect();
+        let settled = Fact::LegSettled {
+            call: orphan.call,
+            leg: orphan.leg,
+            trunk: toll.trunk,
+            cost: toll.cost,
+            seconds: toll.seconds,
+        };
+        desk.tenant = Some(orphan.tenant);
+        desk.fact(settled);
+        snapshot.tolls.push(toll);
+        rows.push(Row::Snapshot(Box::new(snapshot.clone())));
+        if snapshot.legs.iter().all(|leg| leg.toll.is_none()) {
+            rows.push(Row::Cdr(Box::new(interrupted(now, desk.node, snapshot))));
+            self.unsettled.remove(&orphan.call);
         }
         rows
     }
@@ -123,6 +197,8 @@ impl Recovery {
         let on_udp: Vec<u64> = self
             .waiting()
             .filter(|(_, orphan)| orphan.path.flow.transport == Transport::Udp)
+            // A carrier's leg goes out on the carriers' socket, when its trunk says so.
+            .filter(|(_, orphan)| !matches!(orphan.owner, Some(Owner::Trunk(_))))
             .map(|(id, _)| *id)
             .collect();
         let mut rows = Vec::new();
@@ -134,20 +210,32 @@ impl Recovery {
         rows
     }
 
-    /// A device is back.
+    /// A device or a trunk is back.
     pub(crate) fn reachable(
         &mut self,
         desk: &mut Desk<'_>,
-        device: DeviceId,
+        owner: Owner,
         path: Path,
         realm: RealmId,
     ) -> Vec<Row> {
-        let of_device: Vec<u64> = self
+        let of_owner: Vec<u64> = self
             .waiting()
-            .filter(|(_, orphan)| orphan.device == Some(device))
+            .filter(|(_, orphan)| orphan.owner == Some(owner))
             .map(|(id, _)| *id)
             .collect();
-        of_device.into_iter().flat_map(|id| self.end(desk, id, path, realm)).collect()
+        let mut rows = Vec::new();
+        for id in of_owner {
+            let Some(orphan) = self.orphans.get(&id) else { continue };
+            // Over UDP a carrier of many addresses is asked where the call was.
+            let path = match orphan.path.flow.transport {
+                Transport::Udp if path.flow.transport == Transport::Udp => {
+                    Path { flow: path.flow, remote: orphan.path.remote }
+                }
+                _ => path,
+            };
+            rows.extend(self.end(desk, id, path, realm));
+        }
+        rows
     }
 
     fn waiting(&self) -> impl Iterator<Item = (&u64, &Orphan)> {
@@ -177,7 +265,7 @@ impl Recovery {
                 bye.ok()
             }
         };
-        let Some(request) = request else { return self.done(id) };
+        let Some(request) = request else { return self.done(desk, id, None) };
         orphan.state = State::Asked(path, realm);
         let key = desk.transactions.reserve();
         self.sent.insert(key, id);
@@ -186,9 +274,14 @@ impl Recovery {
     }
 
     /// A request of ours has its answer, or will never get one.
-    pub(crate) fn answered(&mut self, key: Key) -> Vec<Row> {
+    pub(crate) fn answered(
+        &mut self,
+        desk: &mut Desk<'_>,
+        key: Key,
+        answer: Option<&Response>,
+    ) -> Vec<Row> {
         match self.sent.remove(&key) {
-            Some(id) => self.done(id),
+            Some(id) => self.done(desk, id, answer),
             None => Vec::new(),
         }
     }
@@ -201,39 +294,87 @@ impl Recovery {
     }
 
     /// A late 2xx to an INVITE of the former process: acknowledged and ended.
-    pub(crate) fn stray(&mut self, desk: &mut Desk<'_>, path: Path, response: &Response) {
+    pub(crate) fn stray(
+        &mut self,
+        desk: &mut Desk<'_>,
+        path: Path,
+        response: &Response,
+    ) -> Vec<Row> {
         let meant = DialogId::of_response(response);
-        for orphan in self.orphans.values() {
+        for (id, orphan) in &self.orphans {
             let LegStage::Outgoing { invite, .. } = &orphan.stage else { continue };
             let Some(invite) = request_of(invite) else { continue };
             let headers = invite.headers();
             let tag = headers.from();
             if headers.call_id() == meant.call_id && tag.tag() == Some(&meant.local_tag) {
                 let realm = match orphan.state {
-                    State::Asked(_, realm) => realm,
+                    State::Asked(_, realm) | State::TakenBack(realm) => realm,
                     State::Waiting | State::Done => RealmId::default(),
                 };
-                return end_stray(desk, realm, path, &invite, response);
+                let id = *id;
+                end_stray(desk, realm, path, &invite, response);
+                let Some(orphan) = self.orphans.get_mut(&id) else { return Vec::new() };
+                if !orphan.costs {
+                    return Vec::new();
+                }
+                orphan.state = State::Done;
+                let orphan = Orphan { stage: orphan.stage.clone(), ..*orphan };
+                let mut rows = self.settle(desk, &orphan, Cost::Unacknowledged);
+                rows.extend(self.settled(orphan.call));
+                return rows;
             }
         }
+        Vec::new()
     }
 
-    fn done(&mut self, id: u64) -> Vec<Row> {
+    /// The request that ends an orphan has its answer, or will never get one.
+    fn done(&mut self, desk: &mut Desk<'_>, id: u64, answer: Option<&Response>) -> Vec<Row> {
         let Some(orphan) = self.orphans.get_mut(&id) else { return Vec::new() };
-        orphan.state = State::Done;
         let call = orphan.call;
-        if !matches!(orphan.stage, LegStage::Outgoing { .. }) {
+        let outgoing = matches!(orphan.stage, LegStage::Outgoing { .. });
+        let accepted = answer.is_some_and(|answer| answer.status().is_success());
+        if outgoing && orphan.costs && accepted {
+            // RFC 3261 §9.1: a CANCEL may cross the answer; its 200 says only that it arrived.
+            if let State::Asked(_, realm) = orphan.state {
+                orphan.state = State::TakenBack(realm);
+            }
+            self.deadlines.set(desk.now.instant + CROSSING_MAX, id);
+            return Vec::new();
+        }
+        orphan.state = State::Done;
+        let orphan = Orphan { stage: orphan.stage.clone(), ..*orphan };
+        if !outgoing {
             self.orphans.remove(&id);
         }
-        self.settled(call)
+        let mut rows = self.settle(desk, &orphan, Cost::UntilNow);
+        rows.extend(self.settled(call));
+        rows
     }
 
     /// The snapshot goes when no leg of its call is left to be ended.
     fn settled(&self, call: CallId) -> Vec<Row> {
         let left = self.orphans.values().any(|o| o.call == call && o.state != State::Done);
+        let left = left || self.unsettled.contains_key(&call);
         if left { Vec::new() } else { vec![Row::RemoveSnapshot(call)] }
     }
 }
+
+/// How long a leg that is over is taken to have cost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Cost {
+    /// It was never answered.
+    Nothing,
+    /// From its answer until now; where nobody knows of an answer, as [`Cost::Unacknowledged`].
+    UntilNow,
+    /// Answered, and the answer was never acknowledged by us.
+    Unacknowledged,
+}
+
+/// Seconds: a called side whose 2xx nobody acknowledges hangs up after 64·T1 (RFC 3261 §13.3.1.4).
+const UNACKNOWLEDGED_MAX: u64 = 32;
+
+/// A 2xx is repeated every T2, 4 s, until it is acknowledged (RFC 3261 §13.3.1.4).
+const CROSSING_MAX: Duration = Duration::from_secs(5);
 
 /// How a leg that we call is ended from a snapshot: the INVITE without its description (which holds
 /// keys), and its CANCEL, which shares branch, target, From, To, Call-ID and CSeq number

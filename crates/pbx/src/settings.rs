@@ -45,6 +45,18 @@ pub struct Settings {
     pub session_interval: Duration,
     /// The shortest session interval accepted; a shorter one gets 422 (RFC 4028 §5: not below 90 s).
     pub session_interval_min: Duration,
+    /// As `session_interval`, on legs to carriers: their dialogs cost money, and we refresh them
+    /// ourselves at half of it. A held call has no audio whose end would tell.
+    pub trunk_session_interval: Duration,
+    /// A carrier that says nothing to an INVITE, not even 100, for so long is left for the next way.
+    /// RFC 3261 wants 100 within 200 ms; a lost packet over UDP takes half a second to repeat.
+    pub trunk_mute_timeout: Duration,
+    /// Ways to the outside that one call tries; then it ends with what was heard.
+    pub ways_max: usize,
+    /// How long a test of a trunk may take; what has not answered by then has failed.
+    pub trunk_test_timeout: Duration,
+    /// Calls for help are waited for so long before a drain ends them.
+    pub drain_emergency_max: Duration,
     /// After [`crate::command::Command::Drain`]: what still has no answer to its BYE is left behind.
     /// A service is given ten seconds by most supervisors.
     pub drain_timeout: Duration,
@@ -81,6 +93,11 @@ impl Default for Settings {
             call_max: Duration::from_secs(12 * 3_600),
             session_interval: Duration::from_secs(1_800),
             session_interval_min: Duration::from_secs(90),
+            trunk_session_interval: Duration::from_secs(600),
+            trunk_mute_timeout: Duration::from_secs(4),
+            ways_max: 6,
+            trunk_test_timeout: Duration::from_secs(20),
+            drain_emergency_max: Duration::from_secs(30 * 60),
             drain_timeout: Duration::from_secs(5),
             retry_after: Duration::from_secs(10),
             orphan_timeout: Duration::from_secs(15 * 60),

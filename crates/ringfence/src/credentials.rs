@@ -1,9 +1,9 @@
 //! From sealed secrets to the digests that the exchange compares with.
 
-use guard::id::ExtensionId;
+use guard::id::{ExtensionId, TrunkId};
 use guard::secret::{CannotOpen, MasterKey};
-use pbx::command::Credentials;
-use pbx::directory::{Extension, Secret};
+use pbx::command::{Credentials, TrunkSecret};
+use pbx::directory::{Extension, Secret, Trunk};
 use sip::digest::{Algorithm, Ha1};
 use zeroize::Zeroizing;
 
@@ -11,6 +11,23 @@ use zeroize::Zeroizing;
 /// row doesn't open.
 pub(crate) fn record(extension: ExtensionId) -> String {
     format!("extension/{extension}/secret")
+}
+
+/// The name under which a trunk's secret is sealed.
+pub(crate) fn trunk_record(trunk: TrunkId) -> String {
+    format!("trunk/{}/secret", trunk.0)
+}
+
+/// A trunk's secret in clear, where it has an account: to answer the carrier's challenges with.
+pub(crate) fn open_trunk(
+    master: &MasterKey,
+    trunk: &Trunk,
+) -> Result<Option<TrunkSecret>, CannotOpen> {
+    let Some(account) = trunk.account() else { return Ok(None) };
+    let clear = account.secret.sealed.open(master, trunk_record(trunk.id).as_bytes())?;
+    // A carrier's secret came as text: other bytes can't have been sealed here.
+    let clear = str::from_utf8(&clear).map_err(|_| CannotOpen::Tampered)?;
+    Ok(Some(TrunkSecret(Zeroizing::new(clear.to_owned()))))
 }
 
 /// HA1 of a secret under each algorithm. `realm`: the tenant's digest realm.

@@ -24,7 +24,7 @@ use guard::fact::{Fact, Severity};
 use guard::id::{NodeId, TenantId};
 use pbx::command::{Command, Reply};
 use pbx::flow::{FlowId, FlowOpened, Path};
-use pbx::io::{Answer, Input, Output, PersistError, Query, Ticket, Trace};
+use pbx::io::{Answer, ConnectError, Input, Output, PersistError, Query, Ticket, Trace};
 use pbx::record::Row;
 use pure::{Instant, Now};
 use rtp::relay::{self, EndpointId};
@@ -367,6 +367,10 @@ impl<O: Outside> ExchangeThread<O> {
                 if !sent {
                     self.pending.push_back(Input::TransmitFailed { path });
                 }
+            }
+            Output::Connect { ticket, .. } => {
+                let result = Err(ConnectError::Refused("not served yet".to_owned()));
+                self.pending.push_back(Input::Connected { ticket, result });
             }
             // Dropping the writer flushes and closes; `Closed` follows from the connection itself.
             Output::CloseFlow { flow } => {

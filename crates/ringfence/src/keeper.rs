@@ -11,9 +11,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use guard::fact::Fact;
-use guard::id::{CallId, DeviceId, ExtensionId, TenantId};
+use guard::id::{CallId, DeviceId, ExtensionId, TenantId, TrunkId};
+use guard::ledger::{Bucket, Spend, Window};
+use guard::policy::Policy;
+use guard::rate::RateDeck;
 use guard::secret::MasterKey;
-use pbx::directory::{Device, Extension, Tenant};
+use pbx::directory::{Device, Extension, Inbound, Tenant, Trunk};
 use pbx::io::{Answer, PersistError, Query, Trace};
 use pbx::record::{BindingRow, Loaded, Row};
 use pbx::snapshot::CallSnapshot;
@@ -50,6 +53,11 @@ struct Kept {
     devices: BTreeMap<DeviceId, Device>,
     bindings: BTreeMap<DeviceId, BindingRow>,
     snapshots: BTreeMap<CallId, CallSnapshot>,
+    trunks: BTreeMap<TrunkId, Trunk>,
+    inbound: BTreeMap<String, Inbound>,
+    policy: Option<Arc<Policy>>,
+    deck: Option<Arc<RateDeck>>,
+    spends: BTreeMap<Bucket, Spend>,
     generation: u64,
 }
 
@@ -130,10 +138,7 @@ impl<E: Engine> Outside for Keeper<E> {
         };
         self.runtime.spawn(async move {
             let answer = match query {
-                Query::Resolve { name } => match tokio::net::lookup_host((name, SIPS_PORT)).await {
-                    Ok(found) => Answer::Resolved(found.collect()),
-                    Err(_) => Answer::Failed,
-                },
+                Query::Locate { .. } => Answer::Failed,
                 // No keys and no trust anchors are configured.
                 Query::VerifyIdentity { .. } | Query::SignIdentity { .. } => Answer::Failed,
             };
@@ -153,6 +158,17 @@ impl<E: Engine> Outside for Keeper<E> {
 }
 
 impl Kept {
+    /// Keeps what was spent in the newest windows. The oldest go first at the bound, long after they
+    /// were over; their rows stay in the store.
+    fn forget_spends(&mut self) {
+        if self.spends.len() > SPENDS_MAX {
+            let mut begins: Vec<i64> = self.spends.keys().map(|bucket| bucket.begin).collect();
+            let (_, middle, _) = begins.select_nth_unstable(SPENDS_MAX / 4);
+            let oldest = *middle;
+            self.spends.retain(|bucket, _| bucket.begin > oldest || bucket.window == Window::Week);
+        }
+    }
+
     fn take(&mut self, row: Row) {
         match row {
             Row::Tenant(tenant) => {
@@ -182,6 +198,33 @@ impl Kept {
             Row::RemoveSnapshot(call) => {
                 self.snapshots.remove(&call);
             }
+            Row::Trunk(trunk) => {
+                self.trunks.insert(trunk.id, *trunk);
+            }
+            Row::RemoveTrunk(id) => {
+                self.trunks.remove(&id);
+            }
+            Row::Inbound(inbound) => {
+                self.inbound.insert(inbound.number.clone(), inbound);
+            }
+            Row::RemoveInbound(number) => {
+                self.inbound.remove(&number);
+            }
+            // Writes may be answered out of order: an older version never takes a newer one's place.
+            Row::Policy(policy) => {
+                if self.policy.as_ref().is_none_or(|held| held.version < policy.version) {
+                    self.policy = Some(policy);
+                }
+            }
+            Row::Deck(deck) => {
+                if self.deck.as_ref().is_none_or(|held| held.version < deck.version) {
+                    self.deck = Some(deck);
+                }
+            }
+            Row::Spend(spend) => {
+                self.spends.insert(spend.bucket, spend);
+                self.forget_spends();
+            }
             // History: nothing is built from it.
             Row::Cdr(_) => {}
         }
@@ -202,12 +245,25 @@ impl Kept {
                 }
             }
         });
+        let trunks =
+            self.trunks.values().filter_map(|trunk| match credentials::open_trunk(master, trunk) {
+                Ok(secret) => Some((trunk.clone(), secret)),
+                Err(error) => {
+                    tracing::error!(trunk = trunk.id.0, %error, "a trunk's secret does not open");
+                    None
+                }
+            });
         Loaded {
             tenants: self.tenants.values().cloned().collect(),
             extensions: extensions.collect(),
             devices: self.devices.values().cloned().collect(),
             bindings: self.bindings.values().cloned().collect(),
             snapshots: self.snapshots.values().cloned().collect(),
+            trunks: trunks.collect(),
+            inbound: self.inbound.values().cloned().collect(),
+            policy: self.policy.clone(),
+            deck: self.deck.clone(),
+            spends: self.spends.values().copied().collect(),
             generation: self.generation,
         }
     }
@@ -221,6 +277,11 @@ impl From<Stored> for Kept {
             devices: stored.devices.into_iter().map(|row| (row.id, row)).collect(),
             bindings: stored.bindings.into_iter().map(|row| (row.device, row)).collect(),
             snapshots: stored.snapshots.into_iter().map(|row| (row.call, row)).collect(),
+            trunks: stored.trunks.into_iter().map(|row| (row.id, row)).collect(),
+            inbound: stored.inbound.into_iter().map(|row| (row.number.clone(), row)).collect(),
+            policy: stored.policy,
+            deck: stored.deck,
+            spends: stored.spends.into_iter().map(|row| (row.bucket, row)).collect(),
             generation: stored.generation,
         }
     }
@@ -248,5 +309,5 @@ async fn forward(mut queue: mpsc::Receiver<Queued>, writer: Writer, inbox: Inbox
 const QUEUE_MAX: usize = 4_096;
 /// Names being resolved at once; further ones fail.
 const LOOK_UPS_MAX: usize = 64;
-/// RFC 3261 §19.1.2: the port of a name over TLS.
-const SIPS_PORT: u16 = 5061;
+/// Buckets in memory: a thousand accounts with three windows each, for weeks of hours.
+const SPENDS_MAX: usize = 65_536;

@@ -26,10 +26,12 @@ use std::any::Any;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 use guard::gate::Gate;
 use guard::policy::Policy;
+use guard::rate::RateDeck;
 use pbx::exchange::{Exchange, Setup};
 use pbx::registrar::RegistrarSettings;
 use pbx::settings::Settings;
@@ -185,7 +187,11 @@ impl Place {
 fn exchange(facing: Facing) -> impl Fn(pbx::record::Loaded, Now) -> Exchange + Send + 'static {
     move |loaded, now| {
         let registrar = RegistrarSettings::default();
-        let gate = Gate::new(Policy::first(registrar.home));
+        let policy = loaded.policy.clone().unwrap_or_else(|| Policy::first(registrar.home));
+        let deck = loaded.deck.clone();
+        let deck = deck.unwrap_or_else(|| Arc::new(RateDeck::estimates(policy.currency)));
+        let registrar = RegistrarSettings { home: policy.home, ..registrar };
+        let gate = Gate::new(policy, deck);
         let Facing { node, realms } = facing.clone();
         let settings = Settings::default();
         let chance = clock::chance();

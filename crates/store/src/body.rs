@@ -5,12 +5,21 @@
 //! nothing that is stored. Fields may be added (an older row then lacks them); what changes meaning
 //! takes a new version of the snapshot, or a migration.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use guard::gate::{Decision, PolicyVersion, Proof, Rule};
+use guard::id::{RealmId, TrunkId};
 use guard::journal::Part;
+use guard::ledger::Hold;
+use guard::money::Money;
+use guard::number::Class;
+use guard::policy::Policy;
+use guard::rate::Rate;
+use guard::secret::Sealed;
+use pbx::directory::{Secret, Trunk, TrunkAccess, TrunkAccount, TrunkIdentity};
 use pbx::flow::{FlowId, Path};
-use pbx::record::{Cdr, CdrLeg, Quality};
+use pbx::record::{Cdr, CdrLeg, Quality, Toll};
 use pbx::snapshot::{CallSnapshot, DialogState, LegSnapshot, LegStage, Role, Stage};
 use pure::Utc;
 use serde::{Deserialize, Serialize};
@@ -25,7 +34,11 @@ struct SnapshotBody {
     responsible: Option<String>,
     rule: String,
     policy: u64,
-    reservation: i64,
+    /// Version 1 knew calls of phones alone.
+    #[serde(default)]
+    origin: Option<String>,
+    #[serde(default)]
+    tolls: Vec<TollBody>,
     emergency: bool,
     answered: Option<i64>,
     legs: Vec<SnapshotLeg>,
@@ -36,6 +49,12 @@ struct SnapshotLeg {
     leg: String,
     extension: Option<String>,
     device: Option<String>,
+    #[serde(default)]
+    trunk: Option<u32>,
+    #[serde(default)]
+    toll: Option<TollBody>,
+    #[serde(default)]
+    hold: Option<Hold>,
     proof: Option<String>,
     node: u16,
     flow_transport: String,
@@ -70,10 +89,30 @@ struct Dialog {
     secure: bool,
 }
 
+/// A leg that could cost money. Times in microseconds, amounts in millionths.
+#[derive(Serialize, Deserialize)]
+struct TollBody {
+    leg: String,
+    trunk: u32,
+    number: String,
+    class: String,
+    country: Option<String>,
+    rule: String,
+    policy: u64,
+    currency: String,
+    rate: Rate,
+    answered: Option<i64>,
+    seconds: u64,
+    cost: i64,
+    held: i64,
+}
+
 #[derive(Serialize, Deserialize)]
 struct CdrBody {
     rule: Option<String>,
     policy: Option<u64>,
+    #[serde(default)]
+    tolls: Vec<TollBody>,
     legs: Vec<CdrLegBody>,
 }
 
@@ -82,6 +121,8 @@ struct CdrLegBody {
     leg: String,
     extension: Option<String>,
     device: Option<String>,
+    #[serde(default)]
+    trunk: Option<u32>,
     caller: bool,
     transport: String,
     signalling: String,
@@ -108,9 +149,48 @@ struct QualityBody {
     mos: Option<f32>,
 }
 
+/// What of a trunk has no column of its own. Intervals in milliseconds.
+#[derive(Serialize, Deserialize)]
+struct TrunkBody {
+    realm: u16,
+    host: String,
+    port: Option<u16>,
+    transport: Option<String>,
+    registers: bool,
+    account: Option<AccountBody>,
+    sources: Vec<IpAddr>,
+    media: String,
+    asserted: bool,
+    from_account: bool,
+    private: bool,
+    default_caller_id: Option<String>,
+    codecs: Vec<String>,
+    channels: u16,
+    priority: u16,
+    silence_limit: u64,
+    call_max: u64,
+    authority: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct AccountBody {
+    user: String,
+    auth_user: Option<String>,
+    weakest: String,
+}
+
+/// The columns of a trunk that its body leaves out.
+pub(crate) struct TrunkHead {
+    pub(crate) id: TrunkId,
+    pub(crate) tenant: Option<guard::id::TenantId>,
+    pub(crate) name: String,
+    pub(crate) enabled: bool,
+    pub(crate) secret: Option<(Sealed, Utc)>,
+    pub(crate) created: Utc,
+}
+
 /// The columns of a snapshot that its body leaves out.
 pub(crate) struct SnapshotHead {
-    pub(crate) version: u16,
     pub(crate) call: guard::id::CallId,
     pub(crate) tenant: guard::id::TenantId,
     pub(crate) node: guard::id::NodeId,
@@ -124,7 +204,8 @@ pub(crate) fn snapshot(snapshot: &CallSnapshot) -> String {
         responsible: snapshot.responsible.map(word::responsible),
         rule: snapshot.decision.rule.name().to_owned(),
         policy: snapshot.decision.policy.0,
-        reservation: snapshot.reservation.0,
+        origin: Some(word::origin(snapshot.origin).to_owned()),
+        tolls: snapshot.tolls.iter().map(toll).collect(),
         emergency: snapshot.emergency,
         answered: snapshot.answered.map(|at| at.0),
         legs: snapshot.legs.iter().map(snapshot_leg).collect(),
@@ -134,7 +215,8 @@ pub(crate) fn snapshot(snapshot: &CallSnapshot) -> String {
 pub(crate) fn to_snapshot(head: SnapshotHead, body: &str) -> Option<CallSnapshot> {
     let body: SnapshotBody = serde_json::from_str(body).ok()?;
     Some(CallSnapshot {
-        version: head.version,
+        // What an older version lacks has its default: it is read as one of ours.
+        version: pbx::snapshot::VERSION,
         call: head.call,
         tenant: head.tenant,
         node: head.node,
@@ -145,7 +227,11 @@ pub(crate) fn to_snapshot(head: SnapshotHead, body: &str) -> Option<CallSnapshot
             rule: Rule::from_name(&body.rule)?,
             policy: PolicyVersion(body.policy),
         },
-        reservation: guard::money::Money(body.reservation),
+        origin: match body.origin {
+            None => guard::gate::Origin::Phone,
+            Some(word) => word::to_origin(&word)?,
+        },
+        tolls: to_tolls(body.tolls)?,
         emergency: body.emergency,
         started: head.started,
         answered: body.answered.map(Utc),
@@ -158,6 +244,9 @@ fn snapshot_leg(leg: &LegSnapshot) -> SnapshotLeg {
         leg: leg.leg.to_string(),
         extension: leg.extension.map(|id| id.to_string()),
         device: leg.device.map(|id| id.to_string()),
+        trunk: leg.trunk.map(|trunk| trunk.0),
+        toll: leg.toll.as_ref().map(|(of, _)| toll(of)),
+        hold: leg.toll.as_ref().map(|(_, hold)| hold.clone()),
         proof: leg.proof.map(|proof| word::proof(proof).to_owned()),
         node: leg.path.flow.node.0,
         flow_transport: word::transport(leg.path.flow.transport).to_owned(),
@@ -182,6 +271,13 @@ fn to_snapshot_leg(leg: SnapshotLeg) -> Option<LegSnapshot> {
         leg: leg.leg.parse().ok()?,
         extension: optional(leg.extension, |id| id.parse().ok())?,
         device: optional(leg.device, |id| id.parse().ok())?,
+        trunk: leg.trunk.map(TrunkId),
+        toll: match (leg.toll, leg.hold) {
+            (None, None) => None,
+            // Money without its reason, or a reason without its money: neither was written by us.
+            (None, Some(_)) | (Some(_), None) => return None,
+            (Some(toll), Some(hold)) => Some((to_toll(toll)?, hold)),
+        },
         proof: optional(leg.proof, |proof| word::to_proof(&proof))?,
         path: Path {
             flow: FlowId {
@@ -275,12 +371,19 @@ pub(crate) fn cdr(cdr: &Cdr) -> String {
     text(&CdrBody {
         rule: cdr.decision.map(|decision| decision.rule.name().to_owned()),
         policy: cdr.decision.map(|decision| decision.policy.0),
+        tolls: cdr.tolls.iter().map(toll).collect(),
         legs: cdr.legs.iter().map(cdr_leg).collect(),
     })
 }
 
-/// The decision and the legs, which the columns leave out.
-pub(crate) fn to_cdr_parts(body: &str) -> Option<(Option<Decision>, Vec<CdrLeg>)> {
+/// What the columns of a record leave out.
+pub(crate) struct CdrParts {
+    pub(crate) decision: Option<Decision>,
+    pub(crate) tolls: Vec<Toll>,
+    pub(crate) legs: Vec<CdrLeg>,
+}
+
+pub(crate) fn to_cdr_parts(body: &str) -> Option<CdrParts> {
     let body: CdrBody = serde_json::from_str(body).ok()?;
     let decision = match (body.rule, body.policy) {
         (Some(rule), Some(policy)) => {
@@ -288,7 +391,53 @@ pub(crate) fn to_cdr_parts(body: &str) -> Option<(Option<Decision>, Vec<CdrLeg>)
         }
         _ => None,
     };
-    Some((decision, body.legs.into_iter().map(to_cdr_leg).collect::<Option<_>>()?))
+    Some(CdrParts {
+        decision,
+        tolls: to_tolls(body.tolls)?,
+        legs: body.legs.into_iter().map(to_cdr_leg).collect::<Option<_>>()?,
+    })
+}
+
+fn toll(toll: &Toll) -> TollBody {
+    TollBody {
+        leg: toll.leg.to_string(),
+        trunk: toll.trunk.0,
+        number: toll.number.clone(),
+        class: toll.class.name().to_owned(),
+        country: toll.country.map(|country| country.to_string()),
+        rule: toll.decision.rule.name().to_owned(),
+        policy: toll.decision.policy.0,
+        currency: toll.currency.to_string(),
+        rate: toll.rate.clone(),
+        answered: toll.answered.map(|at| at.0),
+        seconds: toll.seconds,
+        cost: toll.cost.0,
+        held: toll.held.0,
+    }
+}
+
+fn to_tolls(tolls: Vec<TollBody>) -> Option<Vec<Toll>> {
+    tolls.into_iter().map(to_toll).collect()
+}
+
+fn to_toll(toll: TollBody) -> Option<Toll> {
+    Some(Toll {
+        leg: toll.leg.parse().ok()?,
+        trunk: TrunkId(toll.trunk),
+        number: toll.number,
+        class: Class::from_name(&toll.class)?,
+        country: optional(toll.country, |code| code.parse().ok())?,
+        decision: Decision {
+            rule: Rule::from_name(&toll.rule)?,
+            policy: PolicyVersion(toll.policy),
+        },
+        currency: toll.currency.parse().ok()?,
+        rate: toll.rate,
+        answered: toll.answered.map(Utc),
+        seconds: toll.seconds,
+        cost: Money(toll.cost),
+        held: Money(toll.held),
+    })
 }
 
 fn cdr_leg(leg: &CdrLeg) -> CdrLegBody {
@@ -296,6 +445,7 @@ fn cdr_leg(leg: &CdrLeg) -> CdrLegBody {
         leg: leg.leg.to_string(),
         extension: leg.extension.map(|id| id.to_string()),
         device: leg.device.map(|id| id.to_string()),
+        trunk: leg.trunk.map(|trunk| trunk.0),
         caller: leg.caller,
         transport: word::transport(leg.transport).to_owned(),
         signalling: leg.signalling.clone(),
@@ -313,6 +463,7 @@ fn to_cdr_leg(leg: CdrLegBody) -> Option<CdrLeg> {
         leg: leg.leg.parse().ok()?,
         extension: optional(leg.extension, |id| id.parse().ok())?,
         device: optional(leg.device, |id| id.parse().ok())?,
+        trunk: leg.trunk.map(TrunkId),
         caller: leg.caller,
         transport: word::to_transport(&leg.transport)?,
         signalling: leg.signalling,
@@ -323,6 +474,93 @@ fn to_cdr_leg(leg: CdrLegBody) -> Option<CdrLeg> {
         quality: leg.quality.map(to_quality),
         weaknesses: leg.weaknesses,
     })
+}
+
+pub(crate) fn trunk(trunk: &Trunk) -> String {
+    let account = trunk.account();
+    text(&TrunkBody {
+        realm: trunk.realm.0,
+        host: trunk.host.clone(),
+        port: trunk.port,
+        transport: trunk.transport.map(|transport| word::transport(transport).to_owned()),
+        registers: match &trunk.access {
+            TrunkAccess::Registration(_) => true,
+            TrunkAccess::Address(_) => false,
+        },
+        account: account.map(|account| AccountBody {
+            user: account.user.clone(),
+            auth_user: account.auth_user.clone(),
+            weakest: word::algorithm(account.weakest).to_owned(),
+        }),
+        sources: trunk.sources.clone(),
+        media: word::trunk_media(trunk.media).to_owned(),
+        asserted: trunk.identity.asserted,
+        from_account: trunk.identity.from_account,
+        private: trunk.identity.private,
+        default_caller_id: trunk.default_caller_id.clone(),
+        codecs: trunk.codecs.clone(),
+        channels: trunk.channels,
+        priority: trunk.priority,
+        silence_limit: millis(trunk.silence_limit),
+        call_max: millis(trunk.call_max),
+        authority: trunk.authority.clone(),
+    })
+}
+
+pub(crate) fn to_trunk(head: TrunkHead, body: &str) -> Option<Trunk> {
+    let body: TrunkBody = serde_json::from_str(body).ok()?;
+    let account = match (body.account, head.secret) {
+        (Some(account), Some((sealed, since))) => Some(TrunkAccount {
+            user: account.user,
+            auth_user: account.auth_user,
+            secret: Secret { sealed, since },
+            weakest: word::to_algorithm(&account.weakest)?,
+        }),
+        (None, None) => None,
+        (Some(_), None) | (None, Some(_)) => return None,
+    };
+    Some(Trunk {
+        id: head.id,
+        tenant: head.tenant,
+        name: head.name,
+        enabled: head.enabled,
+        realm: RealmId(body.realm),
+        host: body.host,
+        port: body.port,
+        transport: optional(body.transport, |word| word::to_transport(&word))?,
+        access: match (body.registers, account) {
+            (true, account) => TrunkAccess::Registration(account?),
+            (false, account) => TrunkAccess::Address(account),
+        },
+        sources: body.sources,
+        media: word::to_trunk_media(&body.media)?,
+        identity: TrunkIdentity {
+            asserted: body.asserted,
+            from_account: body.from_account,
+            private: body.private,
+        },
+        default_caller_id: body.default_caller_id,
+        codecs: body.codecs,
+        channels: body.channels,
+        priority: body.priority,
+        silence_limit: Duration::from_millis(body.silence_limit),
+        call_max: Duration::from_millis(body.call_max),
+        authority: body.authority,
+        created: head.created,
+    })
+}
+
+/// A policy has a stored shape of its own (`guard`), since every version is kept for ever.
+pub(crate) fn policy(policy: &Policy) -> String {
+    text(policy)
+}
+
+pub(crate) fn to_policy(body: &str) -> Option<Policy> {
+    serde_json::from_str(body).ok()
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The sealed parts of a journal entry.

@@ -172,6 +172,15 @@ impl Record {
         parse(&text).ok_or_else(|| self.wrong("a text that stands for nothing here"))
     }
 
+    pub(crate) fn opt_parsed<T>(
+        &mut self,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
+        let Some(text) = self.opt_text()? else { return Ok(None) };
+        let read = parse(&text);
+        read.map(Some).ok_or_else(|| self.wrong("a text that stands for nothing here"))
+    }
+
     pub(crate) fn wrong(&self, what: &str) -> Error {
         Error::damaged(self.table, what)
     }

@@ -11,6 +11,7 @@
 
 mod body;
 mod database;
+mod deck;
 mod error;
 mod folder;
 mod open;
@@ -28,6 +29,6 @@ mod writer;
 pub use error::{Error, Failure};
 pub use folder::Folder;
 pub use open::{First, Meta, Opened, Options, Stored, open};
-pub use reader::{CallQuery, Entries, Reader};
+pub use reader::{CallQuery, Cost, CostBy, CostOf, CostQuery, Entries, PolicyRecord, Reader};
 pub use sqlite::Durability;
 pub use writer::{Deleted, Noted, Retention, Write, Writer};

@@ -2,18 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use guard::fact::Fact;
+use guard::gate::PolicyVersion;
 use guard::id::{CallId, NodeId};
 use guard::journal::{Break, Journal, KEYS_MAX, Position, SubjectKey, Why};
+use guard::ledger::Spend;
+use guard::policy::Policy;
+use guard::rate::RateDeck;
 use guard::secret::MasterKey;
-use pbx::directory::{Device, Extension, Tenant};
+use pbx::directory::{Device, Extension, Inbound, Tenant, Trunk};
 use pbx::record::BindingRow;
 use pbx::snapshot::CallSnapshot;
 use pure::{Chance, Utc};
 use tokio::sync::mpsc;
 
-use crate::database::{Database, Record};
+use crate::database::{Database, Record, Statement};
 use crate::error::Error;
 use crate::folder::Folder;
 use crate::reader::{self, Reader};
@@ -81,6 +86,18 @@ pub struct Stored {
     pub snapshots: Vec<CallSnapshot>,
     /// Calls that a newer program left: kept, to be ended by hand.
     pub newer_snapshots: Vec<CallId>,
+    pub trunks: Vec<Trunk>,
+    pub inbound: Vec<Inbound>,
+    /// The newest that reads; `None` before the first start, or where none does.
+    pub policy: Option<Arc<Policy>>,
+    /// The newest version there is, where it doesn't read: what it forbade is not known, so nothing
+    /// that costs money may go by an older one.
+    pub policy_lost: Option<PolicyVersion>,
+    /// The newest that reads.
+    pub deck: Option<Arc<RateDeck>>,
+    /// Of windows that are not over, or ended less than [`SPENDS_LOADED`] ago: a call that was up then
+    /// settles into them.
+    pub spends: Vec<Spend>,
     /// Rows that don't read. They are left out and left alone: one of them must not keep every other
     /// phone from calling for help.
     pub damaged: Vec<Error>,
@@ -106,7 +123,8 @@ pub(crate) async fn open_with(
     let mut database = Database::Sqlite(sqlite);
     schema::migrate(&mut database, migrations, now).await?;
     let meta = meta(&mut database, &first, &master, now).await?;
-    let stored = stored(&mut database, &meta).await?;
+    forget_spends(&mut database, now).await?;
+    let stored = stored(&mut database, &meta, now).await?;
 
     let head = folder.file(reader::HEAD);
     let values = vec![i64::from(meta.node.0).into()];
@@ -180,7 +198,72 @@ async fn meta(
     Ok(meta)
 }
 
-async fn stored(database: &mut Database, meta: &Meta) -> Result<Stored, Error> {
+/// Deletes what was spent in windows long over. The records of the calls stay.
+async fn forget_spends(database: &mut Database, now: Utc) -> Result<(), Error> {
+    let (ended, values) = table::spend_ended(before(now, SPENDS_KEPT));
+    let sql = Arc::from(format!("DELETE FROM spend WHERE {ended}"));
+    Ok(database.commit(&[Statement { sql, values }]).await?)
+}
+
+/// The newest policy that reads, and the newest version of all where that one doesn't.
+async fn policy(
+    database: &mut Database,
+    damaged: &mut Vec<Error>,
+) -> Result<(Option<Arc<Policy>>, Option<PolicyVersion>), Error> {
+    // Each is read alone until one is sound: all versions of years would be for nothing.
+    let sql = format!("{} ORDER BY version DESC LIMIT 1 OFFSET $1", table::POLICY.select());
+    let mut lost = None;
+    for at in 0.. {
+        let rows = database.query("policy", &sql, vec![i64::from(at).into()]).await?;
+        let Some(row) = rows.into_iter().next() else { break };
+        match table::to_policy(row) {
+            Ok((_, _, Ok(policy))) => return Ok((Some(Arc::new(policy)), lost)),
+            Ok((version, _, Err(error))) => {
+                lost = lost.max(Some(version));
+                damaged.push(error);
+            }
+            Err(error) => {
+                lost = lost.max(Some(PolicyVersion::default()));
+                damaged.push(error);
+            }
+        }
+        if at == POLICIES_TRIED {
+            break;
+        }
+    }
+    Ok((None, lost))
+}
+
+async fn deck(
+    database: &mut Database,
+    damaged: &mut Vec<Error>,
+) -> Result<Option<Arc<RateDeck>>, Error> {
+    let sql = format!("{} ORDER BY version DESC", table::DECK.select());
+    for row in database.query("rate_deck", &sql, Vec::new()).await? {
+        match table::to_deck(row) {
+            Ok(deck) => return Ok(Some(Arc::new(deck))),
+            Err(error) => damaged.push(error),
+        }
+    }
+    Ok(None)
+}
+
+async fn spends(
+    database: &mut Database,
+    now: Utc,
+    damaged: &mut Vec<Error>,
+) -> Result<Vec<Spend>, Error> {
+    let (ended, values) = table::spend_ended(before(now, SPENDS_LOADED));
+    let sql = format!("{} WHERE NOT ({ended})", table::SPEND.select());
+    let rows = database.query("spend", &sql, values).await?;
+    Ok(sound(rows, table::to_spend, damaged))
+}
+
+fn before(now: Utc, span: Duration) -> Utc {
+    Utc(now.0.saturating_sub(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)))
+}
+
+async fn stored(database: &mut Database, meta: &Meta, now: Utc) -> Result<Stored, Error> {
     let mut damaged = Vec::new();
     let tenants = all(database, &table::TENANT, table::to_tenant, &mut damaged).await?;
     let extensions = all(database, &table::EXTENSION, table::to_extension, &mut damaged).await?;
@@ -194,6 +277,11 @@ async fn stored(database: &mut Database, meta: &Meta) -> Result<Stored, Error> {
             FoundSnapshot::Newer(call) => newer_snapshots.push(call),
         }
     }
+    let trunks = all(database, &table::TRUNK, table::to_trunk, &mut damaged).await?;
+    let inbound = all(database, &table::INBOUND, table::to_inbound, &mut damaged).await?;
+    let (policy, policy_lost) = policy(database, &mut damaged).await?;
+    let deck = deck(database, &mut damaged).await?;
+    let spends = spends(database, now, &mut damaged).await?;
     let named = snapshots.iter().flat_map(|snapshot| &snapshot.legs);
     let highest = named.map(|leg| leg.path.flow.generation).max().unwrap_or(0);
     let generation = highest.max(meta.starts << GENERATION_BITS);
@@ -204,6 +292,12 @@ async fn stored(database: &mut Database, meta: &Meta) -> Result<Stored, Error> {
         bindings,
         snapshots,
         newer_snapshots,
+        trunks,
+        inbound,
+        policy,
+        policy_lost,
+        deck,
+        spends,
         damaged,
         generation,
     })
@@ -216,6 +310,15 @@ async fn all<T>(
     damaged: &mut Vec<Error>,
 ) -> Result<Vec<T>, Error> {
     let rows = database.query(table.name, &table.select(), Vec::new()).await?;
+    Ok(sound(rows, read, damaged))
+}
+
+/// The rows that read; the others are told in `damaged`.
+fn sound<T>(
+    rows: Vec<Record>,
+    read: fn(Record) -> Result<T, Error>,
+    damaged: &mut Vec<Error>,
+) -> Vec<T> {
     let mut found = Vec::with_capacity(rows.len());
     for row in rows {
         match read(row) {
@@ -223,7 +326,7 @@ async fn all<T>(
             Err(error) => damaged.push(error),
         }
     }
-    Ok(found)
+    found
 }
 
 async fn subject_keys(
@@ -264,5 +367,11 @@ async fn end_of_journal(
 
 const AT: &str = "SELECT sequence, hash FROM journal WHERE node = $1 AND sequence = $2";
 const LAST_TRACE: &str = "SELECT COALESCE(MAX(id), 0) FROM trace";
+/// A week, the longest window, and the week before it, for whoever asks what was spent last week.
+const SPENDS_KEPT: Duration = Duration::from_secs(15 * 86_400);
+/// Longer than a call may last: its hold goes back into the windows that it was taken from.
+const SPENDS_LOADED: Duration = Duration::from_secs(86_400);
+/// Damaged versions that are passed over in search of a sound one: more is a database to be restored.
+const POLICIES_TRIED: i32 = 100;
 /// Flows of one start; 2^32 starts fit above.
 const GENERATION_BITS: u32 = 32;

@@ -4,14 +4,18 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use guard::id::{CallId, ExtensionId, NodeId, TenantId};
+use guard::gate::PolicyVersion;
+use guard::id::{CallId, ExtensionId, NodeId, TenantId, TrunkId};
 use guard::journal::{Break, Entry, Head, Position, Readable, SubjectKey, Verified, Verifier};
+use guard::money::{Currency, Money};
+use guard::number::{Class, Country};
+use guard::policy::Policy;
 use guard::secret::{KeyId, MasterKey};
 use pbx::io::Trace;
 use pbx::record::Cdr;
 use pure::Utc;
 
-use crate::database::{ReadDatabase, Value};
+use crate::database::{ReadDatabase, Record, Value};
 use crate::error::Error;
 use crate::folder;
 use crate::sqlite::SqliteReader;
@@ -41,6 +45,59 @@ pub struct CallQuery {
     pub limit: Option<u32>,
 }
 
+/// Whose costs are summed. All conditions hold together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CostQuery {
+    pub by: CostBy,
+    pub tenant: Option<TenantId>,
+    /// Of calls started at or after.
+    pub since: Option<Utc>,
+    /// Of calls started before.
+    pub until: Option<Utc>,
+    /// Of calls that this extension answers for.
+    pub extension: Option<ExtensionId>,
+}
+
+/// What costs are summed by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CostBy {
+    Extension,
+    Country,
+    Trunk,
+    Class,
+}
+
+/// One line of a sum, dearest first.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cost {
+    pub of: CostOf,
+    pub currency: Currency,
+    /// Legs outside, failed attempts included.
+    pub legs: u64,
+    pub answered: u64,
+    /// That are charged.
+    pub seconds: u64,
+    pub cost: Money,
+}
+
+/// Whose a line is. `None`: nobody's extension, no country's number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum CostOf {
+    Extension(Option<ExtensionId>),
+    Country(Option<Country>),
+    Trunk(TrunkId),
+    Class(Class),
+}
+
+/// A version of the policy, and since when it was in force.
+#[derive(Debug)]
+pub struct PolicyRecord {
+    pub version: PolicyVersion,
+    pub since: Utc,
+    /// Where it doesn't read: why.
+    pub policy: Result<Policy, Error>,
+}
+
 /// Journal entries in order, a page at a time.
 #[derive(Debug)]
 pub struct Entries {
@@ -64,12 +121,8 @@ impl Reader {
     /// # Errors
     /// Where the database fails or a record doesn't read.
     pub async fn calls(&self, query: &CallQuery) -> Result<Vec<Cdr>, Error> {
-        let mut values: Vec<Value> = Vec::new();
-        let mut conditions: Vec<String> = Vec::new();
-        let mut when = |condition: &str, value: Value| {
-            values.push(value);
-            conditions.push(condition.replace("$n", &format!("${}", values.len())));
-        };
+        let mut conditions = Conditions::default();
+        let mut when = |condition, value| conditions.add(condition, value);
         if let Some(TenantId(tenant)) = query.tenant {
             when("tenant = $n", i64::from(tenant).into());
         }
@@ -94,14 +147,73 @@ impl Reader {
             when("call >= $n", prefix.into());
         }
         let limit = query.limit.unwrap_or(CALLS_MAX).min(CALLS_MAX);
-        let mut sql = table::CDR.select();
-        if !conditions.is_empty() {
-            sql.push_str(" WHERE ");
-            sql.push_str(&conditions.join(" AND "));
-        }
-        sql.push_str(&format!(" ORDER BY started DESC, call LIMIT {limit}"));
+        let Conditions { text, values } = conditions;
+        let select = table::CDR.select();
+        let sql = format!("{select}{text} ORDER BY started DESC, call LIMIT {limit}");
         let rows = self.database.query("cdr", &sql, values).await?;
         rows.into_iter().map(table::to_cdr).collect()
+    }
+
+    /// What legs outside came to, dearest first: at most [`COSTS_MAX`] lines. Each currency by itself.
+    ///
+    /// # Errors
+    /// Where the database fails, a line doesn't read, or a sum doesn't fit.
+    pub async fn costs(&self, query: &CostQuery) -> Result<Vec<Cost>, Error> {
+        let mut conditions = Conditions::default();
+        if let Some(TenantId(tenant)) = query.tenant {
+            conditions.add("tenant = $n", i64::from(tenant).into());
+        }
+        if let Some(since) = query.since {
+            conditions.add("started >= $n", since.0.into());
+        }
+        if let Some(until) = query.until {
+            conditions.add("started < $n", until.0.into());
+        }
+        if let Some(extension) = query.extension {
+            conditions.add("extension = $n", extension.to_string().into());
+        }
+        let Conditions { text, values } = conditions;
+        let by = match query.by {
+            CostBy::Extension => "extension",
+            CostBy::Country => "country",
+            CostBy::Trunk => "trunk",
+            CostBy::Class => "class",
+        };
+        let sql = format!(
+            "SELECT {by}, currency, COUNT(*), COUNT(answered), \
+             CAST(SUM(seconds) AS BIGINT), CAST(SUM(cost) AS BIGINT) AS total \
+             FROM cdr_toll{text} GROUP BY {by}, currency \
+             ORDER BY total DESC, {by}, currency LIMIT {COSTS_MAX}"
+        );
+        let rows = self.database.query("cdr_toll", &sql, values).await?;
+        rows.into_iter().map(|row| to_cost(query.by, row)).collect()
+    }
+
+    /// Versions of the policy, the newest first: at most `limit`, and at most 1,000.
+    ///
+    /// # Errors
+    /// Where the database fails. A version that doesn't read says so in its place.
+    pub async fn policies(&self, limit: u32) -> Result<Vec<PolicyRecord>, Error> {
+        let limit = limit.min(POLICIES_MAX);
+        let sql = format!("{} ORDER BY version DESC LIMIT {limit}", table::POLICY.select());
+        let rows = self.database.query("policy", &sql, Vec::new()).await?;
+        let record = |row| {
+            let (version, since, policy) = table::to_policy(row)?;
+            Ok(PolicyRecord { version, since, policy })
+        };
+        rows.into_iter().map(record).collect()
+    }
+
+    /// One version of the policy; `None` where it never was, or doesn't read.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn policy(&self, version: PolicyVersion) -> Result<Option<Policy>, Error> {
+        let sql = format!("{} WHERE version = $1", table::POLICY.select());
+        let values = vec![table::sequence(version.0)];
+        let rows = self.database.query("policy", &sql, values).await?;
+        let found = rows.into_iter().next().map(table::to_policy).transpose()?;
+        Ok(found.and_then(|(_, _, policy)| policy.ok()))
     }
 
     /// The ladder of a call, in the order in which its lines were seen.
@@ -205,6 +317,40 @@ impl Reader {
     }
 }
 
+/// Conditions of a question, and the values in their order.
+#[derive(Default)]
+struct Conditions {
+    /// Empty, or ` WHERE …`.
+    text: String,
+    values: Vec<Value>,
+}
+
+impl Conditions {
+    /// `$n` stands for the value.
+    fn add(&mut self, condition: &str, value: Value) {
+        self.values.push(value);
+        self.text.push_str(if self.text.is_empty() { " WHERE " } else { " AND " });
+        self.text.push_str(&condition.replace("$n", &format!("${}", self.values.len())));
+    }
+}
+
+fn to_cost(by: CostBy, mut row: Record) -> Result<Cost, Error> {
+    let of = match by {
+        CostBy::Extension => CostOf::Extension(row.opt_parsed(|id| id.parse().ok())?),
+        CostBy::Country => CostOf::Country(row.opt_parsed(|code| code.parse().ok())?),
+        CostBy::Trunk => CostOf::Trunk(TrunkId(row.small()?)),
+        CostBy::Class => CostOf::Class(row.parsed(Class::from_name)?),
+    };
+    Ok(Cost {
+        of,
+        currency: row.parsed(|code| code.parse().ok())?,
+        legs: row.small()?,
+        answered: row.small()?,
+        seconds: row.small()?,
+        cost: Money(row.int()?),
+    })
+}
+
 pub(crate) fn read_head(path: &Path) -> Result<Option<Head>, Error> {
     match std::fs::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes)
@@ -242,5 +388,9 @@ pub(crate) const LAST: &str =
     "SELECT sequence, hash FROM journal WHERE node = $1 ORDER BY sequence DESC LIMIT 1";
 /// Calls in one answer, and so the memory of a question: about 20 MB. A report asks by time.
 pub(crate) const CALLS_MAX: u32 = 10_000;
+/// Lines of a sum: every extension of a large house.
+pub(crate) const COSTS_MAX: u32 = 10_000;
+/// Versions in one answer: some 10 MB.
+const POLICIES_MAX: u32 = 1_000;
 /// Entries in memory at once.
 const PAGE: u32 = 1_000;

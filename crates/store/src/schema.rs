@@ -16,8 +16,10 @@ pub(crate) struct Migration {
 }
 
 /// All steps, oldest first.
-pub(crate) const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, text: include_str!("../migrations/0001.sql") }];
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, text: include_str!("../migrations/0001.sql") },
+    Migration { version: 2, text: include_str!("../migrations/0002.sql") },
+];
 
 /// Brings the database to the newest version of `migrations`.
 ///

@@ -8,18 +8,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use guard::cause::Disposition;
-use guard::id::{CallId, DeviceId, ExtensionId, NodeId, TenantId};
+use guard::gate::PolicyVersion;
+use guard::id::{CallId, DeviceId, ExtensionId, NodeId, TenantId, TrunkId};
 use guard::journal::{Entry, Position, SubjectKey};
+use guard::ledger::{Bucket, Spend, Window};
+use guard::money::Money;
 use guard::number::ExtensionNumber;
+use guard::policy::Policy;
+use guard::rate::RateDeck;
 use guard::secret::{KEY_LENGTH, KeyId, MasterKey, Sealed};
-use pbx::directory::{Device, Extension, Secret, Tenant};
+use pbx::directory::{Device, Extension, Inbound, Secret, Tenant, Trunk};
 use pbx::io::Trace;
 use pbx::record::{BindingRow, Cdr, Row};
 use pbx::snapshot::CallSnapshot;
 use pure::{Chance, Utc};
 
-use crate::body::{self, SnapshotHead};
+use crate::body::{self, CdrParts, SnapshotHead, TrunkHead};
 use crate::database::{Record, Statement, Value};
+use crate::deck;
 use crate::error::Error;
 use crate::word;
 
@@ -32,7 +38,7 @@ pub(crate) struct Table {
 }
 
 /// Which row: of several changes of one row the last counts.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Key {
     Tenant(TenantId),
     Extension(ExtensionId),
@@ -40,6 +46,11 @@ pub(crate) enum Key {
     Binding(DeviceId),
     Snapshot(CallId),
     Cdr(CallId),
+    Trunk(TrunkId),
+    Inbound(String),
+    Policy(PolicyVersion),
+    Deck(u64),
+    Spend(Bucket),
 }
 
 /// The texts of statements, made once for each table and size.
@@ -69,15 +80,23 @@ impl Key {
             Row::Snapshot(snapshot) => Self::Snapshot(snapshot.call),
             Row::RemoveSnapshot(call) => Self::Snapshot(*call),
             Row::Cdr(cdr) => Self::Cdr(cdr.call),
+            Row::Trunk(trunk) => Self::Trunk(trunk.id),
+            Row::RemoveTrunk(id) => Self::Trunk(*id),
+            Row::Inbound(inbound) => Self::Inbound(inbound.number.clone()),
+            Row::RemoveInbound(number) => Self::Inbound(number.clone()),
+            Row::Policy(policy) => Self::Policy(policy.version),
+            Row::Deck(deck) => Self::Deck(deck.version),
+            Row::Spend(spend) => Self::Spend(spend.bucket),
         }
     }
 }
 
 impl Texts {
-    /// The statements that write `rows`, already folded.
+    /// The statements that write `rows`, already folded. `now`: since when a policy or a deck holds.
     pub(crate) fn write<'a>(
         &mut self,
         rows: impl Iterator<Item = &'a Row>,
+        now: Utc,
         out: &mut Vec<Statement>,
     ) {
         let mut puts: BTreeMap<&'static str, (&'static Table, Vec<Vec<Value>>)> = BTreeMap::new();
@@ -86,25 +105,37 @@ impl Texts {
         let mut put = |table: &'static Table, values| {
             puts.entry(table.name).or_insert_with(|| (table, Vec::new())).1.push(values);
         };
-        let mut remove = |table: &'static Table, id: String| {
-            let values = vec![id.into()];
+        let mut remove = |table: &'static Table, id: Value| {
+            let values = vec![id];
             removals.entry(table.name).or_insert_with(|| (table, Vec::new())).1.push(values);
         };
+        let mut newest_deck = None;
         for row in rows {
             match row {
                 Row::Tenant(row) => put(&TENANT, tenant(row)),
                 Row::Extension(row) => put(&EXTENSION, extension(row)),
-                Row::RemoveExtension(id) => remove(&EXTENSION, id.to_string()),
+                Row::RemoveExtension(id) => remove(&EXTENSION, hex(id)),
                 Row::Device(row) => put(&DEVICE, device(row)),
-                Row::RemoveDevice(id) => remove(&DEVICE, id.to_string()),
+                Row::RemoveDevice(id) => remove(&DEVICE, hex(id)),
                 Row::Binding(row) => put(&BINDING, binding(row)),
-                Row::RemoveBinding(id) => remove(&BINDING, id.to_string()),
+                Row::RemoveBinding(id) => remove(&BINDING, hex(id)),
                 Row::Snapshot(row) => put(&SNAPSHOT, snapshot(row)),
-                Row::RemoveSnapshot(id) => remove(&SNAPSHOT, id.to_string()),
+                Row::RemoveSnapshot(id) => remove(&SNAPSHOT, hex(id)),
                 Row::Cdr(row) => {
                     put(&CDR, cdr(row));
                     cdr_parties(row).into_iter().for_each(|party| put(&CDR_PARTY, party));
+                    cdr_tolls(row).for_each(|toll| put(&CDR_TOLL, toll));
                 }
+                Row::Trunk(row) => put(&TRUNK, trunk(row)),
+                Row::RemoveTrunk(TrunkId(id)) => remove(&TRUNK, i64::from(*id).into()),
+                Row::Inbound(row) => put(&INBOUND, inbound(row)),
+                Row::RemoveInbound(number) => remove(&INBOUND, text(number)),
+                Row::Policy(row) => put(&POLICY, policy(row, now)),
+                Row::Deck(row) => {
+                    newest_deck = newest_deck.max(Some(row.version));
+                    put(&DECK, rate_deck(row, now));
+                }
+                Row::Spend(row) => put(&SPEND, spend(row)),
             }
         }
         for (table, rows) in removals.into_values() {
@@ -112,6 +143,9 @@ impl Texts {
         }
         for (table, rows) in puts.into_values() {
             self.in_chunks(table, rows, Self::upsert, out);
+        }
+        if let Some(old) = newest_deck.and_then(|newest| newest.checked_sub(DECKS_KEPT)) {
+            out.push(Statement { sql: Arc::from(DELETE_OLD_DECKS), values: vec![sequence(old)] });
         }
     }
 
@@ -216,6 +250,7 @@ pub(crate) const EXTENSION: Table = Table {
         "previous_until",
         "exceptions",
         "created",
+        "caller_id",
     ],
 };
 
@@ -234,6 +269,7 @@ fn extension(row: &Extension) -> Vec<Value> {
         previous.map(|(_, until)| until.0).into(),
         word::exceptions(row.exceptions).into(),
         time(row.created),
+        row.caller_id.clone().into(),
     ]
 }
 
@@ -259,6 +295,7 @@ pub(crate) fn to_extension(mut row: Record) -> Result<Extension, Error> {
         },
         exceptions: word::to_exceptions(&row.text()?),
         created: Utc(row.int()?),
+        caller_id: row.opt_text()?,
     })
 }
 
@@ -390,11 +427,11 @@ pub(crate) fn to_snapshot(mut row: Record) -> Result<FoundSnapshot, Error> {
     let call = row.parsed(|id| id.parse().ok())?;
     let tenant = TenantId(row.small()?);
     let node = NodeId(row.small()?);
-    let version = row.small()?;
+    let version: u16 = row.small()?;
     if version > pbx::snapshot::VERSION {
         return Ok(FoundSnapshot::Newer(call));
     }
-    let head = SnapshotHead { version, call, tenant, node, started: Utc(row.int()?) };
+    let head = SnapshotHead { call, tenant, node, started: Utc(row.int()?) };
     let found = row.parsed(|body| body::to_snapshot(head, body))?;
     Ok(FoundSnapshot::Known(Box::new(found)))
 }
@@ -413,6 +450,7 @@ pub(crate) const CDR: Table = Table {
         "ended",
         "disposition",
         "emergency",
+        "origin",
         "body",
     ],
 };
@@ -430,6 +468,7 @@ fn cdr(row: &Cdr) -> Vec<Value> {
         time(row.ended),
         row.disposition.to_string().into(),
         flag(row.emergency),
+        word::origin(row.origin).into(),
         body::cdr(row).into(),
     ]
 }
@@ -439,14 +478,12 @@ pub(crate) fn to_cdr(mut row: Record) -> Result<Cdr, Error> {
     let tenant = TenantId(row.small()?);
     let node = NodeId(row.small()?);
     let (from, to) = (row.text()?, row.text()?);
-    let responsible = match row.opt_text()? {
-        None => None,
-        Some(id) => Some(id.parse().map_err(|_| row.wrong("a responsible that is no id"))?),
-    };
+    let responsible = row.opt_parsed(|id| id.parse().ok())?;
     let (started, answered, ended) = (Utc(row.int()?), row.opt_int()?.map(Utc), Utc(row.int()?));
     let disposition = row.parsed(|word| word.parse::<Disposition>().ok())?;
     let emergency = row.int()? != 0;
-    let (decision, legs) = row.parsed(body::to_cdr_parts)?;
+    let origin = row.parsed(word::to_origin)?;
+    let CdrParts { decision, tolls, legs } = row.parsed(body::to_cdr_parts)?;
     Ok(Cdr {
         call,
         tenant,
@@ -454,6 +491,8 @@ pub(crate) fn to_cdr(mut row: Record) -> Result<Cdr, Error> {
         from,
         to,
         responsible,
+        origin,
+        tolls,
         started,
         answered,
         ended,
@@ -474,6 +513,172 @@ fn cdr_parties(row: &Cdr) -> Vec<Vec<Value>> {
     parties.dedup();
     let party = |id| vec![hex(row.call), hex(id), number(row.tenant), time(row.started)];
     parties.into_iter().map(party).collect()
+}
+
+pub(crate) const CDR_TOLL: Table = Table {
+    name: "cdr_toll",
+    key: &["call", "position"],
+    rest: &[
+        "tenant",
+        "extension",
+        "trunk",
+        "class",
+        "country",
+        "currency",
+        "started",
+        "answered",
+        "seconds",
+        "cost",
+    ],
+};
+
+fn cdr_tolls(row: &Cdr) -> impl Iterator<Item = Vec<Value>> {
+    (0_i64..).zip(&row.tolls).map(|(position, toll)| {
+        vec![
+            hex(row.call),
+            position.into(),
+            number(row.tenant),
+            row.responsible.map(|id| id.to_string()).into(),
+            i64::from(toll.trunk.0).into(),
+            toll.class.name().into(),
+            toll.country.map(|country| country.to_string()).into(),
+            toll.currency.to_string().into(),
+            time(row.started),
+            toll.answered.map(|at| at.0).into(),
+            sequence(toll.seconds),
+            toll.cost.0.into(),
+        ]
+    })
+}
+
+pub(crate) const TRUNK: Table = Table {
+    name: "trunk",
+    key: &["id"],
+    rest: &["tenant", "name", "enabled", "secret", "secret_since", "created", "body"],
+};
+
+fn trunk(row: &Trunk) -> Vec<Value> {
+    let secret = row.account().map(|account| &account.secret);
+    vec![
+        i64::from(row.id.0).into(),
+        row.tenant.map(|tenant| i64::from(tenant.0)).into(),
+        text(&row.name),
+        flag(row.enabled),
+        secret.map(|secret| secret.sealed.to_bytes()).into(),
+        secret.map(|secret| secret.since.0).into(),
+        time(row.created),
+        body::trunk(row).into(),
+    ]
+}
+
+pub(crate) fn to_trunk(mut row: Record) -> Result<Trunk, Error> {
+    let id = TrunkId(row.small()?);
+    let tenant = optional_tenant(&mut row)?;
+    let (name, enabled) = (row.text()?, row.int()? != 0);
+    let secret = match (row.opt_blob()?, row.opt_int()?) {
+        (Some(bytes), Some(since)) => {
+            let sealed = Sealed::from_bytes(&bytes).map_err(|e| row.wrong(&e.to_string()))?;
+            Some((sealed, Utc(since)))
+        }
+        _ => None,
+    };
+    let head = TrunkHead { id, tenant, name, enabled, secret, created: Utc(row.int()?) };
+    row.parsed(|body| body::to_trunk(head, body))
+}
+
+pub(crate) const INBOUND: Table =
+    Table { name: "inbound", key: &["number"], rest: &["tenant", "trunk", "extension"] };
+
+fn inbound(row: &Inbound) -> Vec<Value> {
+    vec![text(&row.number), number(row.tenant), i64::from(row.trunk.0).into(), hex(row.extension)]
+}
+
+pub(crate) fn to_inbound(mut row: Record) -> Result<Inbound, Error> {
+    Ok(Inbound {
+        number: row.text()?,
+        tenant: TenantId(row.small()?),
+        trunk: TrunkId(row.small()?),
+        extension: row.parsed(|id| id.parse().ok())?,
+    })
+}
+
+pub(crate) const POLICY: Table =
+    Table { name: "policy", key: &["version"], rest: &["since", "body"] };
+
+fn policy(row: &Policy, now: Utc) -> Vec<Value> {
+    vec![sequence(row.version.0), time(now), body::policy(row).into()]
+}
+
+/// A version of the policy, and since when. What doesn't read is an answer of its own: whoever guards
+/// money must know that there is a version it can't go by.
+pub(crate) fn to_policy(
+    mut row: Record,
+) -> Result<(PolicyVersion, Utc, Result<Policy, Error>), Error> {
+    let version = PolicyVersion(row.small()?);
+    let since = Utc(row.int()?);
+    let read = |body: &str| body::to_policy(body).filter(|policy| policy.version == version);
+    Ok((version, since, row.parsed(read)))
+}
+
+pub(crate) const DECK: Table =
+    Table { name: "rate_deck", key: &["version"], rest: &["since", "currency", "body"] };
+
+fn rate_deck(row: &RateDeck, now: Utc) -> Vec<Value> {
+    vec![
+        sequence(row.version),
+        time(now),
+        row.currency.to_string().into(),
+        deck::to_csv(row).into(),
+    ]
+}
+
+pub(crate) fn to_deck(mut row: Record) -> Result<RateDeck, Error> {
+    let version = row.small()?;
+    let _since = row.int()?;
+    let currency = row.parsed(|code| code.parse().ok())?;
+    row.parsed(|csv| deck::from_csv(version, currency, csv))
+}
+
+/// Former decks that are kept beside the newest: enough to compare and to go back.
+pub(crate) const DECKS_KEPT: u64 = 10;
+const DELETE_OLD_DECKS: &str = "DELETE FROM rate_deck WHERE version < $1";
+
+pub(crate) const SPEND: Table =
+    Table { name: "spend", key: &["account", "span", "begins"], rest: &["settled"] };
+
+fn spend(row: &Spend) -> Vec<Value> {
+    let Bucket { account, window, begin } = row.bucket;
+    vec![
+        word::account(account).into(),
+        word::window(window).into(),
+        begin.into(),
+        row.settled.0.into(),
+    ]
+}
+
+pub(crate) fn to_spend(mut row: Record) -> Result<Spend, Error> {
+    let account = row.parsed(word::to_account)?;
+    let window = row.parsed(word::to_window)?;
+    let bucket = Bucket { account, window, begin: row.int()? };
+    Ok(Spend { bucket, settled: Money(row.int()?) })
+}
+
+/// What tells the rows of windows that ended before a time from the later ones, and its parameters.
+pub(crate) fn spend_ended(before: Utc) -> (&'static str, Vec<Value>) {
+    let seconds = before.0.div_euclid(1_000_000);
+    let began = |window| seconds.saturating_sub(window_seconds_max(window)).into();
+    let condition = "begins < CASE span WHEN 'hour' THEN $1 WHEN 'day' THEN $2 ELSE $3 END";
+    (condition, vec![began(Window::Hour), began(Window::Day), began(Window::Week)])
+}
+
+/// The longest that a window lasts: a day on which clocks are set back has an hour more.
+fn window_seconds_max(window: Window) -> i64 {
+    const HOUR: i64 = 3_600;
+    match window {
+        Window::Hour => HOUR,
+        Window::Day => 25 * HOUR,
+        Window::Week => (7 * 24 + 1) * HOUR,
+    }
 }
 
 pub(crate) const TRACE: Table = Table {
@@ -537,19 +742,18 @@ pub(crate) fn to_entry(mut row: Record) -> Result<Entry, Error> {
         node: NodeId(row.small()?),
         sequence: row.small()?,
         utc: Utc(row.int()?),
-        tenant: match row.opt_int()? {
-            None => None,
-            Some(id) => {
-                let id = u32::try_from(id).map_err(|_| row.wrong("a tenant out of range"))?;
-                Some(TenantId(id))
-            }
-        },
+        tenant: optional_tenant(&mut row)?,
         number: row.small()?,
         public: row.text()?,
         personal: row.parsed(body::to_parts)?,
         previous: row.parsed(|hash| hash.parse().ok())?,
         hash: row.parsed(|hash| hash.parse().ok())?,
     })
+}
+
+fn optional_tenant(row: &mut Record) -> Result<Option<TenantId>, Error> {
+    let Some(id) = row.opt_int()? else { return Ok(None) };
+    u32::try_from(id).map(|id| Some(TenantId(id))).map_err(|_| row.wrong("a tenant out of range"))
 }
 
 pub(crate) fn to_position(mut row: Record) -> Result<Position, Error> {

@@ -9,27 +9,35 @@ use std::time::Duration;
 use guard::access::Actor;
 use guard::cause::Disposition;
 use guard::fact::Fact;
-use guard::gate::{Algorithm, Decision, PolicyVersion, Proof, Responsible, Rule};
-use guard::id::{CallId, DeviceId, ExtensionId, LegId, NodeId, TenantId};
+use guard::gate::{Algorithm, Decision, Origin, PolicyVersion, Proof, Responsible, Rule};
+use guard::id::{CallId, DeviceId, ExtensionId, LegId, NodeId, RealmId, RoleId, TenantId, TrunkId};
 use guard::journal::{Subject, Why};
+use guard::ledger::{Bucket, Hold, HoldPart, Spend, Window};
 use guard::money::Money;
-use guard::number::ExtensionNumber;
+use guard::number::{Class, Country, ExtensionNumber};
 use guard::pii::{Name, Pii};
+use guard::policy::{Policy, Scope};
+use guard::rate::{Rate, RateDeck, Source};
 use guard::secret::{KeyId, MasterKey, Sealed};
-use pbx::directory::{Device, Exceptions, Extension, Secret, Tenant};
+use pbx::directory::{
+    Device, Exceptions, Extension, Inbound, Secret, Tenant, Trunk, TrunkAccess, TrunkAccount,
+    TrunkIdentity, TrunkMedia,
+};
 use pbx::flow::{FlowId, Path as FlowPath, Transport};
 use pbx::io::{PersistError, Trace};
-use pbx::record::{BindingRow, Cdr, CdrLeg, Quality, Row};
+use pbx::record::{BindingRow, Cdr, CdrLeg, Quality, Row, Toll};
 use pbx::snapshot::{CallSnapshot, DialogState, LegSnapshot, LegStage, Role, Stage};
 use pure::{Chance, Now, Utc};
 use tokio::sync::oneshot;
 
+use crate::database::Database;
 use crate::open::open_with;
-use crate::schema::{MIGRATIONS, Migration};
+use crate::schema::{self, MIGRATIONS, Migration};
+use crate::sqlite::Sqlite;
 use crate::testing::scratch;
 use crate::{
-    CallQuery, Durability, Error, First, Folder, Noted, Opened, Options, Reader, Retention, Write,
-    open,
+    CallQuery, Cost, CostBy, CostOf, CostQuery, Durability, Error, First, Folder, Noted, Opened,
+    Options, Reader, Retention, Write, open,
 };
 
 const NODE: NodeId = NodeId(1);
@@ -71,6 +79,7 @@ fn extension(n: u64) -> Extension {
         secret: secret(b"current"),
         previous: n.is_multiple_of(3).then(|| (secret(b"previous"), Utc(77))),
         exceptions: Exceptions { dangerous_plain_rtp: n % 2 == 1 },
+        caller_id: n.is_multiple_of(2).then(|| "+15551230000".to_owned()),
         created: Utc(-3),
     }
 }
@@ -117,6 +126,8 @@ fn snapshot(n: u64) -> CallSnapshot {
         leg: LegId(u128::MAX),
         extension: Some(ExtensionId(3)),
         device: None,
+        trunk: None,
+        toll: None,
         proof: Some(Proof::Digest(Algorithm::Sha256)),
         path: FlowPath {
             flow: FlowId { node: NODE, transport: Transport::Tls, generation: 17 + n },
@@ -148,7 +159,8 @@ fn snapshot(n: u64) -> CallSnapshot {
         to: "1002".to_owned(),
         responsible: Some(Responsible::Extension(ExtensionId(3))),
         decision: Decision { rule: Rule::Internal, policy: PolicyVersion(4) },
-        reservation: Money(-5),
+        origin: Origin::Phone,
+        tolls: Vec::new(),
         emergency: false,
         started: Utc(100),
         answered: Some(Utc(200)),
@@ -165,6 +177,7 @@ fn cdr(n: u64, started: i64, callee: ExtensionId) -> Cdr {
         leg: LegId(5),
         extension: Some(extension),
         device: Some(DeviceId(6)),
+        trunk: None,
         caller,
         transport: Transport::Wss,
         signalling: "TLSv1.3 TLS13_AES_128_GCM_SHA256".to_owned(),
@@ -188,6 +201,8 @@ fn cdr(n: u64, started: i64, callee: ExtensionId) -> Cdr {
         from: "1001".to_owned(),
         to: "1002".to_owned(),
         responsible: Some(ExtensionId(3)),
+        origin: Origin::Phone,
+        tolls: Vec::new(),
         started: Utc(started),
         answered: None,
         ended: Utc(started + 1),
@@ -196,6 +211,94 @@ fn cdr(n: u64, started: i64, callee: ExtensionId) -> Cdr {
         emergency: true,
         legs: vec![leg(ExtensionId(3), true), leg(callee, false)],
     }
+}
+
+fn toll(trunk: u32, country: Option<&str>, cost: i64) -> Toll {
+    Toll {
+        leg: LegId(7),
+        trunk: TrunkId(trunk),
+        number: "+37120000000".to_owned(),
+        class: Class::Mobile,
+        country: country.map(|code| code.parse().unwrap()),
+        decision: Decision { rule: Rule::Outside, policy: PolicyVersion(4) },
+        currency: "EUR".parse().unwrap(),
+        rate: Rate {
+            prefix: "3712".to_owned(),
+            name: "Latvia, mobile \"A\", '1'".to_owned(),
+            per_minute: Money(123_456),
+            connect: Money(1),
+            first: 30,
+            increment: 6,
+            source: Source::Deck,
+        },
+        answered: (cost > 0).then_some(Utc(150)),
+        seconds: if cost > 0 { 36 } else { 0 },
+        cost: Money(cost),
+        held: Money(cost + 1),
+    }
+}
+
+fn hold() -> Hold {
+    let bucket = Bucket { account: Scope::Role(RoleId(2)), window: Window::Day, begin: -86_400 };
+    Hold {
+        leg: LegId(7),
+        extension: ExtensionId(3),
+        parts: vec![HoldPart { amount: Money(5), buckets: vec![bucket] }],
+    }
+}
+
+fn trunk(n: u32) -> Trunk {
+    let account = TrunkAccount {
+        user: "4711".to_owned(),
+        auth_user: n.is_multiple_of(2).then(|| "auth".to_owned()),
+        secret: extension(2).secret,
+        weakest: if n.is_multiple_of(2) { Algorithm::Md5 } else { Algorithm::Sha256 },
+    };
+    Trunk {
+        id: TrunkId(n),
+        tenant: n.is_multiple_of(2).then_some(HOUSE),
+        name: format!("carrier {n}"),
+        enabled: n.is_multiple_of(2),
+        realm: RealmId(3),
+        host: "sip.carrier.example".to_owned(),
+        port: n.is_multiple_of(2).then_some(5061),
+        transport: n.is_multiple_of(3).then_some(Transport::Tls),
+        access: match n % 3 {
+            0 => TrunkAccess::Registration(account),
+            1 => TrunkAccess::Address(Some(account)),
+            _ => TrunkAccess::Address(None),
+        },
+        sources: vec!["192.0.2.7".parse().unwrap(), "2001:db8::7".parse().unwrap()],
+        media: if n.is_multiple_of(2) { TrunkMedia::Srtp } else { TrunkMedia::DangerousPlain },
+        identity: TrunkIdentity {
+            asserted: true,
+            from_account: n.is_multiple_of(2),
+            private: false,
+        },
+        default_caller_id: Some("+15550001".to_owned()),
+        codecs: vec!["PCMA".to_owned()],
+        channels: u16::MAX,
+        priority: 1,
+        silence_limit: Duration::from_millis(1_500),
+        call_max: Duration::from_secs(7_200),
+        authority: Some("-----BEGIN CERTIFICATE-----\n".to_owned()),
+        created: Utc(8),
+    }
+}
+
+fn inbound(n: u32) -> Inbound {
+    Inbound {
+        number: format!("+1555000{n}"),
+        tenant: HOUSE,
+        trunk: TrunkId(n),
+        extension: ExtensionId(3),
+    }
+}
+
+/// `began`: seconds.
+fn spend(account: Scope, window: Window, began: i64, settled: i64) -> Row {
+    let bucket = Bucket { account, window, begin: began };
+    Row::Spend(Spend { bucket, settled: Money(settled) })
 }
 
 fn boxed_cdr(n: u64, started: i64) -> Row {
@@ -277,6 +380,212 @@ async fn every_row_reads_back_as_it_was_written() {
     let mut calls = store.reader.calls(&CallQuery::default()).await.unwrap();
     calls.sort_by_key(|cdr| cdr.call);
     assert_eq!(calls, (1..=75).map(|n| cdr(n, 300, ExtensionId(4))).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn carriers_numbers_and_money_read_back_as_they_were_written() {
+    let scratch = scratch("money");
+    let (folder, store) = opened(scratch.path(), 1).await;
+    let mut rows: Vec<Row> = (1..=10).map(|n| Row::Trunk(Box::new(trunk(n)))).collect();
+    rows.extend((1..=10).map(|n| Row::Inbound(inbound(n))));
+    let policy = Policy::first(Country::US);
+    rows.push(Row::Policy(policy.clone()));
+    let locked = policy.next(|next| next.lockdown.add(Scope::Operator));
+    rows.push(Row::Policy(locked.clone()));
+    let mut call = cdr(1, 300, ExtensionId(4));
+    call.origin = Origin::Transfer;
+    call.tolls = vec![toll(1, Some("LV"), 0), toll(2, None, 12_345)];
+    call.legs[1].trunk = Some(TrunkId(2));
+    rows.push(Row::Cdr(Box::new(call.clone())));
+    let mut up = snapshot(1);
+    up.tolls = call.tolls.clone();
+    up.origin = Origin::Forward;
+    up.legs[0].trunk = Some(TrunkId(2));
+    up.legs[0].toll = Some((toll(2, Some("LV"), 5), hold()));
+    rows.push(Row::Snapshot(Box::new(up.clone())));
+    store.writer.persist(rows, Vec::new()).await.unwrap();
+    let number = inbound(10).number;
+    let removed = vec![Row::RemoveTrunk(TrunkId(10)), Row::RemoveInbound(number)];
+    store.writer.persist(removed, Vec::new()).await.unwrap();
+    store.writer.close().await.unwrap();
+    drop((folder, store));
+
+    let (_folder, store) = opened(scratch.path(), 2).await;
+    let found = store.stored;
+    assert!(found.damaged.is_empty(), "{:?}", found.damaged);
+    assert_eq!(found.trunks, (1..=9).map(trunk).collect::<Vec<_>>());
+    assert_eq!(found.inbound, (1..=9).map(inbound).collect::<Vec<_>>());
+    assert_eq!((found.policy.as_ref(), found.policy_lost), (Some(&locked), None));
+    assert_eq!(found.snapshots, [up]);
+    assert_eq!(store.reader.calls(&CallQuery::default()).await.unwrap(), [call]);
+    let versions = store.reader.policies(10).await.unwrap();
+    let versions: Vec<_> = versions.into_iter().map(|found| found.policy.unwrap()).collect();
+    assert_eq!(versions, [(*locked).clone(), (*policy).clone()]);
+    let first = store.reader.policy(PolicyVersion(1)).await.unwrap();
+    assert_eq!(first.as_ref(), Some(&*policy));
+    assert_eq!(store.reader.policy(PolicyVersion(3)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn costs_are_summed_by_each_side_and_each_currency_by_itself() {
+    let scratch = scratch("costs");
+    let (_folder, store) = opened(scratch.path(), 1).await;
+    let call = |n, started, tolls| {
+        let mut cdr = cdr(n, started, ExtensionId(4));
+        cdr.tolls = tolls;
+        cdr.responsible = Some(ExtensionId(u128::from(n)));
+        Row::Cdr(Box::new(cdr))
+    };
+    let mut dollars = toll(2, None, 10);
+    dollars.currency = "USD".parse().unwrap();
+    let rows = vec![
+        call(1, 100, vec![toll(1, Some("LV"), 0), toll(2, Some("LV"), 700)]),
+        call(2, 200, vec![toll(2, Some("CU"), 50), dollars]),
+        call(3, 300, Vec::new()),
+    ];
+    store.writer.persist(rows, Vec::new()).await.unwrap();
+    let ask = async |query: CostQuery| {
+        let costs = store.reader.costs(&query).await.unwrap();
+        let line = |cost: &Cost| (cost.of, cost.currency.code().to_owned(), cost.cost.0, cost.legs);
+        costs.iter().map(line).collect::<Vec<_>>()
+    };
+    let by = |by| CostQuery { by, tenant: None, since: None, until: None, extension: None };
+    let euro = || "EUR".to_owned();
+    let of = |id| CostOf::Extension(Some(ExtensionId(id)));
+    assert_eq!(
+        ask(by(CostBy::Extension)).await,
+        [(of(1), euro(), 700, 2), (of(2), euro(), 50, 1), (of(2), "USD".to_owned(), 10, 1)]
+    );
+    let of = |id| CostOf::Trunk(TrunkId(id));
+    assert_eq!(
+        ask(by(CostBy::Trunk)).await,
+        [(of(2), euro(), 750, 2), (of(2), "USD".to_owned(), 10, 1), (of(1), euro(), 0, 1)]
+    );
+    let of = |code: &str| CostOf::Country(code.parse().ok());
+    let since = CostQuery { since: Some(Utc(200)), ..by(CostBy::Country) };
+    assert_eq!(ask(since).await, [(of("CU"), euro(), 50, 1), (of(""), "USD".to_owned(), 10, 1)]);
+    let of = CostOf::Class(Class::Mobile);
+    let until = CostQuery { until: Some(Utc(200)), ..by(CostBy::Class) };
+    assert_eq!(ask(until).await, [(of, euro(), 700, 2)]);
+    let own = CostQuery { extension: Some(ExtensionId(2)), ..by(CostBy::Class) };
+    assert_eq!(ask(own).await, [(of, euro(), 50, 1), (of, "USD".to_owned(), 10, 1)]);
+    let nobody = CostQuery { tenant: Some(TenantId(9)), ..by(CostBy::Class) };
+    assert_eq!(ask(nobody).await, []);
+    let answered = store.reader.costs(&by(CostBy::Trunk)).await.unwrap();
+    assert_eq!((answered[0].answered, answered[0].seconds, answered[2].answered), (2, 72, 0));
+
+    // They go with their calls.
+    let retention = Retention { cdrs_before: Some(Utc(200)), traces_before: None };
+    store.writer.delete(retention).await.unwrap();
+    assert_eq!(ask(by(CostBy::Class)).await, [(of, euro(), 50, 1), (of, "USD".to_owned(), 10, 1)]);
+}
+
+#[tokio::test]
+async fn the_newest_deck_is_in_force_and_ten_former_ones_are_kept() {
+    let scratch = scratch("decks");
+    let (folder, store) = opened(scratch.path(), 1).await;
+    let currency = "CHF".parse().unwrap();
+    for version in 1..=14 {
+        let mut deck = RateDeck::estimates(currency);
+        deck.version = version;
+        store.writer.persist(vec![Row::Deck(Arc::new(deck))], Vec::new()).await.unwrap();
+    }
+    store.writer.close().await.unwrap();
+    drop((folder, store));
+    let kept = count(scratch.path(), "SELECT COUNT(*) FROM rate_deck").await;
+    assert_eq!(kept, 11);
+    by_hand(scratch.path(), "UPDATE rate_deck SET currency = 'coins' WHERE version = 14").await;
+    let (_folder, store) = opened(scratch.path(), 2).await;
+    let deck = store.stored.deck.unwrap();
+    assert_eq!((deck.version, deck.currency), (13, currency));
+    assert_eq!(store.stored.damaged.len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_spent_is_remembered_as_long_as_it_counts() {
+    const HOUR: i64 = 3_600;
+    const DAY: i64 = 24 * HOUR;
+    let scratch = scratch("spends");
+    let (folder, store) = opened(scratch.path(), 1).await;
+    let now = 1_000 * DAY;
+    let rows = vec![
+        spend(Scope::Operator, Window::Week, now - 6 * DAY, 1),
+        spend(Scope::Tenant(HOUSE), Window::Day, now - HOUR, 2),
+        spend(Scope::Extension(ExtensionId(3)), Window::Hour, now - 12 * HOUR, 3),
+        // Over for longer than a call may last.
+        spend(Scope::Operator, Window::Hour, now - 2 * DAY, 4),
+        // Over for more than fifteen days.
+        spend(Scope::Operator, Window::Week, now - 23 * DAY, 5),
+        spend(Scope::Operator, Window::Day, now - 17 * DAY, 6),
+    ];
+    store.writer.persist(rows, Vec::new()).await.unwrap();
+    let changed = spend(Scope::Tenant(HOUSE), Window::Day, now - HOUR, 7);
+    store.writer.persist(vec![changed], Vec::new()).await.unwrap();
+    store.writer.close().await.unwrap();
+    drop((folder, store));
+    let bad =
+        "INSERT INTO spend (account, span, begins, settled) VALUES ('moon', 'day', 86400000, 1)";
+    by_hand(scratch.path(), bad).await;
+
+    let folder = Folder::open(scratch.path()).unwrap();
+    let options = Options { now: Utc(now * 1_000_000), ..options(2) };
+    let store = open(&folder, options).await.unwrap();
+    let mut settled: Vec<i64> = store.stored.spends.iter().map(|spend| spend.settled.0).collect();
+    settled.sort_unstable();
+    assert_eq!(settled, [1, 3, 7]);
+    assert_eq!(store.stored.damaged.len(), 1);
+    assert_eq!(count(scratch.path(), "SELECT COUNT(*) FROM spend").await, 5);
+}
+
+#[tokio::test]
+async fn a_policy_that_does_not_read_is_not_replaced_in_silence() {
+    let scratch = scratch("lost-policy");
+    let (folder, store) = opened(scratch.path(), 1).await;
+    let first = Policy::first(Country::US);
+    let second = first.next(|next| next.lockdown.add(Scope::Operator));
+    let rows = vec![Row::Policy(first.clone()), Row::Policy(second)];
+    store.writer.persist(rows, Vec::new()).await.unwrap();
+    store.writer.close().await.unwrap();
+    drop((folder, store));
+    for bad in [
+        "UPDATE policy SET body = '{}' WHERE version = 2",
+        // Of another version than it says.
+        "UPDATE policy SET body = (SELECT body FROM policy WHERE version = 1) WHERE version = 2",
+    ] {
+        by_hand(scratch.path(), bad).await;
+        let (_folder, store) = opened(scratch.path(), 2).await;
+        assert_eq!(store.stored.policy.as_ref(), Some(&first));
+        assert_eq!(store.stored.policy_lost, Some(PolicyVersion(2)));
+        assert_eq!(store.stored.damaged.len(), 1);
+        assert!(store.reader.policies(10).await.unwrap()[0].policy.is_err());
+        store.writer.close().await.unwrap();
+    }
+    by_hand(scratch.path(), "UPDATE policy SET body = 'x'").await;
+    let (_folder, store) = opened(scratch.path(), 3).await;
+    assert_eq!((store.stored.policy, store.stored.policy_lost), (None, Some(PolicyVersion(2))));
+}
+
+#[tokio::test]
+async fn a_trunk_that_does_not_read_leaves_the_others_in_service() {
+    let scratch = scratch("damaged-trunk");
+    let (folder, store) = opened(scratch.path(), 1).await;
+    let rows = (1..=6).map(|n| Row::Trunk(Box::new(trunk(n)))).collect();
+    store.writer.persist(rows, Vec::new()).await.unwrap();
+    store.writer.close().await.unwrap();
+    drop((folder, store));
+    for bad in [
+        // An account without its secret, and a secret that is none.
+        "UPDATE trunk SET secret = NULL WHERE id = 1",
+        "UPDATE trunk SET secret = x'00' WHERE id = 3",
+        // What a newer program allowed is not guessed at.
+        "UPDATE trunk SET body = replace(body, 'dangerous-plain', 'anything') WHERE id = 5",
+        "UPDATE trunk SET tenant = -1 WHERE id = 6",
+    ] {
+        by_hand(scratch.path(), bad).await;
+    }
+    let (_folder, store) = opened(scratch.path(), 2).await;
+    assert_eq!(store.stored.trunks, [trunk(2), trunk(4)]);
+    assert_eq!(store.stored.damaged.len(), 4);
 }
 
 #[tokio::test]
@@ -391,6 +700,11 @@ async fn by_hand(path: &Path, sql: &'static str) {
     connection.close().await.unwrap();
 }
 
+async fn count(path: &Path, sql: &str) -> i64 {
+    let database = crate::sqlite::SqliteReader::open(path).await.unwrap();
+    database.query("count", sql, Vec::new()).await.unwrap()[0].int().unwrap()
+}
+
 #[tokio::test]
 async fn a_hand_in_the_journal_shows() {
     let edits: [(&str, Why); 4] = [
@@ -494,37 +808,86 @@ async fn what_is_too_old_is_deleted_and_nothing_else() {
 /// A database as version 1 left it, with a row in it. Its text never changes.
 const FIXTURE: &str = include_str!("../migrations/fixtures/0001.sql");
 
+/// What version 1 wrote for a call that was up, a call that had ended, and an extension.
+const ROWS_OF_VERSION_1: [&str; 3] = [
+    "INSERT INTO extension (id, tenant, number, name, enabled, secret, secret_since, exceptions, created) \
+     VALUES ('00000000000000000000000000000003', 1, '101', 'Desk', 1, \
+     x'0100000000000000090000000000000000000000000000000000000000000000000000000000000000000000000000000000', \
+     5, '', 6)",
+    r#"INSERT INTO snapshot (call, tenant, node, version, started, body) VALUES
+    ('00000000000000000000000000000011', 1, 1, 1, 100, '{"from":"101","to":"102",
+    "responsible":"extension:00000000000000000000000000000003","rule":"internal","policy":1,
+    "reservation":0,"emergency":false,"answered":null,"legs":[{"leg":
+    "00000000000000000000000000000021","extension":null,"device":null,"proof":"digest:md5","node":1,
+    "flow_transport":"tls","generation":4294967297,"remote":"192.0.2.1:5061","transport":"tls",
+    "stage":{"is":"incoming","refusal":"SIP/2.0 503"},"suite":null,"rollover_sending":0,
+    "rollover_receiving":0}]}')"#,
+    r#"INSERT INTO cdr (call, tenant, node, caller, callee, extension, started, answered, ended,
+    disposition, emergency, body) VALUES ('00000000000000000000000000000012', 1, 1, '101', '102',
+    '00000000000000000000000000000003', 100, 200, 300, 'answered', 0, '{"rule":"internal","policy":1,
+    "legs":[{"leg":"00000000000000000000000000000021","extension":null,"device":null,"caller":true,
+    "transport":"tls","signalling":"","proof":null,"suite":null,"agent":"","status":200,
+    "quality":null,"weaknesses":[]}]}')"#,
+];
+
+/// The database of a node that ran version 1.
+async fn version_1(folder: &Folder) {
+    let sqlite = Sqlite::open(folder.path(), Durability::Process, None).await.unwrap();
+    let mut database = Database::Sqlite(sqlite);
+    let first = Migration { version: 1, text: FIXTURE };
+    schema::migrate(&mut database, &[first], Utc(1)).await.unwrap();
+    database.close().await.unwrap();
+    for row in ROWS_OF_VERSION_1 {
+        by_hand(folder.path(), row).await;
+    }
+}
+
 #[tokio::test]
-async fn a_database_of_version_1_is_carried_forward_after_a_copy() {
+async fn a_database_of_version_1_is_carried_forward_with_all_it_held() {
+    let scratch = scratch("version-1");
+    let folder = Folder::open(scratch.path()).unwrap();
+    version_1(&folder).await;
+    let store = open(&folder, options(1)).await.unwrap();
+    let stored = &store.stored;
+    assert!(stored.damaged.is_empty(), "{:?}", stored.damaged);
+    assert_eq!(stored.tenants[0].name, "From version 1");
+    assert_eq!(stored.extensions[0].caller_id, None);
+    let snapshot = &stored.snapshots[0];
+    assert_eq!((snapshot.version, snapshot.origin), (pbx::snapshot::VERSION, Origin::Phone));
+    assert!(snapshot.tolls.is_empty() && snapshot.legs[0].toll.is_none());
+    assert_eq!((stored.policy.as_ref(), stored.policy_lost), (None, None));
+    let calls = store.reader.calls(&CallQuery::default()).await.unwrap();
+    assert_eq!((calls[0].origin, calls[0].tolls.len(), calls[0].legs.len()), (Origin::Phone, 0, 1));
+    assert!(scratch.path().join("ringfence.db.v1.backup").exists());
+    store.writer.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_step_that_fails_leaves_the_database_as_it_was() {
     let scratch = scratch("migrate");
     let folder = Folder::open(scratch.path()).unwrap();
+    version_1(&folder).await;
     let first = Migration { version: 1, text: FIXTURE };
-    drop(open_with(&folder, options(1), &[first]).await.unwrap());
-    let next = |text| Migration { version: 2, text };
-
-    // A step that fails half-way leaves nothing behind.
-    let broken = [first, next("ALTER TABLE device ADD COLUMN note TEXT; SELECT nonsense;")];
+    let broken = "ALTER TABLE device ADD COLUMN note TEXT; SELECT nonsense;";
+    let broken = [first, Migration { version: 2, text: broken }];
     let refused = open_with(&folder, options(2), &broken).await.unwrap_err();
     assert!(matches!(&refused, Error::Migration { version: 2, backup: Some(_), .. }), "{refused}");
     let backup = scratch.path().join("ringfence.db.v1.backup");
     assert_eq!(std::fs::metadata(&backup).unwrap().permissions().mode() & 0o777, 0o600);
-    let as_before = open_with(&folder, options(3), MIGRATIONS).await.unwrap();
-    assert_eq!(as_before.stored.tenants[0].name, "From version 1");
-    as_before.writer.close().await.unwrap();
-
-    let good = [first, next("ALTER TABLE device ADD COLUMN note TEXT;")];
-    let migrated = open_with(&folder, options(4), &good).await.unwrap();
+    // The right step goes through where the wrong one stopped: its column is not there twice.
+    let migrated = open(&folder, options(3)).await.unwrap();
     assert_eq!(migrated.stored.tenants[0].name, "From version 1");
     migrated.writer.close().await.unwrap();
 
     // The program of version 1 doesn't touch it any more.
-    let refused = open_with(&folder, options(5), MIGRATIONS).await.unwrap_err();
+    let refused = open_with(&folder, options(5), &[first]).await.unwrap_err();
     assert!(matches!(refused, Error::Newer { found: 2, known: 1 }), "{refused}");
     assert!(refused.to_string().contains("newer program"));
 
-    // The copy opens as what it was.
+    // The copy opens as what it was, and is carried forward again.
     std::fs::copy(&backup, scratch.path().join("ringfence.db")).unwrap();
-    open_with(&folder, options(6), MIGRATIONS).await.unwrap();
+    let again = open(&folder, options(6)).await.unwrap();
+    assert_eq!(again.stored.snapshots.len(), 1);
 }
 
 #[tokio::test]
@@ -532,8 +895,11 @@ async fn the_fixture_has_the_schema_of_version_1() {
     let mut schemas = Vec::new();
     for text in [FIXTURE, MIGRATIONS[0].text] {
         let scratch = scratch("schema");
-        let folder = Folder::open(scratch.path()).unwrap();
-        drop(open_with(&folder, options(1), &[Migration { version: 1, text }]).await.unwrap());
+        let sqlite = Sqlite::open(scratch.path(), Durability::Process, None).await.unwrap();
+        let mut of_one = Database::Sqlite(sqlite);
+        let first = Migration { version: 1, text };
+        schema::migrate(&mut of_one, &[first], Utc(1)).await.unwrap();
+        of_one.close().await.unwrap();
         let database = crate::sqlite::SqliteReader::open(scratch.path()).await.unwrap();
         let sql = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name";
         let mut rows = database.query("sqlite_master", sql, Vec::new()).await.unwrap();

@@ -1,9 +1,11 @@
 //! The words that stand for enum values at rest. They never change, whatever the program calls its
 //! variants; a word nobody knows (a newer program wrote it, or a hand) reads as `None`.
 
-use guard::gate::{Algorithm, Proof, Responsible};
-use guard::id::TrunkId;
-use pbx::directory::Exceptions;
+use guard::gate::{Algorithm, Origin, Proof, Responsible};
+use guard::id::{RoleId, TenantId, TrunkId};
+use guard::ledger::Window;
+use guard::policy::Scope;
+use pbx::directory::{Exceptions, TrunkMedia};
 use pbx::flow::Transport;
 
 pub(crate) fn transport(transport: Transport) -> &'static str {
@@ -85,6 +87,94 @@ pub(crate) fn to_responsible(word: &str) -> Option<Responsible> {
     }
 }
 
+pub(crate) fn origin(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Phone => "phone",
+        Origin::Forward => "forward",
+        Origin::RingGroup => "ring-group",
+        Origin::Transfer => "transfer",
+        Origin::Refer => "refer",
+        Origin::Redirect => "redirect",
+        Origin::Inbound => "inbound",
+        Origin::TrunkToTrunk => "trunk-to-trunk",
+        Origin::Voicemail => "voicemail",
+        Origin::Alert => "alert",
+    }
+}
+
+pub(crate) fn to_origin(word: &str) -> Option<Origin> {
+    Some(match word {
+        "phone" => Origin::Phone,
+        "forward" => Origin::Forward,
+        "ring-group" => Origin::RingGroup,
+        "transfer" => Origin::Transfer,
+        "refer" => Origin::Refer,
+        "redirect" => Origin::Redirect,
+        "inbound" => Origin::Inbound,
+        "trunk-to-trunk" => Origin::TrunkToTrunk,
+        "voicemail" => Origin::Voicemail,
+        "alert" => Origin::Alert,
+        _ => return None,
+    })
+}
+
+pub(crate) fn trunk_media(media: TrunkMedia) -> &'static str {
+    match media {
+        TrunkMedia::Srtp => "srtp",
+        TrunkMedia::DangerousPlain => "dangerous-plain",
+    }
+}
+
+pub(crate) fn to_trunk_media(word: &str) -> Option<TrunkMedia> {
+    Some(match word {
+        "srtp" => TrunkMedia::Srtp,
+        "dangerous-plain" => TrunkMedia::DangerousPlain,
+        _ => return None,
+    })
+}
+
+/// Whose money a bucket counts.
+pub(crate) fn account(account: Scope) -> String {
+    match account {
+        Scope::Operator => "operator".to_owned(),
+        Scope::Tenant(TenantId(id)) => format!("tenant:{id}"),
+        Scope::Role(RoleId(id)) => format!("role:{id}"),
+        Scope::Extension(id) => format!("extension:{id}"),
+        Scope::Trunk(TrunkId(id)) => format!("trunk:{id}"),
+    }
+}
+
+pub(crate) fn to_account(word: &str) -> Option<Scope> {
+    if word == "operator" {
+        return Some(Scope::Operator);
+    }
+    let (kind, id) = word.split_once(':')?;
+    match kind {
+        "tenant" => id.parse().ok().map(|id| Scope::Tenant(TenantId(id))),
+        "role" => id.parse().ok().map(|id| Scope::Role(RoleId(id))),
+        "extension" => id.parse().ok().map(Scope::Extension),
+        "trunk" => id.parse().ok().map(|id| Scope::Trunk(TrunkId(id))),
+        _ => None,
+    }
+}
+
+pub(crate) fn window(window: Window) -> &'static str {
+    match window {
+        Window::Hour => "hour",
+        Window::Day => "day",
+        Window::Week => "week",
+    }
+}
+
+pub(crate) fn to_window(word: &str) -> Option<Window> {
+    Some(match word {
+        "hour" => Window::Hour,
+        "day" => Window::Day,
+        "week" => Window::Week,
+        _ => return None,
+    })
+}
+
 /// The names of what is allowed, separated by spaces; empty where nothing is.
 pub(crate) fn exceptions(exceptions: Exceptions) -> &'static str {
     let Exceptions { dangerous_plain_rtp } = exceptions;
@@ -159,6 +249,36 @@ mod tests {
         ];
         for value in all {
             assert_eq!(to_responsible(&responsible(value)), Some(value));
+        }
+        let origins = [
+            Origin::Phone,
+            Origin::Forward,
+            Origin::RingGroup,
+            Origin::Transfer,
+            Origin::Refer,
+            Origin::Redirect,
+            Origin::TrunkToTrunk,
+            Origin::Voicemail,
+            Origin::Alert,
+        ];
+        for value in origins {
+            assert_eq!(to_origin(origin(value)), Some(value));
+        }
+        let accounts = [
+            Scope::Operator,
+            Scope::Tenant(TenantId(7)),
+            Scope::Role(RoleId(7)),
+            Scope::Extension(ExtensionId(7)),
+            Scope::Trunk(TrunkId(7)),
+        ];
+        for value in accounts {
+            assert_eq!(to_account(&account(value)), Some(value));
+        }
+        for value in [Window::Hour, Window::Day, Window::Week] {
+            assert_eq!(to_window(window(value)), Some(value));
+        }
+        for value in [TrunkMedia::Srtp, TrunkMedia::DangerousPlain] {
+            assert_eq!(to_trunk_media(trunk_media(value)), Some(value));
         }
         assert_eq!(
             to_mac(&mac([0, 0x15, 0x65, 0xaa, 0xbb, 0xcc])),

@@ -370,7 +370,7 @@ impl Task {
         let key = Key::of(&row);
         if self.rows.len() >= ROWS_KEPT_MAX && !self.rows.contains_key(&key) {
             let refreshes = Key::Binding(DeviceId(0))..=Key::Binding(DeviceId(u128::MAX));
-            match self.rows.range(refreshes).next().map(|(key, _)| *key) {
+            match self.rows.range(refreshes).next().map(|(key, _)| key.clone()) {
                 Some(refresh) => drop(self.rows.remove(&refresh)),
                 None => {
                     if let Some(trouble) = &mut self.trouble {
@@ -459,8 +459,9 @@ impl Task {
     }
 
     fn statements(&mut self, out: &mut Vec<Statement>) {
+        let kept = self.rows.iter();
         let mut last: BTreeMap<Key, (u64, &Row)> =
-            self.rows.iter().map(|(key, (ordinal, row))| (*key, (*ordinal, row))).collect();
+            kept.map(|(key, (ordinal, row))| (key.clone(), (*ordinal, row))).collect();
         for waiting in &self.waiting {
             for row in &waiting.rows {
                 let kept = last.entry(Key::of(row)).or_insert((waiting.ordinal, row));
@@ -469,7 +470,7 @@ impl Task {
                 }
             }
         }
-        self.texts.write(last.into_values().map(|(_, row)| row), out);
+        self.texts.write(last.into_values().map(|(_, row)| row), wall_now().utc, out);
         // A key is there before the entry that it opens.
         self.texts.put(&table::SUBJECT_KEY, &self.keys, out);
         self.texts.put(&table::JOURNAL, &self.entries, out);
@@ -645,7 +646,11 @@ const CDR_AGE: Age = Age {
     table: "cdr",
     count: "SELECT COUNT(*) FROM cdr WHERE started < $1",
     boundary: "SELECT started FROM cdr WHERE started < $1 ORDER BY started LIMIT 1 OFFSET $2",
-    deletes: &["DELETE FROM cdr WHERE started < $1", "DELETE FROM cdr_party WHERE started < $1"],
+    deletes: &[
+        "DELETE FROM cdr WHERE started < $1",
+        "DELETE FROM cdr_party WHERE started < $1",
+        "DELETE FROM cdr_toll WHERE started < $1",
+    ],
 };
 
 const TRACE_AGE: Age = Age {

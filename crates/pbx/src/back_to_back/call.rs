@@ -6,19 +6,23 @@
 //! own state asks for (refusal, CANCEL, BYE, ACK and BYE on a late 2xx), the media is closed and
 //! counted, and the record is written.
 
+mod outside;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use guard::cause::Cause;
 use guard::fact::{Exception, Fact};
 use guard::gate::{Attempt, Decision, Destination, Origin, Responsible};
-use guard::id::{CallId, DeviceId, ExtensionId, LegId, TenantId};
+use guard::id::{CallId, ExtensionId, LegId, TenantId};
 use pure::{Instant, TimerId, Utc};
 use rtp::relay::{Event as MediaEvent, Stats, Violation as MediaViolation};
 use sip::dialog;
 use sip::sdp::Direction;
 use sip::{Method, Name, Request, Response, Status};
 
+pub(crate) use self::outside::{Outside, Way};
+use super::Owner;
 use super::carry::Carry;
 use super::desk::{Desk, Purpose, ServerTx, Why};
 use super::leg::{Leg, State, Turn, abilities};
@@ -26,7 +30,7 @@ use super::media::{Coded, Heard, Ports, Unacceptable};
 use crate::command::{CallState, CallView};
 use crate::flow::{FlowId, Path};
 use crate::io::{PersistError, Ticket};
-use crate::record::Row;
+use crate::record::{Row, Toll};
 use crate::recovery;
 use crate::snapshot::{self, CallSnapshot, LegSnapshot, LegStage};
 
@@ -41,7 +45,14 @@ pub(crate) struct Call {
     pub(crate) callee_extension: Option<ExtensionId>,
     pub(crate) responsible: Option<Responsible>,
     pub(crate) decision: Decision,
+    pub(crate) origin: Origin,
     pub(crate) emergency: bool,
+    /// It goes outside: a carrier's failure is followed by the next way.
+    pub(crate) outside: Option<Outside>,
+    /// Ways that were asked for after the first.
+    ways: usize,
+    /// Legs outside that are settled.
+    pub(crate) tolls: Vec<Toll>,
     pub(crate) started: Utc,
     since: Instant,
     pub(crate) answered: Option<(Utc, Instant)>,
@@ -80,6 +91,10 @@ struct Ringing {
     early: Early,
     /// The most telling failure among the forks that have ended.
     worst: Option<Cause>,
+    /// The application looks for another way.
+    awaits_way: bool,
+    /// Legs whose INVITE waits to be durable.
+    dialling: BTreeMap<Ticket, LegId>,
 }
 
 /// Whose early media the caller hears. The first fork that sends a description keeps the ear of the
@@ -161,11 +176,17 @@ pub(crate) struct NewCall {
     pub(crate) callee_extension: Option<ExtensionId>,
     pub(crate) responsible: Option<Responsible>,
     pub(crate) decision: Decision,
+    pub(crate) origin: Origin,
+    pub(crate) emergency: bool,
+    /// To a carrier: where one way fails, another is asked for.
+    pub(crate) outside: Option<Outside>,
     pub(crate) carry: Carry,
     /// Max-Forwards for the next leg.
     pub(crate) hops: u8,
     pub(crate) caller: Leg,
     pub(crate) forks: Vec<Leg>,
+    /// The longest it may last, where that is less than for any call.
+    pub(crate) longest: Option<Duration>,
 }
 
 impl Call {
@@ -182,7 +203,11 @@ impl Call {
             callee_extension: new.callee_extension,
             responsible: new.responsible,
             decision: new.decision,
-            emergency: false,
+            origin: new.origin,
+            emergency: new.emergency,
+            outside: new.outside,
+            ways: 0,
+            tolls: Vec::new(),
             started: desk.now.utc,
             since: desk.now.instant,
             answered: None,
@@ -214,7 +239,9 @@ impl Call {
         }
         call.stage = Stage::Preparing(Preparing { ports, snapshot: None });
         call.alarm(desk, Why::Prepare, desk.settings.prepare_timeout);
-        call.alarm(desk, Why::Longest, desk.settings.call_max);
+        let longest =
+            new.longest.map_or(desk.settings.call_max, |own| own.min(desk.settings.call_max));
+        call.alarm(desk, Why::Longest, longest);
         call
     }
 
@@ -270,8 +297,10 @@ impl Call {
                 desk.fact(Fact::MediaSilent { call: self.id, leg, silent_ms });
                 let Stage::Up(up) = &mut self.stage else { return };
                 up.silent.insert(leg);
-                // One side silent is somebody listening; both are a lost BYE.
-                if up.silent.len() == 2 {
+                // One side silent is somebody listening; both are a lost BYE. A carrier never listens: it
+                // sends the other side's silence, so without packets it is gone.
+                let both = up.silent.len() == 2;
+                if both || self.leg(leg).is_some_and(|leg| leg.party.trunk.is_some()) {
                     self.end(desk, Cause::MediaLost);
                 }
             }
@@ -298,10 +327,10 @@ impl Call {
                 preparing.ports.remove(&leg);
                 self.prepared(desk);
             }
-            // A second attempt in clear, added while others ring.
+            // A second attempt in clear, or another way, added while others ring.
             Stage::Ringing(_) => {
                 self.compose(desk, leg);
-                self.dial(desk, leg);
+                self.dial_durably(desk, leg);
             }
             Stage::Answering(_) | Stage::Up(_) | Stage::Ending(_) => {
                 self.close_media(desk, leg);
@@ -401,7 +430,12 @@ impl Call {
         for fork in planned {
             self.compose(desk, fork);
         }
-        let ticket = desk.persist(self.id, vec![Row::Snapshot(Box::new(self.snapshot(desk)))]);
+        let row = Row::Snapshot(Box::new(self.snapshot(desk)));
+        if self.emergency {
+            desk.persist_quietly(vec![row]);
+            return self.ring(desk);
+        }
+        let ticket = desk.persist(self.id, vec![row]);
         if let Stage::Preparing(preparing) = &mut self.stage {
             preparing.snapshot = Some(ticket);
         }
@@ -413,6 +447,9 @@ impl Call {
         ticket: Ticket,
         result: Result<(), PersistError>,
     ) {
+        if self.stepped(desk, ticket, result) || self.dialling(desk, ticket, result) {
+            return;
+        }
         match &mut self.stage {
             Stage::Preparing(Preparing { snapshot, .. }) if *snapshot == Some(ticket) => {
                 if let Err(error) = result {
@@ -422,15 +459,7 @@ impl Call {
                     });
                     return self.end(desk, Cause::Internal);
                 }
-                self.cancel_alarm(desk, Why::Prepare);
-                self.stage = Stage::Ringing(Ringing { early: Early::Silent, worst: None });
-                self.alarm(desk, Why::Ring, desk.settings.ring_timeout);
-                let composed = |leg: &&Leg| matches!(leg.state, State::Composed(_));
-                let ready: Vec<LegId> =
-                    self.forks.iter().filter(composed).map(|leg| leg.id).collect();
-                for fork in ready {
-                    self.dial(desk, fork);
-                }
+                self.ring(desk);
             }
             Stage::Answering(answering) if answering.snapshot == Some(ticket) => {
                 if let Err(error) = result {
@@ -452,6 +481,23 @@ impl Call {
         }
     }
 
+    /// The INVITEs go out.
+    fn ring(&mut self, desk: &mut Desk<'_>) {
+        self.cancel_alarm(desk, Why::Prepare);
+        self.stage = Stage::Ringing(Ringing {
+            early: Early::Silent,
+            worst: None,
+            awaits_way: false,
+            dialling: BTreeMap::new(),
+        });
+        self.alarm(desk, Why::Ring, desk.settings.ring_timeout);
+        let composed = |leg: &&Leg| matches!(leg.state, State::Composed(_));
+        let ready: Vec<LegId> = self.forks.iter().filter(composed).map(|leg| leg.id).collect();
+        for fork in ready {
+            self.dial(desk, fork);
+        }
+    }
+
     fn planned(&self) -> impl Iterator<Item = LegId> {
         self.forks.iter().filter(|leg| matches!(leg.state, State::Planned(_))).map(|leg| leg.id)
     }
@@ -464,13 +510,17 @@ impl Call {
         };
         let (carry, hops) = (self.carry.clone(), self.hops);
         let Some(leg) = self.leg_mut(fork) else { return };
+        let codecs = leg.party.allowed(codecs);
         leg.compose(desk, &carry, hops, &codecs, direction, ptime);
     }
 
     fn dial(&mut self, desk: &mut Desk<'_>, fork: LegId) {
         let Some(leg) = self.leg_mut(fork) else { return };
+        let carrier = leg.party.trunk.is_some();
         if !leg.dial(desk) {
             self.fork_failed(desk, fork, Cause::Internal);
+        } else if carrier {
+            self.alarm(desk, Why::Mute(fork), desk.settings.trunk_mute_timeout);
         }
     }
 
@@ -480,6 +530,13 @@ impl Call {
     /// status that RFC 3261 §8.1.3.1 gives it.
     fn invite_answered(&mut self, desk: &mut Desk<'_>, fork: LegId, answer: Answer<'_>) {
         let status = answer.status();
+        let calling = self.leg(fork).is_some_and(|leg| matches!(leg.state, State::Calling(_)));
+        if calling && self.challenged(desk, fork, Purpose::Invite, &answer) {
+            return;
+        }
+        if status.is_success() {
+            self.clock_runs(desk, fork);
+        }
         let Some(leg) = self.leg_mut(fork) else { return };
         leg.status = status.code();
         match (&leg.state, answer) {
@@ -537,7 +594,6 @@ impl Call {
         fork: LegId,
         body: &[u8],
     ) -> Result<(String, Awaited), Unacceptable> {
-        let silence = desk.settings.silence_limit;
         let caller = &mut self.caller;
         let Some(leg) = self.forks.iter_mut().find(|leg| leg.id == fork) else {
             return Err(Unacceptable::Malformed);
@@ -553,6 +609,7 @@ impl Call {
                     .media
                     .answer(desk.chance, offer, &codecs, answer.direction, answer.ptime)
                     .ok_or(Unacceptable::Malformed)?;
+                let silence = caller.party.silence_limit(desk.settings);
                 let (epoch, command) = caller
                     .media
                     .arm(Some(leg.media.endpoint), silence)
@@ -574,6 +631,7 @@ impl Call {
                 )
                 .ok_or(Unacceptable::Malformed)?,
         };
+        let silence = leg.party.silence_limit(desk.settings);
         let (epoch, command) =
             leg.media.arm(Some(caller.media.endpoint), silence).ok_or(Unacceptable::Malformed)?;
         awaited.0.insert(fork, epoch);
@@ -617,6 +675,7 @@ impl Call {
             self.close_media(desk, other);
         }
         self.answered = Some((desk.now.utc, desk.now.instant));
+        self.watch_money(desk, fork);
         let row = Row::Snapshot(Box::new(self.snapshot(desk)));
         let snapshot = Some(desk.persist(self.id, vec![row]));
         self.stage = Stage::Answering(Answering { winner: fork, awaited, snapshot, sdp });
@@ -659,7 +718,7 @@ impl Call {
             tenant: self.tenant,
             call: self.id,
             leg: id,
-            origin: Origin::Phone,
+            origin: self.origin,
             responsible: self.responsible,
             destination: Destination::Extension(extension),
             standing: self.caller.party.standing(),
@@ -695,14 +754,9 @@ impl Call {
             Stage::Ringing(ringing) => {
                 let worst = ringing.worst.map_or(cause, |worst| more_telling(worst, cause));
                 ringing.worst = Some(worst);
-                let early_fork = match &ringing.early {
-                    Early::Arming { fork, .. } | Early::Heard { fork } => Some(*fork),
-                    Early::Silent => None,
-                };
-                if early_fork == Some(fork) {
-                    ringing.early = Early::Silent;
-                }
-                if !self.anyone_ringing() {
+                let awaits = ringing.awaits_way;
+                self.forget_early(fork);
+                if !self.anyone_ringing() && !awaits && !self.seeks_another_way(desk, cause) {
                     self.end(desk, worst);
                 }
             }
@@ -771,7 +825,7 @@ impl Call {
     // What is stored and shown.
 
     /// The call as a restart would need it: how to end each leg from here.
-    fn snapshot(&self, desk: &Desk<'_>) -> CallSnapshot {
+    pub(super) fn snapshot(&self, desk: &Desk<'_>) -> CallSnapshot {
         let legs = self.legs().flat_map(|leg| {
             let stages = match &leg.state {
                 State::Inviting(_) => {
@@ -793,14 +847,20 @@ impl Call {
                     let dialog = leg.dialog();
                     [dialog.map(|dialog| LegStage::Up { dialog: dialog.state().clone() }), None]
                 }
-                State::Planned(_) | State::Leaving | State::Gone => [None, None],
+                State::Leaving => {
+                    let dialog = leg.leaving().filter(|_| leg.outlay.is_some());
+                    [dialog.map(|dialog| LegStage::Up { dialog: dialog.clone() }), None]
+                }
+                State::Planned(_) | State::Gone => [None, None],
             };
             stages.into_iter().flatten().map(|stage| LegSnapshot {
                 leg: leg.id,
                 extension: leg.party.extension,
                 device: leg.party.device,
-                trunk: None,
-                toll: None,
+                trunk: leg.party.trunk,
+                toll: leg.outlay.as_ref().filter(|o| !o.is_settled()).and_then(|outlay| {
+                    Some((outlay.toll.clone(), desk.ledger.hold(leg.id)?.clone()))
+                }),
                 proof: leg.party.proof,
                 path: leg.party.path,
                 transport: leg.party.path.flow.transport,
@@ -818,8 +878,8 @@ impl Call {
             to: self.to.clone(),
             responsible: self.responsible,
             decision: self.decision,
-            origin: Origin::Phone,
-            tolls: Vec::new(),
+            origin: self.origin,
+            tolls: self.tolls.clone(),
             emergency: self.emergency,
             started: self.started,
             answered: self.answered.map(|(utc, _)| utc),
@@ -843,7 +903,7 @@ impl Call {
             state,
             since: self.answered.map_or(self.started, |(utc, _)| utc),
             protection: live.map(Leg::protection).collect(),
-            held: None,
+            held: self.held(),
         }
     }
 
@@ -930,8 +990,8 @@ impl Call {
         let Stage::Up(up) = &self.stage else { return };
         let peer = if leg == self.caller.id { up.other } else { self.caller.id };
         let peer = self.leg(peer).map(|leg| leg.media.endpoint);
-        let silence = desk.settings.silence_limit;
         let Some(found) = self.leg_mut(leg) else { return };
+        let silence = found.party.silence_limit(desk.settings);
         let answer = Heard::answer(body, found.may_be_plain(), &found.media);
         let agreed = answer.and_then(|answer| found.media.agree(&answer));
         match agreed {
@@ -1130,7 +1190,6 @@ impl Call {
     /// The other leg agreed (or needs not be asked): the asker's answer is written, and what changed
     /// is armed.
     fn change_settled(&mut self, desk: &mut Desk<'_>, other: Option<LegId>, direction: Direction) {
-        let silence = desk.settings.silence_limit;
         let Stage::Up(up) = &mut self.stage else { return };
         let Some(change) = &mut up.change else { return };
         let asker = change.asker;
@@ -1142,7 +1201,7 @@ impl Call {
         let Some(peer_endpoint) = self.leg(peer).map(|leg| leg.media.endpoint) else { return };
         let Some(leg) = self.leg_mut(asker) else { return };
         let answer = leg.media.answer(desk.chance, &heard, &codecs, direction, heard.ptime);
-        let armed = leg.media.arm(Some(peer_endpoint), silence);
+        let armed = leg.media.arm(Some(peer_endpoint), leg.party.silence_limit(desk.settings));
         let own_endpoint = leg.media.endpoint;
         let (Some(sdp), Some((epoch, command))) = (answer, armed) else {
             return self.change_refused(desk, Status::SERVER_INTERNAL_ERROR);
@@ -1151,6 +1210,7 @@ impl Call {
         awaited.0.insert(asker, epoch);
         desk.media(command);
         if let Some(leg) = other.and_then(|other| self.leg_mut(other))
+            && let silence = leg.party.silence_limit(desk.settings)
             && let Some((epoch, command)) = leg.media.arm(Some(own_endpoint), silence)
         {
             awaited.0.insert(leg.id, epoch);
@@ -1236,6 +1296,9 @@ impl Call {
         purpose: Purpose,
         answer: Answer<'_>,
     ) {
+        if purpose != Purpose::Invite && self.challenged(desk, leg, purpose, &answer) {
+            return;
+        }
         match purpose {
             Purpose::Invite => self.invite_answered(desk, leg, answer),
             Purpose::Change => self.change_answered(desk, leg, answer),
@@ -1243,6 +1306,12 @@ impl Call {
             // 481 and silence end it as well as 200 does (RFC 3261 §15.1.1).
             Purpose::Bye => {
                 if answer.status().is_final() {
+                    let unconfirmed = !matches!(answer, Answer::Response(_));
+                    if let Some(found) = self.leg_mut(leg)
+                        && let Some(outlay) = found.outlay.as_mut().filter(|_| unconfirmed)
+                    {
+                        outlay.unconfirmed();
+                    }
                     self.fork_gone(leg);
                     self.maybe_record(desk);
                 }
@@ -1297,6 +1366,9 @@ impl Call {
                 self.expiry_alarm(desk, leg);
             }
             Why::Lost(_) | Why::Expired(_) => self.end(desk, Cause::MediaLost),
+            Why::Extend(leg) => self.extend(desk, leg),
+            Why::Unpaid(leg) => self.unpaid(desk, leg),
+            Why::Mute(leg) => self.mute(desk, leg),
             Why::Linger => {
                 if let Stage::Ending(ending) = &mut self.stage {
                     ending.lingering = true;
@@ -1377,6 +1449,9 @@ impl Call {
                     self.alarm(desk, Why::Lost(id), LOST_FLOW_TIMEOUT);
                 }
                 State::Cancelling(_) | State::Leaving => {
+                    if let Some(outlay) = &mut leg.outlay {
+                        outlay.unconfirmed();
+                    }
                     leg.state = State::Gone;
                     self.maybe_record(desk);
                 }
@@ -1385,11 +1460,11 @@ impl Call {
         }
     }
 
-    /// A device has a new connection: its legs go on there.
-    pub(crate) fn reachable(&mut self, desk: &mut Desk<'_>, device: DeviceId, path: Path) {
+    /// A device or a trunk has a new connection: its legs go on there.
+    pub(crate) fn reachable(&mut self, desk: &mut Desk<'_>, owner: Owner, path: Path) {
         let lost: Vec<LegId> = self
             .legs()
-            .filter(|leg| leg.lost && leg.party.device == Some(device))
+            .filter(|leg| leg.lost && leg.party.owner() == Some(owner))
             .map(|leg| leg.id)
             .collect();
         for id in lost {
@@ -1438,7 +1513,12 @@ impl Call {
 
     /// Ends what is left of it at once, without waiting for anybody.
     pub(crate) fn give_up(&mut self, desk: &mut Desk<'_>) {
+        self.end(desk, Cause::Draining);
         for leg in self.legs_mut() {
+            let open = !matches!(leg.state, State::Gone);
+            if let Some(outlay) = leg.outlay.as_mut().filter(|_| open) {
+                outlay.unconfirmed();
+            }
             leg.state = State::Gone;
         }
         if let Stage::Ending(ending) = &mut self.stage {
@@ -1459,6 +1539,7 @@ impl Call {
             self.cancel_alarm(desk, alarm);
         }
         let outcome = self.cause.unwrap_or(Cause::Internal).outcome();
+        let mut rows = self.settled(desk);
         let cdr = crate::cdr::of(self, desk.now, desk.node);
         let duration = self.answered.map_or(Duration::ZERO, |(_, at)| desk.now.instant.since(at));
         desk.fact(Fact::CallEnded {
@@ -1467,7 +1548,8 @@ impl Call {
             q850: outcome.q850,
             duration_ms: millis(duration),
         });
-        desk.record(self.id, vec![Row::Cdr(Box::new(cdr)), Row::RemoveSnapshot(self.id)]);
+        rows.extend([Row::Cdr(Box::new(cdr)), Row::RemoveSnapshot(self.id)]);
+        desk.record(self.id, rows);
     }
 }
 
@@ -1531,6 +1613,8 @@ fn more_telling(a: Cause, b: Cause) -> Cause {
         | Cause::ProtocolError
         | Cause::Internal
         | Cause::PeerFailed
+        | Cause::NoRoute
+        | Cause::Preempted
         | Cause::Interrupted => 6,
     };
     if rank(b) < rank(a) { b } else { a }

@@ -13,6 +13,7 @@ use rtp::relay;
 use sip::transaction::{Input, Key, Transactions};
 use sip::{Request, Response};
 
+use super::Event;
 use crate::flow::{Path, Realm, Transport};
 use crate::io::{Output, Ticket, Trace};
 use crate::ladder;
@@ -37,6 +38,7 @@ pub(crate) struct Desk<'a> {
     pub(crate) lines: &'a mut Lines,
     pub(crate) tickets: &'a mut u64,
     pub(crate) out: &'a mut VecDeque<Output>,
+    pub(crate) events: &'a mut VecDeque<Event>,
 }
 
 /// Why a call wakes.
@@ -61,6 +63,12 @@ pub(crate) enum Why {
     Refresh(LegId),
     /// The leg's connection has been gone for too long.
     Lost(LegId),
+    /// The paid time of a leg outside nears its end.
+    Extend(LegId),
+    /// It has ended.
+    Unpaid(LegId),
+    /// A carrier has not said a word to our INVITE.
+    Mute(LegId),
 }
 
 /// What a request of ours was for.
@@ -101,6 +109,11 @@ impl Desk<'_> {
         self.out.push_back(Output::Fact { tenant: self.tenant, fact });
     }
 
+    /// Something that the application must decide.
+    pub(crate) fn event(&mut self, event: Event) {
+        self.events.push_back(event);
+    }
+
     pub(crate) fn media(&mut self, command: relay::Command) {
         self.out.push_back(Output::Media(command));
     }
@@ -112,6 +125,11 @@ impl Desk<'_> {
         self.lines.tickets.insert(ticket, call);
         self.out.push_back(Output::Persist { ticket: Some(ticket), rows });
         ticket
+    }
+
+    /// Writes rows that nobody waits for.
+    pub(crate) fn persist_quietly(&mut self, rows: Vec<Row>) {
+        self.out.push_back(Output::Persist { ticket: None, rows });
     }
 
     /// Writes the call's last rows. Once.

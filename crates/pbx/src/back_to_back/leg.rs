@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use guard::cause::Cause;
 use guard::gate::{Algorithm, Permit, Proof, Standing};
-use guard::id::{CallId, DeviceId, ExtensionId, LegId, RealmId, TenantId};
+use guard::id::{CallId, DeviceId, ExtensionId, LegId, RealmId, TenantId, TrunkId};
 use rtp::quality::Report;
-use sip::dialog::{Dialog, DialogId, Hop};
+use sip::dialog::{Dialog, DialogId, DialogState, Hop};
 use sip::sdp::Direction;
 use sip::transaction::Key;
 use sip::{
@@ -20,10 +20,12 @@ use sip::{
 
 use super::carry::Carry;
 use super::desk::{Desk, Purpose, ServerTx};
-use super::info;
 use super::media::{Coded, Media};
+use super::outlay::Outlay;
+use super::{IsAt, Owner, info};
 use crate::directory::Exceptions;
 use crate::flow::{Path, TlsFacts};
+use crate::settings::Settings;
 
 /// See the module.
 #[derive(Debug)]
@@ -49,6 +51,16 @@ pub(crate) struct Leg {
     /// This attempt offers audio in clear.
     pub(crate) offered_plain: bool,
     takes_update: bool,
+    /// The money of a leg outside.
+    pub(crate) outlay: Option<Outlay>,
+    /// How a carrier is told who calls.
+    identity: Option<CallerId>,
+    /// Credentials for our next request in this dialog.
+    credentials: Option<(Name, String)>,
+    /// How often the INVITE was challenged.
+    pub(crate) challenges: u8,
+    /// The dialog that our BYE is ending.
+    leaving: Option<DialogState>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,6 +75,9 @@ pub(crate) struct Party {
     pub(crate) tenant: TenantId,
     pub(crate) extension: Option<ExtensionId>,
     pub(crate) device: Option<DeviceId>,
+    pub(crate) trunk: Option<TrunkId>,
+    /// What is configured of the carrier's line.
+    pub(crate) line: Option<Line>,
     pub(crate) proof: Option<Proof>,
     pub(crate) path: Path,
     pub(crate) realm: RealmId,
@@ -73,6 +88,26 @@ pub(crate) struct Party {
     pub(crate) domain: String,
     /// The number that this party calls, or is called by.
     pub(crate) number: String,
+}
+
+/// What a leg must know of the trunk it is on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Line {
+    pub(crate) silence_limit: Duration,
+    /// Codec names, preferred first; empty: all.
+    pub(crate) codecs: Vec<String>,
+}
+
+/// What a carrier is told of the caller: screened by the exchange, never what a phone wrote.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct CallerId {
+    /// User and host of From.
+    pub(crate) from: String,
+    pub(crate) name: String,
+    /// P-Asserted-Identity (RFC 3325).
+    pub(crate) asserted: Option<String>,
+    /// `Privacy: id` (RFC 3323).
+    pub(crate) private: bool,
 }
 
 #[derive(Debug)]
@@ -178,6 +213,25 @@ impl Party {
     pub(crate) fn standing(&self) -> Standing {
         self.proof.map_or(Standing::Stranger, Standing::Proved)
     }
+
+    /// Without packets for so long its other end is gone.
+    pub(crate) fn silence_limit(&self, settings: &Settings) -> Duration {
+        self.line.as_ref().map_or(settings.silence_limit, |line| line.silence_limit)
+    }
+
+    /// The codecs that may be offered to it.
+    pub(crate) fn allowed(&self, codecs: Vec<Coded>) -> Vec<Coded> {
+        let named = self.line.as_ref().map(|line| &line.codecs).filter(|names| !names.is_empty());
+        match named {
+            Some(names) => Coded::only(codecs, names),
+            None => codecs,
+        }
+    }
+
+    /// Whose newer connections its requests may come over.
+    pub(crate) fn owner(&self) -> Option<Owner> {
+        self.device.map(Owner::Device).or(self.trunk.map(Owner::Trunk))
+    }
 }
 
 impl Leg {
@@ -198,7 +252,7 @@ impl Leg {
         let call_id = request.headers().call_id().to_owned();
         let mut leg = Self::new(desk, call, id, Role::Caller, party);
         leg.takes_update = request.headers().has_token(Name::Allow, "UPDATE");
-        leg.session = asked_session(desk, request);
+        leg.session = asked_session(desk, request).or(leg.own_session(desk));
         desk.lines.leg(leg.party.tenant, (call, id), &call_id, &tag, leg.party.path);
         desk.lines.serve(key, call, id);
         leg.call_id = call_id;
@@ -245,7 +299,26 @@ impl Leg {
             lost: false,
             offered_plain: false,
             takes_update: false,
+            outlay: None,
+            identity: None,
+            credentials: None,
+            challenges: 0,
+            leaving: None,
         }
+    }
+
+    /// A leg toward a carrier: `outlay` is its money, `None` for a call for help.
+    pub(crate) fn outside(mut self, identity: CallerId, outlay: Option<Outlay>) -> Self {
+        self.identity = Some(identity);
+        self.outlay = outlay;
+        self
+    }
+
+    /// On a carrier's leg we refresh the session ourselves, whether it knows the timer or not: a dialog
+    /// that is gone answers 481, and a lost BYE costs half an interval at the most (RFC 4028 §7.4).
+    fn own_session(&self, desk: &Desk<'_>) -> Option<SessionTimer> {
+        let interval = desk.settings.trunk_session_interval;
+        self.party.trunk.map(|_| SessionTimer { interval, ours: true })
     }
 
     pub(crate) fn allocate(&mut self, desk: &mut Desk<'_>) {
@@ -298,12 +371,12 @@ impl Leg {
         &mut self,
         desk: &mut Desk<'_>,
         path: Path,
-        is_at: &dyn Fn(DeviceId, Path) -> bool,
+        is_at: IsAt<'_>,
     ) -> bool {
         if path == self.party.path {
             return true;
         }
-        let moved = self.party.device.is_some_and(|device| is_at(device, path));
+        let moved = self.party.owner().is_some_and(|owner| is_at(owner, path));
         if moved {
             self.moves_to(desk, path);
         }
@@ -479,13 +552,27 @@ impl Leg {
         let sent_by = desk.sent_by(self.party.realm, transport);
         let branch = desk.transactions.branch();
         let domain = &self.party.domain;
-        let from = format!("sip:{}@{domain}", carry.caller.number);
-        let name = Some(carry.caller.name.as_str()).filter(|name| !name.is_empty());
+        let own = self.identity.as_ref();
+        let from =
+            own.map_or_else(|| format!("{}@{domain}", carry.caller.number), |own| own.from.clone());
+        let from = format!("sip:{from}");
+        let name = own.map_or(carry.caller.name.as_str(), |own| own.name.as_str());
+        let name = Some(name).filter(|name| !name.is_empty());
         let from = NameAddrBuf::new(name, &from).or_else(|_| NameAddrBuf::new(None, &from)).ok()?;
         let from = from.with_tag(&self.tag).ok()?;
         let to = NameAddrBuf::new(None, &format!("sip:{}@{domain}", self.party.number)).ok()?;
+        let session = self.own_session(desk);
+        let invite = Request::builder(Method::Invite, &self.request_uri);
+        let invite = match own.and_then(|own| own.asserted.as_ref()) {
+            Some(asserted) => invite.header(Name::PAssertedIdentity, &format!("<sip:{asserted}>")),
+            None => invite,
+        };
+        let invite = match own {
+            Some(own) if own.private => invite.header(Name::Privacy, "id"),
+            Some(_) | None => invite,
+        };
         Some(
-            Request::builder(Method::Invite, &self.request_uri)
+            ask_session(invite, session)
                 .via(transport.sip(), &sent_by, &branch)
                 .max_forwards(hops)
                 .from(&from)
@@ -524,7 +611,7 @@ impl Leg {
             return;
         };
         self.heard_from(response);
-        self.session = granted_session(desk, response);
+        self.session = granted_session(desk, response).or(self.own_session(desk));
         let Ok(dialog) = Dialog::uac(&calling.invite, response) else { return };
         self.state = State::Confirmed(Confirmed { dialog, invite: Some(calling.invite) });
         self.acknowledge(desk, response);
@@ -583,8 +670,78 @@ impl Leg {
             self.state = State::Gone;
             return;
         };
+        let over = self.dialog().map(|dialog| dialog.state().clone());
+        self.leaving = over.or(self.leaving.take());
         desk.send((self.call, self.id, Purpose::Bye), self.party.path, bye);
         self.state = State::Leaving;
+    }
+
+    /// The dialog as a restart must end it, while our BYE waits for its answer.
+    pub(crate) fn leaving(&self) -> Option<&DialogState> {
+        self.leaving.as_ref().filter(|_| matches!(self.state, State::Leaving))
+    }
+
+    /// Repeats a challenged request with credentials. False where that can't be done.
+    pub(crate) fn authorize(
+        &mut self,
+        desk: &mut Desk<'_>,
+        purpose: Purpose,
+        credentials: (Name, String),
+    ) -> bool {
+        match purpose {
+            Purpose::Invite => self.invite_again(desk, credentials),
+            Purpose::Bye => {
+                let Some(dialog) =
+                    self.leaving.clone().and_then(|state| Dialog::restore(state).ok())
+                else {
+                    return false;
+                };
+                self.credentials = Some(credentials);
+                self.state = State::Confirmed(Confirmed { dialog, invite: None });
+                self.bye(desk, Cause::Cleared);
+                matches!(self.state, State::Leaving)
+            }
+            Purpose::Change | Purpose::Refresh => {
+                self.credentials = Some(credentials);
+                let again = self.media.repeat();
+                self.turn = Turn::Idle;
+                again.is_some_and(|sdp| self.reinvite(desk, &sdp, purpose))
+            }
+            Purpose::Info => false,
+        }
+    }
+
+    /// The same INVITE under the same permit: next CSeq, new branch, credentials (RFC 3261 §22.2).
+    fn invite_again(&mut self, desk: &mut Desk<'_>, (name, value): (Name, String)) -> bool {
+        let State::Calling(calling) = &self.state else { return false };
+        let transport = self.party.path.flow.transport;
+        let sent_by = desk.sent_by(self.party.realm, transport);
+        let branch = desk.transactions.branch();
+        let former = &calling.invite;
+        let mut builder = Request::builder(Method::Invite, former.uri().as_str())
+            .via(transport.sip(), &sent_by, &branch)
+            .cseq(former.headers().cseq().number.saturating_add(1));
+        for (known, _, text) in former.headers().rows() {
+            let anew = matches!(
+                known,
+                Name::Via
+                    | Name::CSeq
+                    | Name::ContentLength
+                    | Name::ContentType
+                    | Name::Authorization
+                    | Name::ProxyAuthorization
+            );
+            if !anew {
+                builder = builder.header(known, text);
+            }
+        }
+        let body = String::from_utf8_lossy(former.body()).into_owned();
+        let invite = builder.header(name, &value).body("application/sdp", body).build();
+        let Ok(invite) = invite else { return false };
+        self.challenges += 1;
+        let key = desk.send((self.call, self.id, Purpose::Invite), self.party.path, invite.clone());
+        self.state = State::Calling(Calling { key, invite });
+        true
     }
 
     /// They said BYE: the leg is over, and what we were asked in it gets no other answer.
@@ -604,6 +761,10 @@ impl Leg {
         let branch = desk.transactions.branch();
         let hop = Hop { transport: path.flow.transport.sip(), sent_by: &sent_by, branch: &branch };
         let request = self.dialog_mut()?.request(method, hop).ok()?;
+        let request = match self.credentials.take() {
+            Some((name, value)) => request.header(name, &value),
+            None => request,
+        };
         Some(request.header(Name::UserAgent, &desk.settings.product))
     }
 
@@ -759,6 +920,17 @@ impl Leg {
             (None, None) => "no audio yet".to_owned(),
         };
         format!("{transport} + {media}")
+    }
+
+    /// The Request-URI of our next request on this leg, as credentials must name it.
+    pub(crate) fn target(&self) -> String {
+        let dialog = self.dialog().map(Dialog::state).or(self.leaving.as_ref());
+        dialog.map_or_else(|| self.request_uri.clone(), |state| state.remote_target.to_string())
+    }
+
+    /// Nobody has answered our INVITE, not even with 100.
+    pub(crate) fn is_unheard(&self) -> bool {
+        matches!(self.state, State::Calling(_)) && self.status == 0
     }
 
     /// In plain words, as shown everywhere.

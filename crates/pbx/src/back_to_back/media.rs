@@ -248,6 +248,17 @@ impl Coded {
         wanted.iter().filter_map(|want| own.iter().find(|coded| coded.is(want))).cloned().collect()
     }
 
+    /// Those with one of these names, in the names' order; events and comfort noise stay.
+    pub(crate) fn only(codecs: Vec<Self>, names: &[String]) -> Vec<Self> {
+        let named = |name: &String| {
+            let of = |coded: &&Self| coded.is_audio() && coded.encoding.eq_ignore_ascii_case(name);
+            codecs.iter().filter(of).cloned().collect::<Vec<_>>()
+        };
+        let mut only: Vec<Self> = names.iter().flat_map(named).collect();
+        only.extend(codecs.iter().filter(|coded| !coded.is_audio()).cloned());
+        only
+    }
+
     /// The first audio codec and the telephone events beside it: what is offered to a caller who left
     /// the offer to us, so that both legs can only settle on the same one.
     pub(crate) fn first_of(answered: &[Self]) -> Vec<Self> {

@@ -23,6 +23,7 @@ pub(crate) mod desk;
 mod info;
 pub(crate) mod leg;
 mod media;
+pub(crate) mod outlay;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -31,16 +32,17 @@ use bytes::Bytes;
 use guard::cause::Cause;
 use guard::fact::ViolationKind;
 use guard::gate::Gate;
-use guard::id::{CallId, DeviceId, ExtensionId, LegId, NodeId, RealmId};
+use guard::id::{CallId, DeviceId, ExtensionId, LegId, NodeId, RealmId, TrunkId};
 use guard::ledger::Ledger;
 use pure::{Chance, Instant, Now, Timers};
 use rtp::relay;
 use sip::dialog::Refusal;
 use sip::transaction::{Input, Key, Output as Wire, Rank, Timer, Transactions};
-use sip::{Message, Method, Request, Response, Status};
+use sip::{Message, Method, Name, Request, Response, Status};
 
 use self::call::{Answer, Call, NewCall};
 use self::desk::{Desk, Lines, Purpose, Why};
+use self::leg::Leg;
 pub(crate) use self::media::{Heard, Unacceptable};
 use crate::command::CallView;
 use crate::flow::{FlowId, Path, Realm};
@@ -82,12 +84,24 @@ pub(crate) enum Event {
     Done { key: Key, answer: Option<Response> },
     /// A request that isn't any call's own could not be sent.
     Undelivered { key: Key },
+    /// A carrier wants credentials for a request of a call: [`BackToBack::authorize`] answers.
+    Challenged { call: CallId, leg: LegId, purpose: Purpose, response: Response },
+    /// No leg outside is left that could answer, and there may be further ways: [`BackToBack::onward`]
+    /// or [`BackToBack::no_further`] answers.
+    Onward { call: CallId },
     /// A peer broke the rules.
     Violation { path: Path, kind: ViolationKind },
 }
 
-/// Whether a path belongs to a device: its registration lives there now.
-pub(crate) type IsAt<'a> = &'a dyn Fn(DeviceId, Path) -> bool;
+/// Whose connections a leg may move to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Owner {
+    Device(DeviceId),
+    Trunk(TrunkId),
+}
+
+/// Whether a path belongs to somebody: its registration lives there now.
+pub(crate) type IsAt<'a> = &'a dyn Fn(Owner, Path) -> bool;
 
 impl BackToBack {
     pub(crate) fn new(
@@ -222,10 +236,56 @@ impl BackToBack {
         self.pump(now, is_at);
     }
 
-    pub(crate) fn reachable(&mut self, now: Now, device: DeviceId, path: Path) {
+    pub(crate) fn reachable(&mut self, now: Now, owner: Owner, path: Path) {
         for call in self.calls.keys().copied().collect::<Vec<_>>() {
-            self.with(now, call, |call, desk| call.reachable(desk, device, path));
+            self.with(now, call, |call, desk| call.reachable(desk, owner, path));
         }
+    }
+
+    /// Repeats a challenged request with credentials; `None`: there are none, and the request has failed.
+    pub(crate) fn authorize(
+        &mut self,
+        now: Now,
+        call: CallId,
+        leg: LegId,
+        purpose: Purpose,
+        credentials: Option<(Name, String)>,
+        is_at: IsAt<'_>,
+    ) {
+        self.with(now, call, |call, desk| call.authorize(desk, leg, purpose, credentials));
+        self.pump(now, is_at);
+    }
+
+    /// Another leg outside of a call that found none so far.
+    pub(crate) fn onward(&mut self, now: Now, call: CallId, leg: Leg, is_at: IsAt<'_>) {
+        self.with(now, call, |call, desk| call.onward(desk, leg));
+        self.pump(now, is_at);
+    }
+
+    /// There is no further way: the call ends with what was heard so far, or with this.
+    pub(crate) fn no_further(&mut self, now: Now, call: CallId, cause: Cause, is_at: IsAt<'_>) {
+        self.with(now, call, |call, desk| call.no_further(desk, cause));
+        self.pump(now, is_at);
+    }
+
+    /// The policy has changed: calls outside are judged anew.
+    pub(crate) fn review(&mut self, now: Now, is_at: IsAt<'_>) {
+        for call in self.calls.keys().copied().collect::<Vec<_>>() {
+            self.with(now, call, Call::review);
+        }
+        self.pump(now, is_at);
+    }
+
+    pub(crate) fn call(&self, id: CallId) -> Option<&Call> {
+        self.calls.get(&id)
+    }
+
+    pub(crate) fn call_mut(&mut self, id: CallId) -> Option<&mut Call> {
+        self.calls.get_mut(&id)
+    }
+
+    pub(crate) fn calls(&self) -> impl Iterator<Item = &Call> {
+        self.calls.values()
     }
 
     /// Begins a call that the application has judged.
@@ -246,15 +306,19 @@ impl BackToBack {
         known
     }
 
-    pub(crate) fn end_all(&mut self, now: Now, cause: Cause, is_at: IsAt<'_>) {
-        for call in self.calls.keys().copied().collect::<Vec<_>>() {
+    /// Ends all but calls for help.
+    pub(crate) fn end_ordinary(&mut self, now: Now, cause: Cause, is_at: IsAt<'_>) {
+        let ordinary = self.calls.values().filter(|call| !call.emergency).map(|call| call.id);
+        for call in ordinary.collect::<Vec<_>>() {
             self.end(now, call, cause, is_at);
         }
     }
 
-    /// Writes the records of what is still ending, without waiting for anybody.
-    pub(crate) fn give_up(&mut self, now: Now) {
-        for call in self.calls.keys().copied().collect::<Vec<_>>() {
+    /// Writes the records of what is still ending, without waiting for anybody; of calls for help only
+    /// where `help`.
+    pub(crate) fn give_up(&mut self, now: Now, help: bool) {
+        let over = self.calls.values().filter(|call| help || !call.emergency).map(|call| call.id);
+        for call in over.collect::<Vec<_>>() {
             self.with(now, call, |call, desk| call.give_up(desk));
         }
     }
@@ -321,6 +385,7 @@ impl BackToBack {
             lines: &mut self.lines,
             tickets: &mut self.tickets,
             out: &mut self.out,
+            events: &mut self.events,
         };
         (&mut self.calls, desk)
     }
@@ -331,6 +396,7 @@ impl BackToBack {
         let Some(call) = calls.get_mut(&id) else { return };
         desk.tenant = Some(call.tenant());
         handle(call, &mut desk);
+        call.settle_gone(&mut desk);
         if desk.is_recorded(id) {
             for leg in call.legs() {
                 leg.forget(&mut desk);

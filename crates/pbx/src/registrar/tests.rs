@@ -478,6 +478,7 @@ fn extension(number: &str) -> Extension {
         secret: secret(),
         previous: None,
         exceptions: Exceptions::default(),
+        caller_id: None,
         created: Utc(0),
     }
 }

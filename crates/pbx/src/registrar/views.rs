@@ -28,6 +28,10 @@ impl Registrar {
             .collect()
     }
 
+    pub fn extension_ids(&self) -> Vec<guard::id::ExtensionId> {
+        self.accounts.keys().copied().collect()
+    }
+
     pub fn extension_count(&self) -> usize {
         self.accounts.len()
     }

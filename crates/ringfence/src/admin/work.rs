@@ -141,8 +141,16 @@ impl Office {
 
     async fn status(&self) -> Result<Answer> {
         let Reply::Status(view) = self.ask(Command::Status).await? else { return Err(confused()) };
-        let StatusView { extensions, devices_known, devices_registered, calls_up, weak, draining } =
-            view;
+        let StatusView {
+            extensions,
+            devices_known,
+            devices_registered,
+            calls_up,
+            weak,
+            draining,
+            trunks: _,
+            trunks_up: _,
+        } = view;
         Ok(Answer::Status(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node: self.node.0,
@@ -181,6 +189,7 @@ impl Office {
             secret: directory::Secret { sealed, since: now },
             previous: None,
             exceptions: Exceptions { dangerous_plain_rtp: allow_plain_rtp },
+            caller_id: None,
             created: now,
         };
         let settings = self.settings(&extension, secret.reveal());
@@ -351,6 +360,16 @@ impl Office {
                     "the change could not be written; nothing has changed",
                     "see that the disk of the data folder has room and works, then try again",
                 ),
+                Refusal::Outdated => failure(
+                    "somebody else has changed the policy meanwhile",
+                    "look at it again, then repeat the command",
+                ),
+                Refusal::NotOurNumber => {
+                    failure("that number is none of yours", "add it with `ringfence inbound` first")
+                }
+                Refusal::InUse => {
+                    failure("something else still uses it", "remove what uses it first")
+                }
                 Refusal::TooMany => failure(
                     "the bound of extensions on one node is reached",
                     "remove some, or run a second node (docs/limits.md)",

@@ -439,7 +439,7 @@ impl World {
                     self.drained = true;
                     self.log.push(format!("{} pbx drained", self.at()));
                 }
-                Output::CloseFlow { .. } | Output::Lookup { .. } => {}
+                Output::CloseFlow { .. } | Output::Lookup { .. } | Output::Connect { .. } => {}
             }
         }
     }
@@ -470,7 +470,14 @@ impl World {
                 | Row::Device(_)
                 | Row::RemoveDevice(_)
                 | Row::Binding(_)
-                | Row::RemoveBinding(_) => {}
+                | Row::RemoveBinding(_)
+                | Row::Trunk(_)
+                | Row::RemoveTrunk(_)
+                | Row::Inbound(_)
+                | Row::RemoveInbound(_)
+                | Row::Policy(_)
+                | Row::Deck(_)
+                | Row::Spend(_) => {}
             }
         }
     }
@@ -714,6 +721,7 @@ fn setup(settings: Settings, exceptions: Exceptions, snapshots: Vec<CallSnapshot
             secret: secret(),
             previous: None,
             exceptions,
+            caller_id: None,
             created: Utc(0),
         };
         let credentials = Credentials {
@@ -739,7 +747,11 @@ fn setup(settings: Settings, exceptions: Exceptions, snapshots: Vec<CallSnapshot
         node: NodeId(1),
         settings,
         registrar: RegistrarSettings::default(),
-        gate: Gate::new(Policy::first(Country::US)),
+        gate: {
+            let policy = Policy::first(Country::US);
+            let deck = guard::rate::RateDeck::estimates(policy.currency);
+            Gate::new(policy, std::sync::Arc::new(deck))
+        },
         realms: vec![Realm {
             id: RealmId(0),
             name: "access".into(),
@@ -763,6 +775,7 @@ fn setup(settings: Settings, exceptions: Exceptions, snapshots: Vec<CallSnapshot
             bindings: Vec::new(),
             snapshots,
             generation: 10,
+            ..Loaded::default()
         },
         chance: Chance::from_number(4),
     }
