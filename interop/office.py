@@ -94,7 +94,7 @@ class Office:
         path = self.folder / "rates.csv"
         lines = [",".join(DECK)] + [f"{prefix},{name},{price},0,1,1" for prefix, name, price in rows]
         path.write_text("\n".join(lines) + "\n")
-        self.server.say("rates", "import", path)
+        self.server.say("rates", "import", path, "--yes")
 
     # Records.
 

@@ -38,6 +38,8 @@ def charged(record):
 class Ringfence:
     """`ringfence` from this tree, with a data folder of its own and no configuration file."""
 
+    ports = {"tls": 5061, "tcp": 5062, "udp": 5062}  # where carriers that know our address call it
+
     def __init__(self, folder, binary=None, name="pbx.test", port=5061, home_country=None):
         self.folder = Path(folder)
         self.binary = Path(binary or home.PROJECT / "target/release/ringfence")
@@ -109,7 +111,11 @@ class Ringfence:
 
     def budget(self, extension, hard):
         """What one extension may spend today."""
-        self.say("budget", "set", "--of", "extension", extension, "--per", "day", "--hard", hard)
+        self.say("budget", "set", "--of", "extension", extension, "--per", "day", "--hard", hard, "--yes")
+
+    def role(self, *changes):
+        """Changes what everybody may do: the role that each extension has at first."""
+        self.say("role", "set", "staff", *changes, "--yes")
 
     def spent(self):
         """Extension number -> what it has spent today and what is set aside, in millionths."""

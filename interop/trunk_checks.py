@@ -223,7 +223,7 @@ def refused(folder):
         ringing = phones.register([caller, callee], office.server.ca)
         ringing[1].answers = True
         results = _table(office, at, phones, ringing[0], 1)
-        office.server.say("role", "set", "staff", "--country", "LV")
+        office.server.role("--allow", "international", "--country", "LV")
         results += _table(office, at, phones, ringing[0], 2)
 
         phone = office.phone("pjsua2", office.extension("203"))
@@ -279,7 +279,7 @@ def budget(folder):
         at = office.carrier(accounts=[line])
         office.trunk("main", at, "tls", line, channels=250)
         office.rates([(f"1{area}", f"{paid} s", PRICES[paid]) for paid, area in AREAS.items()])
-        office.server.say("role", "set", "staff", "--calls", 4)
+        office.server.role("--calls", 4)
         accounts = [office.extension(str(2001 + n)) for n in range(BUDGET_CALLS)]
         for account in accounts:
             office.server.budget(account.number, BUDGET)
@@ -345,7 +345,7 @@ def crash(folder):
         at = office.carrier(accounts=[line])
         office.trunk("main", at, "tls", line, channels=100)
         office.rates([NATIONAL])
-        office.server.say("role", "set", "staff", "--calls", CALLS_EACH)
+        office.server.role("--calls", CALLS_EACH)
         accounts = [office.extension() for _ in range(CRASH_CALLS // CALLS_EACH)]
         for account in accounts:
             office.server.budget(account.number, "5")
@@ -418,10 +418,10 @@ def emergency(folder):
         classes = next(role["classes"] for role in office.server.command("policy", "show")["roles"] if role["default"])
         attempt("as it is (control)", VOICE, True, at, "+1" + VOICE)
 
-        office.server.say("role", "set", "staff", *(word for name in classes for word in ("--deny", name)))
+        office.server.role(*(word for name in classes for word in ("--deny", name)))
         attempt("every class denied (control)", VOICE, False, at)
         attempt("every class denied", "911", True, at)
-        office.server.say("role", "set", "staff", *(word for name in classes for word in ("--allow", name)))
+        office.server.role(*(word for name in classes for word in ("--allow", name)))
 
         office.server.budget(caller.account.number, "0.000001")
         attempt("budget spent (control)", VOICE, False, at)
@@ -454,7 +454,7 @@ def lost_bye(folder):
     with Office(folder, "lost-bye") as office:
         line = office.line()
         at = office.carrier(accounts=[line])
-        office.trunk("main", at, "tls", line, more=["--silence", SILENCE])
+        office.trunk("main", at, "tls", line, more=["--silence-limit", f"{SILENCE}s"])
         office.rates([NATIONAL])
         phones = office.load()
         gone, stays = phones.register([office.extension(), office.extension()], office.server.ca)
