@@ -49,6 +49,13 @@ pub enum Permission {
     ErasePersonal,
     ChangeLockdown,
     StopNode,
+    /// Costs, budgets, rates, exposure.
+    SeeMoney,
+    /// Roles, budgets, hours, and the rate deck.
+    ChangePolicy,
+    ChangeTrunks,
+    /// Forget what an account has spent.
+    ResetBudget,
 }
 
 impl Actor {
@@ -74,14 +81,16 @@ impl AdminRole {
         use AdminRole::{Auditor, Operator, Owner};
         use Permission as P;
         match permission {
-            P::SeeStatus | P::SeeExtensions | P::SeeDevices | P::SeeCalls => {
+            P::SeeStatus | P::SeeExtensions | P::SeeDevices | P::SeeCalls | P::SeeMoney => {
                 matches!(self, Owner | Operator | Auditor)
             }
             P::SeeJournal | P::VerifyJournal => matches!(self, Owner | Operator | Auditor),
             P::ChangeExtensions | P::RotateSecret | P::ChangeLockdown => {
                 matches!(self, Owner | Operator)
             }
-            P::StopNode => matches!(self, Owner | Operator),
+            P::StopNode | P::ChangePolicy | P::ChangeTrunks | P::ResetBudget => {
+                matches!(self, Owner | Operator)
+            }
             P::RevealPersonal => matches!(self, Owner | Auditor),
             P::RevealSecret | P::GrantException | P::ErasePersonal => matches!(self, Owner),
         }
@@ -89,7 +98,7 @@ impl AdminRole {
 }
 
 impl Permission {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 18] = [
         Self::SeeStatus,
         Self::SeeExtensions,
         Self::ChangeExtensions,
@@ -104,6 +113,10 @@ impl Permission {
         Self::ErasePersonal,
         Self::ChangeLockdown,
         Self::StopNode,
+        Self::SeeMoney,
+        Self::ChangePolicy,
+        Self::ChangeTrunks,
+        Self::ResetBudget,
     ];
 }
 
@@ -170,7 +183,11 @@ SeeJournal        yes       yes       yes
 VerifyJournal     yes       yes       yes
 ErasePersonal     yes       -         -
 ChangeLockdown    yes       yes       -
-StopNode          yes       yes       -";
+StopNode          yes       yes       -
+SeeMoney          yes       yes       yes
+ChangePolicy      yes       yes       -
+ChangeTrunks      yes       yes       -
+ResetBudget       yes       yes       -";
         assert_eq!(table.trim_end(), expected, "\n{table}");
     }
 

@@ -7,6 +7,9 @@
 //! Nothing is ever computed from two readings of an account: its sum is what was settled and what is
 //! held, whatever the clock does. So no sum can go negative, leak, or be counted twice.
 
+#[cfg(test)]
+mod lives;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -44,6 +47,8 @@ pub struct Hold {
     pub extension: ExtensionId,
     /// Seconds from the answer that are paid for.
     pub seconds: u64,
+    /// What one billing increment costs: what a carrier may bill beyond the hold.
+    pub tail: Money,
     /// Each part went into these buckets at once. Steps that went into the same ones are one part, so
     /// there are as many as hours and midnights that the call has seen.
     pub parts: Vec<HoldPart>,
@@ -124,6 +129,7 @@ pub(crate) struct Step {
     pub(crate) amount: Money,
     /// Paid for with it, from the answer on.
     pub(crate) seconds: u64,
+    pub(crate) tail: Money,
     pub(crate) buckets: Vec<Bucket>,
 }
 
@@ -178,16 +184,6 @@ impl Ledger {
         for Spend { bucket, settled } in spends {
             ledger.settled.insert(bucket, settled.max(Money::ZERO));
         }
-        for window in Window::ALL {
-            let begins: BTreeSet<i64> = ledger
-                .settled
-                .keys()
-                .filter(|bucket| bucket.window == window)
-                .map(|bucket| bucket.begin)
-                .collect();
-            let excess = begins.len().saturating_sub(Self::WINDOWS_KEPT);
-            ledger.recent.insert(window, begins.into_iter().skip(excess).collect());
-        }
         for mut hold in holds {
             for part in &mut hold.parts {
                 part.amount = part.amount.max(Money::ZERO);
@@ -198,6 +194,21 @@ impl Ledger {
             ledger.hold_all(&hold);
             *ledger.open.entry(hold.extension).or_default() += 1;
             ledger.holds.insert(hold.leg, hold);
+        }
+        // Which were used last isn't stored; the latest are the best guess. Where a clock that was set
+        // back makes it wrong, the present window is kept all the same once it is used.
+        for window in Window::ALL {
+            let parts = ledger.holds.values().flat_map(|hold| &hold.parts);
+            let held = parts.flat_map(|part| &part.buckets);
+            let begins: BTreeSet<i64> = ledger
+                .settled
+                .keys()
+                .chain(held)
+                .filter(|bucket| bucket.window == window)
+                .map(|bucket| bucket.begin)
+                .collect();
+            let excess = begins.len().saturating_sub(Self::WINDOWS_KEPT);
+            ledger.recent.insert(window, begins.into_iter().skip(excess).collect());
         }
         ledger
     }
@@ -229,6 +240,15 @@ impl Ledger {
 
     pub fn held(&self, bucket: &Bucket) -> Money {
         self.held.get(bucket).copied().unwrap_or_default()
+    }
+
+    /// What is held of an account in other windows of this length than the one that began then.
+    pub(crate) fn held_elsewhere(&self, account: Scope, window: Window, begin: i64) -> Money {
+        let bucket = |begin| Bucket { account, window, begin };
+        self.held
+            .range(bucket(i64::MIN)..=bucket(i64::MAX))
+            .filter(|(bucket, _)| bucket.begin != begin)
+            .fold(Money::ZERO, |sum, (_, held)| plus(sum, *held))
     }
 
     /// Legs outside that an extension has open.
@@ -334,7 +354,7 @@ impl Ledger {
 
     /// Holds a first or a further step of a leg.
     pub(crate) fn take(&mut self, step: Step) {
-        let Step { leg, extension, amount, seconds, buckets } = step;
+        let Step { leg, extension, amount, seconds, tail, buckets } = step;
         self.remember(&buckets);
         for bucket in &buckets {
             let held = self.held.entry(*bucket).or_default();
@@ -343,7 +363,7 @@ impl Ledger {
         if !self.holds.contains_key(&leg) {
             *self.open.entry(extension).or_default() += 1;
         }
-        let new = Hold { leg, extension, seconds, parts: Vec::new() };
+        let new = Hold { leg, extension, seconds, tail, parts: Vec::new() };
         let hold = self.holds.entry(leg).or_insert(new);
         hold.seconds = seconds;
         match hold.parts.last_mut() {

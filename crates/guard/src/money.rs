@@ -74,6 +74,33 @@ impl Currency {
         }
     }
 
+    /// Roughly what a dollar is worth, in tenths of this currency, for figures that are rough
+    /// themselves: estimated rates and the budgets of a first policy. `None`: not in the table.
+    pub fn per_dollar_tenths(&self) -> Option<i64> {
+        Some(match self.code() {
+            "USD" | "EUR" | "GBP" | "CHF" => 10,
+            "CAD" | "SGD" => 14,
+            "AUD" => 16,
+            "NZD" | "BGN" => 18,
+            "AED" | "ILS" | "PLN" | "SAR" => 40,
+            "RON" => 50,
+            "BRL" => 60,
+            "CNY" | "DKK" => 75,
+            "HKD" => 80,
+            "NOK" | "SEK" => 110,
+            "MXN" | "ZAR" => 200,
+            "CZK" => 240,
+            "THB" => 350,
+            "TRY" | "UAH" => 450,
+            "INR" => 900,
+            "ISK" => 1_400,
+            "JPY" => 1_600,
+            "HUF" => 4_000,
+            "KRW" => 14_000,
+            _ => return None,
+        })
+    }
+
     pub fn code(&self) -> &str {
         std::str::from_utf8(&self.0).expect("three ASCII letters, checked when it was made")
     }

@@ -1,13 +1,19 @@
 //! Policy: an immutable, versioned value. A change is a new value with the next version, so a
 //! decision that names its version can be explained for ever.
 
+mod diff;
+mod fault;
+mod hours;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::gate::PolicyVersion;
+pub use self::fault::PolicyFault;
+pub use self::hours::{Hours, NotHours};
+use crate::gate::{PolicyVersion, Responsible};
 use crate::id::{ExtensionId, RoleId, TenantId, TrunkId};
 use crate::ledger::Window;
 use crate::money::{Currency, Money};
@@ -81,12 +87,6 @@ pub enum Account {
     Extension(ExtensionId),
 }
 
-/// Hours of the week, in the policy's zone: minutes from Monday 00:00, sorted, not overlapping. Full
-/// by default; an empty list is never.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Hours(pub Vec<(u16, u16)>);
-
 /// Where nothing but emergency passes. An empty one is no lockdown.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -112,22 +112,45 @@ impl Policy {
     /// isn't trusted for ever.
     pub const EMERGENCY_GUARANTEE: Duration = Duration::from_secs(30 * 86_400);
 
-    /// The first version: nothing locked, everybody may dial national numbers, a hard weekly budget.
+    /// What a business spends at most in a week before somebody is asked, and one extension in a day,
+    /// in dollars: enough for an ordinary office, little for a thief.
+    const FIRST_WEEK: i64 = 200;
+    const FIRST_DAY: i64 = 20;
+
+    /// The first version: nothing locked; everybody may dial national numbers, and the lobby's phones
+    /// what is free; a hard budget a week for all, and a day for each extension.
     pub fn first(home: Country) -> Arc<Self> {
+        let currency = Currency::of(home);
+        let tenths = currency.per_dollar_tenths().unwrap_or(10);
+        let local = |dollars: i64| Money(dollars * tenths * (Money::UNIT / 10));
+        let scaled = |role: Role| Role { price_max: Money(role.price_max.0 * tenths / 10), ..role };
+        let week = Budget {
+            of: Account::Operator,
+            window: Window::Week,
+            soft: Some(local(Self::FIRST_WEEK / 2)),
+            hard: Some(local(Self::FIRST_WEEK)),
+        };
+        let day = Budget {
+            of: Account::EachExtension,
+            window: Window::Day,
+            soft: None,
+            hard: Some(local(Self::FIRST_DAY)),
+        };
+        let roles = [(RoleId(1), scaled(Role::staff())), (RoleId(2), scaled(Role::lobby()))];
         Arc::new(Self {
             version: PolicyVersion(1),
             home,
-            currency: Currency::of(home),
+            currency,
             zone: "UTC".to_owned(),
             outside_line: None,
             area: None,
             lockdown: Lockdown::default(),
             emergency_guarantee: Self::EMERGENCY_GUARANTEE,
             emergency_for_strangers: false,
-            roles: BTreeMap::from([(RoleId(1), Role::staff())]),
+            roles: BTreeMap::from(roles),
             members: BTreeMap::new(),
             default_role: RoleId(1),
-            budgets: Vec::new(),
+            budgets: vec![week, day],
             working: Hours::office(),
         })
     }
@@ -137,6 +160,20 @@ impl Policy {
         let own = self.members.get(&extension).filter(|role| self.roles.contains_key(role));
         let id = own.copied().unwrap_or(self.default_role);
         (id, self.roles.get(&id))
+    }
+
+    /// Whether the lockdown reaches legs that this one answers for.
+    pub fn locked(&self, tenant: TenantId, responsible: Option<Responsible>) -> bool {
+        let covers = |scope| self.lockdown.covers(scope);
+        let own = match responsible {
+            Some(Responsible::Extension(extension)) => {
+                covers(Scope::Extension(extension))
+                    || covers(Scope::Role(self.role_of(extension).0))
+            }
+            Some(Responsible::Trunk(trunk)) => covers(Scope::Trunk(trunk)),
+            Some(Responsible::System) | None => false,
+        };
+        own || covers(Scope::Operator) || covers(Scope::Tenant(tenant))
     }
 
     /// Whether `EachExtension` doesn't mean this one in this window, because it has a budget of its own.
@@ -229,23 +266,19 @@ impl Role {
             price_max: Money(500_000),
         }
     }
-}
 
-impl Hours {
-    pub const WEEK: u16 = 7 * 24 * 60;
-
-    /// Whether they are open in this minute of the week, 0 to 10,079.
-    pub fn open(&self, minute: u16) -> bool {
-        self.0.iter().any(|(from, to)| (*from..*to).contains(&minute))
-    }
-
-    pub fn always() -> Self {
-        Self(vec![(0, Self::WEEK)])
-    }
-
-    /// Monday to Friday, 08:00 to 18:00.
-    pub fn office() -> Self {
-        Self((0..5).map(|day| (day * 1_440 + 480, day * 1_440 + 1_080)).collect())
+    /// For phones that anybody can reach: the house, and what is free.
+    pub fn lobby() -> Self {
+        Self {
+            name: "lobby".to_owned(),
+            classes: [Class::TollFree].into(),
+            calls_max: 1,
+            calls_per_hour: 20,
+            longest: Duration::from_secs(3_600),
+            // A deck may price a free number a little.
+            price_max: Money(50_000),
+            ..Self::staff()
+        }
     }
 }
 

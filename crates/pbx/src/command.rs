@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use guard::access::Actor;
-use guard::gate::{Algorithm, Decision, PolicyVersion};
+use guard::gate::{Algorithm, Decision, Paid, PolicyVersion};
 use guard::id::{CallId, DeviceId, ExtensionId, TenantId, TrunkId};
 use guard::money::{Currency, Money};
 use guard::number::{Class, Country, ExtensionNumber};
@@ -47,6 +47,11 @@ pub enum Command {
         dialled: String,
     },
     Exposure,
+    /// What it would be under these, over the money spent now: asked before they are put into effect.
+    ExposureUnder {
+        policy: Arc<Policy>,
+        deck: Arc<RateDeck>,
+    },
     /// What is spent and left, account by account.
     Budgets,
     /// Refuse new calls (emergency excepted), end what is up with BYE, then say `Drained`.
@@ -277,6 +282,8 @@ pub struct Explanation {
     /// A sentence: why, with the figures that decided.
     pub why: String,
     pub rate: Option<Rate>,
+    /// What would be set aside before it rings, and the seconds that pays for.
+    pub first: Option<Paid>,
     /// The trunks that would be tried, in order.
     pub trunks: Vec<String>,
 }

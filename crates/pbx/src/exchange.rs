@@ -309,7 +309,6 @@ impl Exchange {
                     self.core.output(Output::Lookup { ticket, query });
                 }
                 trunk::Effect::CloseFlow(flow) => self.core.output(Output::CloseFlow { flow }),
-                trunk::Effect::Persist(rows) => self.write(rows),
                 trunk::Effect::Fact { tenant, fact } => {
                     self.core.output(Output::Fact { tenant, fact });
                 }

@@ -4,15 +4,22 @@
 //! node said no, or what was checked does not hold; 2: it could not be asked.
 
 pub(crate) mod print;
+mod rules;
+mod secret;
+mod trunk;
 
-use std::io::{ErrorKind, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use crate::admin::amount;
 use crate::admin::client;
-use crate::admin::protocol::{Answer, Question};
+use crate::admin::protocol::{Answer, CostBy, Question};
+use crate::data_dir::Trouble;
+use rules::{BudgetAsk, LockdownAsk, PolicyAsk, RoleAsk};
+use trunk::{NumberAsk, RatesAsk, TrunkAsk};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Ask {
@@ -39,7 +46,8 @@ pub(crate) enum Ask {
     /// Calls: those that are up, and the records of past ones
     #[command(
         args_conflicts_with_subcommands = true,
-        after_help = "Examples:\n  ringfence calls --up\n  ringfence calls --extension 101 --since 2d\n  ringfence calls show 3fa9 --ladder"
+        after_help = "Examples:\n  ringfence calls --up\n  ringfence calls --extension 101 --since 2d\n  \
+                      ringfence calls --since 2026-11-01 --cost --by country\n  ringfence calls show 3fa9 --ladder"
     )]
     Calls {
         #[command(flatten)]
@@ -53,6 +61,51 @@ pub(crate) enum Ask {
         after_help = "Examples:\n  ringfence journal show --limit 20\n  ringfence journal verify"
     )]
     Journal(JournalAsk),
+    /// Carriers: connect, test, change
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  ringfence trunk add carrier --server sip.example.net --user 4711\n  \
+                      ringfence trunk test carrier\n  ringfence trunk list"
+    )]
+    Trunk(TrunkAsk),
+    /// Your numbers at carriers, and who answers them
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  ringfence number add +12025550123 --trunk carrier --to 101\n  ringfence number list"
+    )]
+    Number(NumberAsk),
+    /// Roles: who may dial what, when, how much
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  ringfence role list\n  ringfence role add sales --like staff\n  \
+                      ringfence role set sales --allow international --country LV"
+    )]
+    Role(RoleAsk),
+    /// The rules of calls outside, and why the gate decides as it does
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  ringfence policy show\n  ringfence policy explain +37120000000 --from 101\n  \
+                      ringfence policy set home DE"
+    )]
+    Policy(PolicyAsk),
+    /// Stop all calls outside at once, emergency excepted, or one extension's
+    Lockdown(LockdownAsk),
+    /// What calls cost: a carrier's price list
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  ringfence rates import carrier.csv --dry-run\n  ringfence rates show +371"
+    )]
+    Rates(RatesAsk),
+    /// What may be spent, what is spent, what is left
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  ringfence budget show\n  ringfence budget set --of operator --per week --hard 100\n  \
+                      ringfence budget raise 20 --of extension 101 --per day"
+    )]
+    Budget(BudgetAsk),
+    /// The most that could be lost until somebody could act
+    #[command(after_help = "Examples:\n  ringfence exposure\n  ringfence exposure --json")]
+    Exposure(Json),
 }
 
 #[derive(Clone, Copy, Debug, Args)]
@@ -60,6 +113,55 @@ pub(crate) struct Json {
     /// Print JSON instead of text
     #[arg(long)]
     json: bool,
+}
+
+/// How a change of the rules is made.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(crate) struct Saving {
+    /// Show what would change, and what could be lost before and after; save nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Don't ask, even where the change loosens something
+    #[arg(long)]
+    yes: bool,
+}
+
+/// What is asked of the node, and how its answer is shown.
+#[derive(Debug)]
+struct Asked {
+    question: Question,
+    json: bool,
+    /// What follows the question.
+    body: Vec<u8>,
+    yes: bool,
+}
+
+impl Json {
+    const NO: Self = Self { json: false };
+}
+
+impl Asked {
+    fn new(question: Question, Json { json }: Json) -> Self {
+        Self { question, json, body: Vec::new(), yes: false }
+    }
+
+    fn saving(self, saving: Saving) -> Self {
+        Self { yes: saving.yes, ..self }
+    }
+
+    /// The same question as one that changes nothing; `None` where it changes no rules.
+    fn rehearsal(&self) -> Option<Question> {
+        match &self.question {
+            Question::PolicyChange { edit, dry_run: false } => {
+                Some(Question::PolicyChange { edit: edit.clone(), dry_run: true })
+            }
+            Question::RatesImport { bytes, dry_run: false } => {
+                Some(Question::RatesImport { bytes: *bytes, dry_run: true })
+            }
+            Question::RatesClear { dry_run: false } => Some(Question::RatesClear { dry_run: true }),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -79,6 +181,7 @@ pub(crate) enum ExtensionAsk {
         json: Json,
     },
     /// List all extensions
+    #[command(after_help = "Example:\n  ringfence extension list --json")]
     List(Json),
     /// Show one extension and its phones
     #[command(after_help = "Example:\n  ringfence extension show 101")]
@@ -129,6 +232,31 @@ pub(crate) enum ExtensionAsk {
         /// The new name
         name: String,
     },
+    /// Set the number it shows outside: one of your own, or none for the trunk's
+    #[command(
+        after_help = "Examples:\n  ringfence extension caller-id 101 +12025550123\n  ringfence extension caller-id 101 none"
+    )]
+    CallerId {
+        /// Its number
+        number: String,
+        /// The number to show, with its country code, or none
+        #[arg(value_name = "+E164")]
+        caller_id: String,
+    },
+    /// Give it a role, or the default one again
+    #[command(
+        after_help = "Examples:\n  ringfence extension role 101 sales\n  ringfence extension role 101 none"
+    )]
+    Role {
+        /// Its number
+        number: String,
+        /// The role's name, or none for the default one
+        role: String,
+        #[command(flatten)]
+        saving: Saving,
+        #[command(flatten)]
+        json: Json,
+    },
     /// Remove an extension, its secret and its phones; records of calls stay
     #[command(after_help = "Example:\n  ringfence extension remove 105")]
     Remove {
@@ -175,9 +303,16 @@ pub(crate) struct CallList {
     /// Only calls from or to this extension
     #[arg(long, value_name = "NUMBER")]
     extension: Option<String>,
-    /// Only calls that began within the last hours (`4h`), days (`2d`) or minutes (`30m`)
-    #[arg(long, value_name = "SPAN", value_parser = parse_span)]
-    since: Option<i64>,
+    /// Only calls that began within the last hours (`4h`), days (`2d`) or minutes (`30m`), or on this
+    /// day and after it (`2026-11-01`, in the policy's time zone)
+    #[arg(long, value_name = "SPAN", value_parser = parse_since)]
+    since: Option<Since>,
+    /// Show what each cost, and the sums over all calls of that time
+    #[arg(long)]
+    cost: bool,
+    /// What the sums are by [default: extension]
+    #[arg(long, value_enum, requires = "cost")]
+    by: Option<CostBy>,
     /// How many records at the most
     #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     limit: u32,
@@ -230,16 +365,34 @@ pub(crate) enum JournalAsk {
     },
 }
 
+/// When calls began at the earliest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Since {
+    /// Seconds before now.
+    Span(i64),
+    Date(String),
+}
+
 /// Asks the node on `data` and prints its answer.
 pub(crate) fn run(data: &Path, ask: Ask) -> ExitCode {
-    let (question, json) = question(ask);
-    match client::ask(data, &question) {
+    let asked = match question(ask) {
+        Ok(asked) => asked,
+        Err(trouble) => {
+            eprintln!("error: {trouble}");
+            return ExitCode::from(2);
+        }
+    };
+    if !rehearse(data, &asked) {
+        return ExitCode::from(1);
+    }
+    let Asked { question, json, body, .. } = asked;
+    match client::ask(data, &question, &body) {
         Ok(Answer::Failed(failure)) => {
             eprintln!("error: {}\n  remedy: {}", failure.wrong, failure.remedy);
             ExitCode::from(1)
         }
         Ok(answer) => {
-            let holds = !matches!(&answer, Answer::Verified(verified) if !verified.intact);
+            let holds = holds(&answer);
             let text = if json { print::json(&answer) } else { print::text(&question, &answer) };
             if let Err(error) = say(&text) {
                 eprintln!("error: {error}");
@@ -254,6 +407,65 @@ pub(crate) fn run(data: &Path, ask: Ask) -> ExitCode {
     }
 }
 
+/// Before a change that loosens anything: what changes, and what could be lost before and after. At a
+/// terminal it asks; a script has said what it wants. False: not wanted.
+fn rehearse(data: &Path, asked: &Asked) -> bool {
+    // What is wrong with the question is said once, when it is asked in earnest.
+    let Some(Ok(answer)) =
+        asked.rehearsal().map(|question| client::ask(data, &question, &asked.body))
+    else {
+        return true;
+    };
+    let Some(warning) = warning(&answer) else { return true };
+    eprint!("{warning}");
+    let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    if asked.yes || !terminal {
+        return true;
+    }
+    eprint!("Save it? [y/N] ");
+    let mut said = String::new();
+    let _ = std::io::stdin().read_line(&mut said);
+    let wanted = matches!(said.trim(), "y" | "Y" | "yes");
+    if !wanted {
+        eprintln!("Nothing was changed.");
+    }
+    wanted
+}
+
+/// `None` where nothing becomes looser.
+fn warning(rehearsed: &Answer) -> Option<String> {
+    let dearer = |before: &str, after: &str| match (amount::parse(before), amount::parse(after)) {
+        (Ok(before), Ok(after)) => after > before,
+        _ => before != after,
+    };
+    let (what, before, after) = match rehearsed {
+        Answer::PolicyChanged(change) => {
+            let more = dearer(&change.before.all, &change.after.all);
+            if !change.loosens && !more {
+                return None;
+            }
+            (change.changes.join("\n  "), &change.before, &change.after)
+        }
+        Answer::RatesChanged(change) if dearer(&change.before.all, &change.after.all) => {
+            ("the price list lets more be lost".to_owned(), &change.before, &change.after)
+        }
+        _ => return None,
+    };
+    Some(format!(
+        "This loosens what protects you:\n  {what}\n  before  {}\n  after   {}\n",
+        before.summary, after.summary
+    ))
+}
+
+/// Whether what was asked for holds: a journal, a trunk under test.
+fn holds(answer: &Answer) -> bool {
+    match answer {
+        Answer::Verified(verified) => verified.intact,
+        Answer::TrunkTested(test) => test.passed,
+        _ => true,
+    }
+}
+
 /// Writes to stdout. A reader that went away (`| head`) has seen enough; a full disk is a failure.
 pub(crate) fn say(text: &str) -> Result<(), String> {
     let mut out = std::io::stdout().lock();
@@ -265,65 +477,111 @@ pub(crate) fn say(text: &str) -> Result<(), String> {
     }
 }
 
-fn question(ask: Ask) -> (Question, bool) {
-    match ask {
-        Ask::Status(Json { json }) => (Question::Status, json),
+fn question(ask: Ask) -> Result<Asked, Trouble> {
+    Ok(match ask {
+        Ask::Status(json) => Asked::new(Question::Status, json),
         Ask::Extension(ask) => extension_question(ask),
-        Ask::Devices { json: Json { json }, ask: None } => (Question::Devices, json),
+        Ask::Devices { json, ask: None } => Asked::new(Question::Devices, json),
         Ask::Devices { ask: Some(DeviceAsk::Allow { device, dangerous_plain_rtp }), .. } => {
-            (Question::DeviceAllow { device, plain_rtp: dangerous_plain_rtp }, false)
+            let question = Question::DeviceAllow { device, plain_rtp: dangerous_plain_rtp };
+            Asked::new(question, Json::NO)
         }
         Ask::Devices { ask: Some(DeviceAsk::Remove { device }), .. } => {
-            (Question::DeviceRemove { device }, false)
+            Asked::new(Question::DeviceRemove { device }, Json::NO)
         }
-        Ask::Calls { list: CallList { up, extension, since, limit, json }, ask: None } => {
-            (Question::Calls { up, extension, since, limit }, json.json)
-        }
-        Ask::Calls { ask: Some(CallAsk::Show { call, ladder, json: Json { json } }), .. } => {
-            (Question::CallShow { call, ladder }, json)
+        Ask::Calls { list, ask: None } => calls_question(list),
+        Ask::Calls { ask: Some(CallAsk::Show { call, ladder, json }), .. } => {
+            Asked::new(Question::CallShow { call, ladder }, json)
         }
         Ask::Calls { ask: Some(CallAsk::HangUp { call }), .. } => {
-            (Question::HangUp { call }, false)
+            Asked::new(Question::HangUp { call }, Json::NO)
         }
-        Ask::Journal(JournalAsk::Verify { known, json: Json { json } }) => {
-            (Question::JournalVerify { known }, json)
+        Ask::Journal(JournalAsk::Verify { known, json }) => {
+            Asked::new(Question::JournalVerify { known }, json)
         }
-        Ask::Journal(JournalAsk::Show { limit, json: Json { json } }) => {
-            (Question::JournalShow { limit }, json)
+        Ask::Journal(JournalAsk::Show { limit, json }) => {
+            Asked::new(Question::JournalShow { limit }, json)
         }
-    }
+        Ask::Trunk(ask) => trunk::trunk(ask)?,
+        Ask::Number(ask) => trunk::number(ask),
+        Ask::Role(ask) => rules::role(ask)?,
+        Ask::Policy(ask) => rules::policy(ask)?,
+        Ask::Lockdown(ask) => rules::lockdown(ask),
+        Ask::Rates(ask) => trunk::rates(ask)?,
+        Ask::Budget(ask) => rules::budget(ask)?,
+        Ask::Exposure(json) => Asked::new(Question::Exposure, json),
+    })
 }
 
-fn extension_question(ask: ExtensionAsk) -> (Question, bool) {
-    match ask {
-        ExtensionAsk::Add { number, name, dangerous_plain_rtp, json: Json { json } } => {
+fn calls_question(list: CallList) -> Asked {
+    let CallList { up, extension, since, limit, cost, by, json } = list;
+    let (since, from) = match since {
+        Some(Since::Span(seconds)) => (Some(seconds), None),
+        Some(Since::Date(date)) => (None, Some(date)),
+        None => (None, None),
+    };
+    let costs = cost.then(|| by.unwrap_or(CostBy::Extension));
+    Asked::new(Question::Calls { up, extension, since, from, limit, costs }, json)
+}
+
+fn extension_question(ask: ExtensionAsk) -> Asked {
+    let (question, json) = match ask {
+        ExtensionAsk::Add { number, name, dangerous_plain_rtp, json } => {
             let allow_plain_rtp = dangerous_plain_rtp;
             (Question::ExtensionAdd { number, name, allow_plain_rtp }, json)
         }
-        ExtensionAsk::List(Json { json }) => (Question::ExtensionList, json),
-        ExtensionAsk::Show { number, json: Json { json } } => {
-            (Question::ExtensionShow { number }, json)
-        }
-        ExtensionAsk::Reveal { number, json: Json { json } } => {
-            (Question::ExtensionReveal { number }, json)
-        }
-        ExtensionAsk::Rotate { number, grace_days, json: Json { json } } => {
+        ExtensionAsk::List(json) => (Question::ExtensionList, json),
+        ExtensionAsk::Show { number, json } => (Question::ExtensionShow { number }, json),
+        ExtensionAsk::Reveal { number, json } => (Question::ExtensionReveal { number }, json),
+        ExtensionAsk::Rotate { number, grace_days, json } => {
             (Question::ExtensionRotate { number, grace_days }, json)
         }
-        ExtensionAsk::Disable { number } => {
-            (Question::ExtensionEnable { number, enabled: false }, false)
-        }
         ExtensionAsk::Enable { number } => {
-            (Question::ExtensionEnable { number, enabled: true }, false)
+            (Question::ExtensionEnable { number, enabled: true }, Json::NO)
+        }
+        ExtensionAsk::Disable { number } => {
+            (Question::ExtensionEnable { number, enabled: false }, Json::NO)
         }
         ExtensionAsk::Rename { number, name } => {
-            (Question::ExtensionRename { number, name }, false)
+            (Question::ExtensionRename { number, name }, Json::NO)
         }
-        ExtensionAsk::Remove { number } => (Question::ExtensionRemove { number }, false),
+        ExtensionAsk::Remove { number } => (Question::ExtensionRemove { number }, Json::NO),
         ExtensionAsk::Allow { number, dangerous_plain_rtp } => {
-            (Question::ExtensionAllow { number, plain_rtp: dangerous_plain_rtp }, false)
+            (Question::ExtensionAllow { number, plain_rtp: dangerous_plain_rtp }, Json::NO)
         }
+        ExtensionAsk::CallerId { number, caller_id } => {
+            let caller_id = if caller_id == "none" { None } else { Some(caller_id) };
+            (Question::ExtensionCallerId { number, caller_id }, Json::NO)
+        }
+        ExtensionAsk::Role { number, role, saving, json } => {
+            return rules::member(number, role, saving, json);
+        }
+    };
+    Asked::new(question, json)
+}
+
+/// A span, or a date such as `2026-11-01`; whether that day exists the node knows.
+fn parse_since(text: &str) -> Result<Since, String> {
+    let is_date = text.len() == 10
+        && text
+            .char_indices()
+            .all(|(at, c)| if at == 4 || at == 7 { c == '-' } else { c.is_ascii_digit() });
+    if is_date {
+        return Ok(Since::Date(text.to_owned()));
     }
+    let since = parse_span(text).map(Since::Span);
+    since.map_err(|_| {
+        format!("`{text}` is neither a span nor a day: write 30m, 4h, 7d or 2026-11-01")
+    })
+}
+
+/// `90s`, `2m`, `4h`, `1d` as seconds.
+fn parse_seconds(text: &str) -> Result<u64, String> {
+    let span = match text.strip_suffix('s') {
+        Some(seconds) => seconds.parse().ok().filter(|seconds| *seconds > 0 && *seconds <= 86_400),
+        None => parse_span(text).ok().and_then(|seconds| u64::try_from(seconds).ok()),
+    };
+    span.ok_or_else(|| format!("`{text}` is no time span: write 90s, 2m or 4h"))
 }
 
 /// `30m`, `4h`, `2d` as seconds.
@@ -346,7 +604,13 @@ fn parse_span(text: &str) -> Result<i64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
+    use crate::admin::protocol::{
+        AtMost, Confidential, Edit, Key, PolicyChange, Reach, RoleChange, TrunkAccess,
+        TrunkSettings, Whose,
+    };
+    use clap::{CommandFactory as _, Parser};
+    use guard::ledger::Window;
+    use guard::number::Class;
 
     #[derive(Debug, Parser)]
     struct Line {
@@ -354,9 +618,33 @@ mod tests {
         ask: Ask,
     }
 
-    fn asked(line: &str) -> (Question, bool) {
-        let words = std::iter::once("ringfence").chain(line.split(' '));
-        question(Line::try_parse_from(words).expect("a valid line").ask)
+    /// As a shell splits them, with double quotes only.
+    fn shell(words: &str) -> Vec<String> {
+        let mut parts = vec!["ringfence".to_owned()];
+        for (at, part) in words.split('"').enumerate() {
+            match at % 2 {
+                0 => parts.extend(part.split_whitespace().map(str::to_owned)),
+                _ => parts.push(part.to_owned()),
+            }
+        }
+        parts
+    }
+
+    fn line(words: &str) -> Result<Asked, String> {
+        let ask = Line::try_parse_from(shell(words)).map_err(|error| error.to_string())?.ask;
+        question(ask).map_err(|trouble| trouble.to_string())
+    }
+
+    fn asked(words: &str) -> (Question, bool) {
+        let asked = line(words).unwrap_or_else(|error| panic!("{words}: {error}"));
+        (asked.question, asked.json)
+    }
+
+    fn edit(words: &str) -> Edit {
+        match asked(words).0 {
+            Question::PolicyChange { edit, .. } => edit,
+            other => panic!("{words}: {other:?}"),
+        }
     }
 
     #[test]
@@ -374,6 +662,224 @@ mod tests {
         let (question, _) = asked("calls --since 2d --limit 5");
         let Question::Calls { since, limit, .. } = question else { panic!("{question:?}") };
         assert_eq!((since, limit), (Some(172_800), 5));
+    }
+
+    #[test]
+    fn a_trunk_is_said_with_all_it_needs_and_its_secret_comes_from_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secret");
+        std::fs::write(&file, "s3cret\n").unwrap();
+        let words = format!(
+            "trunk add carrier --server sip.example.net:5061 --user 4711 --secret-file {} --register \
+             --codecs PCMA,PCMU --channels 20 --silence-limit 90s --longest 2h --asserted-identity \
+             --allow-md5 --caller-id +12025550123",
+            file.display()
+        );
+        let (Question::TrunkAdd { name, settings }, false) = asked(&words) else { panic!() };
+        assert_eq!(name, "carrier");
+        let expected = TrunkSettings {
+            server: Some("sip.example.net:5061".to_owned()),
+            access: Some(TrunkAccess::Register),
+            user: Some("4711".to_owned()),
+            secret: Some(Confidential(zeroize::Zeroizing::new("s3cret".to_owned()))),
+            caller_id: Some("+12025550123".to_owned()),
+            asserted: Some(true),
+            codecs: Some(vec!["PCMA".to_owned(), "PCMU".to_owned()]),
+            channels: Some(20),
+            silence_limit_seconds: Some(90),
+            longest_seconds: Some(7_200),
+            allow_md5: Some(true),
+            ..TrunkSettings::default()
+        };
+        assert_eq!(*settings, expected);
+        // A secret can't be said on the line, and never shows in a log.
+        assert!(line("trunk add x --server y --user z --secret w").is_err());
+        assert!(!format!("{settings:?}").contains("s3cret"), "{settings:?}");
+    }
+
+    #[test]
+    fn a_trunk_that_knows_us_by_address_may_have_further_addresses() {
+        let of = |words: &str| match asked(words).0 {
+            Question::TrunkAdd { settings, .. } | Question::TrunkSet { settings, .. } => *settings,
+            other => panic!("{other:?}"),
+        };
+        let two = of("trunk add x --server 192.0.2.7 --address 192.0.2.8,2001:db8::1");
+        let expected = vec!["192.0.2.8".parse().unwrap(), "2001:db8::1".parse().unwrap()];
+        assert_eq!(two.access, Some(TrunkAccess::Address(expected)));
+        let none = of("trunk add x --address --server 192.0.2.7");
+        assert_eq!(none.access, Some(TrunkAccess::Address(Vec::new())));
+        let changed = of("trunk set x --dangerous-plain-rtp=false --codecs all --caller-id none");
+        let expected = TrunkSettings {
+            plain_rtp: Some(false),
+            codecs: Some(Vec::new()),
+            caller_id: Some(String::new()),
+            ..TrunkSettings::default()
+        };
+        assert_eq!(changed, expected);
+        assert!(line("trunk add x --register --address 192.0.2.1 --server y").is_err());
+        assert!(line("trunk set x").unwrap_err().contains("remedy: "));
+    }
+
+    #[test]
+    fn rules_are_said_as_people_say_them() {
+        let expected = Edit::RoleSet {
+            name: "sales".to_owned(),
+            change: RoleChange {
+                allow: vec![Class::International, Class::Mobile],
+                countries: vec!["LV".parse().unwrap(), "EE".parse().unwrap()],
+                hours: Some("mon-fri 08:00-18:00".to_owned()),
+                longest_seconds: Some(7_200),
+                price_max: Some("0.50".to_owned()),
+                ..RoleChange::default()
+            },
+        };
+        let words = "role set sales --allow international,mobile --country lv,EE \
+                     --hours \"mon-fri 08:00-18:00\" --longest 2h --price-max 0.50";
+        assert_eq!(edit(words), expected);
+        let member = |role: Option<&str>| Edit::Member {
+            extension: "101".to_owned(),
+            role: role.map(str::to_owned),
+        };
+        assert_eq!(edit("extension role 101 sales"), member(Some("sales")));
+        assert_eq!(edit("extension role 101 none"), member(None));
+        let home = Edit::Set { key: Key::Home, value: "DE".to_owned() };
+        assert_eq!(edit("policy set home DE"), home);
+        for wrong in [
+            "role set sales",
+            "role set sales --allow unknown",
+            "role set sales --country Latvia",
+            "role set sales --price-max 1,50",
+            "policy set home DE FR",
+            "policy set colour red",
+        ] {
+            assert!(line(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_lockdown_is_said_in_two_ways() {
+        let locked = |reach, on| Edit::Lockdown { reach, on };
+        assert_eq!(edit("lockdown on"), locked(Reach::Everything, true));
+        assert_eq!(edit("policy set lockdown off"), locked(Reach::Everything, false));
+        let extension = Reach::Extension("104".to_owned());
+        assert_eq!(edit("lockdown on --extension 104"), locked(extension.clone(), true));
+        assert_eq!(edit("policy set lockdown on extension 104"), locked(extension, true));
+        assert_eq!(edit("lockdown off --tenant"), locked(Reach::Tenant, false));
+        assert_eq!(edit("lockdown on --trunk x"), locked(Reach::Trunk("x".to_owned()), true));
+        assert_eq!(edit("lockdown on --role x"), locked(Reach::Role("x".to_owned()), true));
+        for wrong in ["lockdown", "lockdown on --role x --tenant", "policy set lockdown maybe"] {
+            assert!(line(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn budgets_are_said_with_whose_and_when() {
+        let expected = Edit::Budget {
+            of: Whose::Extension("101".to_owned()),
+            window: Window::Day,
+            soft: Some("none".to_owned()),
+            hard: Some("0.0045".to_owned()),
+        };
+        let words = "budget set --of extension 101 --per day --hard 0.0045 --soft none";
+        assert_eq!(edit(words), expected);
+        let expected =
+            Edit::Raise { of: Whose::Operator, window: Window::Week, by: "12.5".to_owned() };
+        assert_eq!(edit("budget raise 12.5 --of operator --per week"), expected);
+        let (question, _) = asked("budget reset --of role sales");
+        assert_eq!(question, Question::BudgetReset { of: Whose::Role("sales".to_owned()) });
+        for wrong in [
+            "budget set --of extension --per day --hard 1",
+            "budget set --of everybody --per day --hard 1",
+            "budget set --of operator --per month --hard 1",
+            "budget set --of operator --per day",
+            "budget set --of operator --per day --hard -1",
+            "budget raise 1e3 --of operator --per day",
+        ] {
+            assert!(line(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn calls_are_asked_for_since_a_span_or_a_day() {
+        let of = |words: &str| match asked(words).0 {
+            Question::Calls { since, from, costs, .. } => (since, from, costs),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(of("calls --since 7d --cost"), (Some(604_800), None, Some(CostBy::Extension)));
+        let by_day = (None, Some("2026-11-01".to_owned()), Some(CostBy::Day));
+        assert_eq!(of("calls --since 2026-11-01 --cost --by day"), by_day);
+        for wrong in ["calls --by day", "calls --since yesterday", "calls --since 2026-11-1"] {
+            assert!(line(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_price_list_is_read_here_and_sent_behind_the_question() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("rates.csv");
+        std::fs::write(&file, "prefix,rate\n371,0.05\n").unwrap();
+        let asked = line(&format!("rates import {} --dry-run", file.display())).unwrap();
+        assert_eq!(asked.question, Question::RatesImport { bytes: 21, dry_run: true });
+        assert_eq!(asked.body, b"prefix,rate\n371,0.05\n");
+        std::fs::write(&file, "").unwrap();
+        for name in ["rates.csv", "missing.csv"] {
+            let words = format!("rates import {}", folder.path().join(name).display());
+            assert!(line(&words).unwrap_err().contains("remedy: "), "{name}");
+        }
+        // One longer than the bound is refused unread: this one takes no room on the disk.
+        std::fs::File::create(&file).unwrap().set_len(65 << 20).unwrap();
+        let words = format!("rates import {}", file.display());
+        assert!(line(&words).unwrap_err().contains("larger than 64 MiB"));
+    }
+
+    #[test]
+    fn every_command_shows_an_example_that_can_be_typed() {
+        fn leaves(command: &clap::Command, path: &str, found: &mut Vec<(String, String)>) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            if !path.is_empty() {
+                found.push((path.to_owned(), help));
+            }
+            for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+                leaves(sub, &format!("{path} {}", sub.get_name()), found);
+            }
+        }
+        let mut found = Vec::new();
+        leaves(&Line::command(), "", &mut found);
+        assert!(found.len() > 50, "{}", found.len());
+        for (path, help) in found {
+            let example = format!("ringfence{path}");
+            assert!(help.contains(&example), "no example in `{example} --help`: {help}");
+            for typed in help.lines().filter_map(|line| line.trim().strip_prefix("ringfence ")) {
+                let parts = shell(typed.split(" > ").next().unwrap());
+                let parsed = Line::try_parse_from(parts);
+                assert!(parsed.is_ok(), "`{typed}`: {}", parsed.unwrap_err());
+            }
+        }
+    }
+
+    #[test]
+    fn what_loosens_is_told_before_it_is_saved() {
+        let at_most = |all: &str| AtMost {
+            all: all.to_owned(),
+            summary: format!("At most {all} USD."),
+            ..AtMost::default()
+        };
+        let change = |loosens, before, after| {
+            let changes = vec!["role staff may dial numbers of LV".to_owned()];
+            let (before, after) = (at_most(before), at_most(after));
+            let change =
+                PolicyChange { saved: false, from: 1, version: 2, changes, loosens, before, after };
+            warning(&Answer::PolicyChanged(Box::new(change)))
+        };
+        let expected = "This loosens what protects you:
+  role staff may dial numbers of LV
+  before  At most 9.00 USD.
+  after   At most 23.40 USD.
+";
+        assert_eq!(change(true, "9.00", "23.40").as_deref(), Some(expected));
+        // 10 is more than 9, whatever their letters; a tighter rule is no warning.
+        assert!(change(false, "9.00", "10.00").is_some());
+        assert_eq!(change(false, "9.00", "9.00"), None);
     }
 
     #[test]

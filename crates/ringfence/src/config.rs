@@ -43,6 +43,8 @@ pub(crate) struct RealmConfig {
     pub(crate) advertise: Option<Advertise>,
     /// Zero lets the system choose, for tests.
     pub(crate) tls_port: Option<u16>,
+    /// UDP and TCP, for carriers, opened when a trunk needs them. Zero lets the system choose.
+    pub(crate) carrier_port: Option<u16>,
     pub(crate) media_ports: MediaPorts,
 }
 
@@ -121,6 +123,9 @@ impl MediaPorts {
         (usize::from(self.last) - usize::from(self.first)).div_ceil(2)
     }
 }
+
+/// Not 5060, which scanners ask all day long.
+const CARRIER_PORT: u16 = 5062;
 
 impl fmt::Display for MediaPorts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -341,6 +346,13 @@ pub(crate) const KEYS: &[Key] = &[
                   above it. Open them in the firewall.",
     },
     Key {
+        path: "realm.carrier_port",
+        values: "port, false",
+        default: "5062, of the first realm on an address",
+        meaning: "UDP and TCP port for carriers that offer no TLS. It is opened when the first trunk \
+                  needs it; phones can't sign in there.",
+    },
+    Key {
         path: "realm.transports.tls",
         values: "port, false",
         default: "5061",
@@ -440,6 +452,7 @@ struct RealmTable {
     advertise: Option<Spanned<String>>,
     advertise_name: Option<Spanned<String>>,
     media_ports: Option<Spanned<String>>,
+    carrier_port: Option<Spanned<OrOff<u16>>>,
     transports: TransportsTable,
 }
 
@@ -538,7 +551,8 @@ impl Judge<'_> {
         for table in tables {
             let (id, name) = (span(&table.id), span(&table.name));
             let ports = span(&table.media_ports);
-            let realm = self.realm(table)?;
+            let carriers = span(&table.carrier_port);
+            let mut realm = self.realm(table)?;
             if !ids.insert(realm.id) {
                 return Err(self.at(
                     id,
@@ -570,6 +584,7 @@ impl Judge<'_> {
                     "give realms that share an address ranges that don't overlap",
                 ));
             }
+            self.carrier_port(&mut realm, carriers, &realms)?;
             realms.push(realm);
         }
         if realms.iter().all(|realm| realm.tls_port.is_none()) {
@@ -580,6 +595,40 @@ impl Judge<'_> {
             ));
         }
         Ok(realms)
+    }
+
+    /// A port for carriers that something else of the same address has is a mistake where it was
+    /// written; where it is only the default, this realm has none.
+    fn carrier_port(
+        &self,
+        realm: &mut RealmConfig,
+        written: Option<Range<usize>>,
+        others: &[RealmConfig],
+    ) -> Result<(), Mistake> {
+        let Some(port) = realm.carrier_port.filter(|port| *port != 0) else { return Ok(()) };
+        let shares = |other: &&RealmConfig| {
+            other.bind == realm.bind || other.bind.is_unspecified() || realm.bind.is_unspecified()
+        };
+        let taken =
+            |other: &RealmConfig| other.carrier_port == Some(port) || other.tls_port == Some(port);
+        let holder = if realm.tls_port == Some(port) {
+            Some("SIP over TLS of this realm".to_owned())
+        } else {
+            let other = others.iter().filter(shares).find(|other| taken(other));
+            other.map(|other| format!("realm {:?}", other.name))
+        };
+        match (holder, written) {
+            (None, _) => Ok(()),
+            (Some(_), None) => {
+                realm.carrier_port = None;
+                Ok(())
+            }
+            (Some(holder), Some(written)) => Err(self.at(
+                Some(written),
+                format!("port {port} is already used by {holder} on the same address"),
+                "choose another `carrier_port`, or false where this realm has no trunk over UDP or TCP",
+            )),
+        }
     }
 
     fn realm(&self, table: RealmTable) -> Result<RealmConfig, Mistake> {
@@ -631,6 +680,11 @@ impl Judge<'_> {
             advertise: self.advertise(bind, table.advertise, table.advertise_name)?,
             tls_port: match tls.map(Spanned::into_inner) {
                 None => Some(5061),
+                Some(OrOff::On(port)) => Some(port),
+                Some(OrOff::Off) => None,
+            },
+            carrier_port: match table.carrier_port.map(Spanned::into_inner) {
+                None => Some(CARRIER_PORT),
                 Some(OrOff::On(port)) => Some(port),
                 Some(OrOff::Off) => None,
             },
@@ -931,6 +985,26 @@ mod tests {
     }
 
     #[test]
+    fn realms_of_one_address_share_no_port_for_carriers() {
+        let ports = |text: &str| {
+            let config = parse(Path::new("ringfence.toml"), text).expect("valid");
+            config.realms.iter().map(|realm| realm.carrier_port).collect::<Vec<_>>()
+        };
+        assert_eq!(ports(""), [Some(5062)]);
+        assert_eq!(ports("[[realm]]\ncarrier_port = false"), [None]);
+        assert_eq!(ports("[[realm]]\ncarrier_port = 0"), [Some(0)]);
+        // The owner gave that port to phones.
+        assert_eq!(ports("[[realm]]\ntransports.tls = 5062"), [None]);
+        let second = "[[realm]]\nid = 1\nname = \"b\"\nmedia_ports = \"40000-40001\"\n\
+                      transports.tls = false\n";
+        assert_eq!(ports(&format!("[[realm]]\n{second}")), [Some(5062), None]);
+        let own = format!("[[realm]]\n{second}carrier_port = 5072");
+        assert_eq!(ports(&own), [Some(5062), Some(5072)]);
+        let apart = format!("[[realm]]\nbind = \"192.0.2.1\"\n{second}bind = \"192.0.2.2\"");
+        assert_eq!(ports(&apart), [Some(5062), Some(5062)]);
+    }
+
+    #[test]
     fn a_mistake_names_line_column_and_remedy() {
         assert_eq!(
             refused("[[realm]]\nname = \"access\"\nmedia_ports = \"29999-20000\"\n"),
@@ -963,6 +1037,15 @@ mod tests {
                 "overlap",
             ),
             ("[[realm]]\n[[realm]]\nid = 0", "3:6", "used twice"),
+            ("[[realm]]\ncarrier_port = 65536", "2:16", "invalid value"),
+            ("[[realm]]\ncarrier_port = true", "2:16", "invalid type"),
+            ("[[realm]]\ncarrier_port = 5061", "2:16", "already used by SIP over TLS"),
+            (
+                "[[realm]]\n[[realm]]\nid = 1\nname = \"b\"\nmedia_ports=\"40000-40001\"\n\
+                 transports.tls = false\ncarrier_port = 5062",
+                "7:16",
+                "already used by realm \"access\"",
+            ),
             ("node.id = ", "1:11", ""),
             ("ü = 1", "1:1", ""),
         ] {

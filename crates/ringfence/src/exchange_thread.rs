@@ -24,14 +24,14 @@ use guard::fact::{Fact, Severity};
 use guard::id::{NodeId, TenantId};
 use pbx::command::{Command, Reply};
 use pbx::flow::{FlowId, FlowOpened, Path};
-use pbx::io::{Answer, ConnectError, Input, Output, PersistError, Query, Ticket, Trace};
+use pbx::io::{Answer, ConnectError, Far, Input, Output, PersistError, Query, Ticket, Trace};
 use pbx::record::Row;
 use pure::{Instant, Now};
 use rtp::relay::{self, EndpointId};
 use tokio::sync::{oneshot, watch};
 
 use crate::clock::Clock;
-use crate::flows::{Credit, Sink, Writer};
+use crate::flows::{Credit, Outlet, Sink, Unsent};
 use crate::media::{self, Media};
 
 /// The exchange, or what stands in for it in a test.
@@ -50,6 +50,8 @@ pub(crate) trait Outside {
     fn persisted(&mut self, receipt: Receipt, durable: bool);
     fn fact(&mut self, now: Now, tenant: Option<TenantId>, fact: Fact);
     fn trace(&mut self, trace: Trace);
+    /// Answers through [`Inbox::connected`].
+    fn connect(&mut self, receipt: Receipt, to: Far);
     /// Answers through [`Inbox::looked_up`].
     fn look_up(&mut self, receipt: Receipt, query: Query);
     /// A fresh engine from what is durable.
@@ -67,7 +69,8 @@ pub(crate) struct Receipt {
 #[derive(Debug)]
 enum Event {
     Received { path: Path, bytes: Bytes, credit: Credit },
-    Opened(Box<FlowOpened>, Writer),
+    Opened(Box<FlowOpened>, Outlet),
+    Connected(Receipt, Result<FlowId, ConnectError>),
     Closed(FlowId),
     Media(relay::Event),
     MediaFault(String),
@@ -127,7 +130,7 @@ pub(crate) struct ExchangeThread<O: Outside> {
 struct Flow {
     opened: FlowOpened,
     /// `None` once we want it closed.
-    writer: Option<Writer>,
+    outlet: Option<Outlet>,
 }
 
 /// What is left when the thread has ended.
@@ -144,6 +147,18 @@ pub(crate) fn inbox() -> (Inbox, Events) {
 
 pub(crate) struct Events(mpsc::Receiver<Event>);
 
+#[cfg(test)]
+impl Events {
+    /// Stands in for the exchange: answers whoever asks, until nobody can any more.
+    pub(crate) fn answer(self, mut with: impl FnMut(Command) -> Reply) {
+        while let Ok(event) = self.0.recv() {
+            if let Event::Ask(command, reply) = event {
+                let _ = reply.send(with(command));
+            }
+        }
+    }
+}
+
 impl Inbox {
     /// Asks the exchange and waits for its answer.
     pub(crate) async fn ask(&self, command: Command) -> Result<Reply, Unavailable> {
@@ -157,6 +172,10 @@ impl Inbox {
 
     pub(crate) fn persisted(&self, receipt: Receipt, result: Result<(), PersistError>) {
         self.send(Event::Persisted(receipt, result));
+    }
+
+    pub(crate) fn connected(&self, receipt: Receipt, result: Result<FlowId, ConnectError>) {
+        self.send(Event::Connected(receipt, result));
     }
 
     pub(crate) fn looked_up(&self, receipt: Receipt, answer: Answer) {
@@ -180,8 +199,8 @@ impl Inbox {
 }
 
 impl Sink for Inbox {
-    fn opened(&self, opened: FlowOpened, writer: Writer) {
-        self.send(Event::Opened(Box::new(opened), writer));
+    fn opened(&self, opened: FlowOpened, outlet: Outlet) {
+        self.send(Event::Opened(Box::new(opened), outlet));
     }
 
     fn received(&self, path: Path, bytes: Bytes, credit: Credit) {
@@ -286,9 +305,9 @@ impl<O: Outside> ExchangeThread<O> {
                 self.step(now, Input::Received { path, bytes });
                 drop(credit);
             }
-            Event::Opened(opened, writer) => {
+            Event::Opened(opened, outlet) => {
                 let opened = *opened;
-                let flow = Flow { opened: opened.clone(), writer: Some(writer) };
+                let flow = Flow { opened: opened.clone(), outlet: Some(outlet) };
                 self.flows.insert(opened.flow, flow);
                 self.step(now, Input::FlowOpened(opened));
             }
@@ -307,6 +326,14 @@ impl<O: Outside> ExchangeThread<O> {
                 self.outside.persisted(receipt, result.is_ok());
                 if incarnation == self.incarnation {
                     self.step(now, Input::Persisted { ticket, result });
+                }
+            }
+            Event::Connected(Receipt { incarnation, ticket }, result) => {
+                if incarnation == self.incarnation {
+                    self.step(now, Input::Connected { ticket, result });
+                } else if let Ok(flow) = result {
+                    // Whoever wanted it is gone; the present engine opens its own.
+                    self.close(flow);
                 }
             }
             Event::LookedUp(Receipt { incarnation, ticket }, answer) => {
@@ -357,27 +384,21 @@ impl<O: Outside> ExchangeThread<O> {
         match output {
             Output::Transmit { path, bytes } => {
                 let flow = self.flows.get_mut(&path.flow);
-                let sent = flow.is_some_and(|flow| match &flow.writer {
-                    Some(writer) if writer.write(bytes).is_ok() => true,
-                    _ => {
-                        flow.writer = None;
-                        false
+                let sent = flow.is_some_and(|flow| {
+                    let written = flow.outlet.as_ref().map(|out| out.write(path.remote, bytes));
+                    if written == Some(Err(Unsent::Connection)) {
+                        flow.outlet = None;
                     }
+                    written == Some(Ok(()))
                 });
                 if !sent {
                     self.pending.push_back(Input::TransmitFailed { path });
                 }
             }
-            Output::Connect { ticket, .. } => {
-                let result = Err(ConnectError::Refused("not served yet".to_owned()));
-                self.pending.push_back(Input::Connected { ticket, result });
+            Output::Connect { ticket, to } => {
+                self.outside.connect(Receipt { incarnation: self.incarnation, ticket }, to);
             }
-            // Dropping the writer flushes and closes; `Closed` follows from the connection itself.
-            Output::CloseFlow { flow } => {
-                if let Some(flow) = self.flows.get_mut(&flow) {
-                    flow.writer = None;
-                }
-            }
+            Output::CloseFlow { flow } => self.close(flow),
             Output::Media(command) => {
                 if let Some((_, orphans)) = &mut self.orphans {
                     claim(orphans, &command);
@@ -413,6 +434,16 @@ impl<O: Outside> ExchangeThread<O> {
         }
     }
 
+    /// Lets go of a connection, which flushes and closes it; `Closed` follows from the connection itself.
+    /// A socket for datagrams stays: it is everybody's.
+    fn close(&mut self, flow: FlowId) {
+        if let Some(flow) = self.flows.get_mut(&flow)
+            && let Some(Outlet::Connection(_)) = &flow.outlet
+        {
+            flow.outlet = None;
+        }
+    }
+
     /// Replaces an engine that panicked.
     fn recover(&mut self, now: Now, panic: &(dyn std::any::Any + Send)) {
         self.incarnation += 1;
@@ -442,8 +473,12 @@ impl<O: Outside> ExchangeThread<O> {
         }
         let open = self.media.open().collect();
         self.orphans = Some((now.instant + ORPHANS_AFTER, open));
-        let flows = self.flows.values().map(|flow| Input::FlowOpened(flow.opened.clone()));
-        self.pending.extend(flows);
+        // The new engine doesn't know what the former one connected to carriers for: it connects anew.
+        for flow in self.flows.values_mut() {
+            flow.outlet.take_if(|outlet| outlet.is_ours());
+        }
+        let flows = self.flows.values().filter(|flow| flow.outlet.is_some());
+        self.pending.extend(flows.map(|flow| Input::FlowOpened(flow.opened.clone())));
     }
 
     /// Keeps the media alive, and ends what a former engine left behind.
@@ -594,6 +629,7 @@ mod tests {
         }
         fn persisted(&mut self, _: Receipt, _: bool) {}
         fn trace(&mut self, _: Trace) {}
+        fn connect(&mut self, _: Receipt, _: Far) {}
         fn look_up(&mut self, _: Receipt, _: Query) {}
         fn rebuild(&mut self, _: Now) -> Result<Fake, String> {
             self.rebuilt += 1;
@@ -634,7 +670,7 @@ mod tests {
     }
 
     fn open(inbox: &Inbox, generation: u64) -> tokio::sync::mpsc::Receiver<Bytes> {
-        let (writer, queue) = crate::flows::tests::writer();
+        let (outlet, queue) = crate::flows::tests::outlet();
         inbox.opened(
             FlowOpened {
                 flow: path(generation).flow,
@@ -644,7 +680,7 @@ mod tests {
                 tls: None,
                 origin: None,
             },
-            writer,
+            outlet,
         );
         queue
     }

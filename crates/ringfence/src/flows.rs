@@ -37,12 +37,13 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
+use crate::carrier::Datagrams;
 use crate::config::Limits;
 use crate::tls::ClientJudge;
 
 /// Where flows come out: the exchange's thread.
 pub(crate) trait Sink: Clone + Send + Sync + 'static {
-    fn opened(&self, opened: FlowOpened, writer: Writer);
+    fn opened(&self, opened: FlowOpened, outlet: Outlet);
     fn received(&self, path: Path, bytes: Bytes, credit: Credit);
     fn closed(&self, flow: FlowId);
 }
@@ -50,8 +51,43 @@ pub(crate) trait Sink: Clone + Send + Sync + 'static {
 /// The right to have one message underway to the exchange; given back when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Credit {
-    _flow: OwnedSemaphorePermit,
-    _all: OwnedSemaphorePermit,
+    pub(crate) _flow: OwnedSemaphorePermit,
+    /// `None`: of a socket that has a bound of its own beside everybody's.
+    pub(crate) _all: Option<OwnedSemaphorePermit>,
+}
+
+/// The exchange's end of a flow.
+#[derive(Debug)]
+pub(crate) enum Outlet {
+    Connection(Writer),
+    Datagrams(Datagrams),
+}
+
+/// What could not be handed to the network.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Unsent {
+    /// The connection ends with it.
+    Connection,
+    /// This one alone.
+    Datagram,
+}
+
+impl Outlet {
+    /// Hands over a message for `remote`, which a connection knows anyway. Never waits.
+    pub(crate) fn write(&self, remote: SocketAddr, bytes: Bytes) -> Result<(), Unsent> {
+        match self {
+            Self::Connection(writer) => writer.write(bytes).map_err(|TooSlow| Unsent::Connection),
+            Self::Datagrams(socket) => socket.send(remote, &bytes).map_err(|_| Unsent::Datagram),
+        }
+    }
+
+    /// Whether we opened the connection.
+    pub(crate) fn is_ours(&self) -> bool {
+        match self {
+            Self::Connection(writer) => writer.seat.ours,
+            Self::Datagrams(_) => false,
+        }
+    }
 }
 
 /// The exchange's end of a connection. Dropping it flushes what waits and closes the connection.
@@ -65,11 +101,11 @@ pub(crate) struct Writer {
 
 /// The peer reads slower than we must write, or is gone. The connection ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct TooSlow;
+struct TooSlow;
 
 impl Writer {
     /// Queues a message. Never waits.
-    pub(crate) fn write(&self, bytes: Bytes) -> Result<(), TooSlow> {
+    fn write(&self, bytes: Bytes) -> Result<(), TooSlow> {
         if !self.seat.is_proved() && proves(&bytes) {
             self.seat.prove();
         }
@@ -144,8 +180,30 @@ impl<S: Sink> Flows<S> {
         self.admission.connections()
     }
 
+    /// A name for a new flow.
+    pub(crate) fn draw(&self, transport: Transport) -> FlowId {
+        let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
+        FlowId { node: self.node, transport, generation }
+    }
+
+    /// Tells the exchange of a UDP socket, and who has to say when it ends.
+    pub(crate) fn announce_socket(&self, opened: FlowOpened, socket: Datagrams) -> Closing<S> {
+        let flow = opened.flow;
+        self.sink.opened(opened, Outlet::Datagrams(socket));
+        Closing { flow, sink: self.sink.clone() }
+    }
+
+    pub(crate) fn sink(&self) -> &S {
+        &self.sink
+    }
+
     /// Accepts for ever. Cancel by dropping the future; connections that are up go on.
-    pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener, realm: RealmId) {
+    pub(crate) async fn accept(
+        self: Arc<Self>,
+        listener: TcpListener,
+        realm: RealmId,
+        security: Security,
+    ) {
         loop {
             match listener.accept().await {
                 Ok((tcp, remote)) => match self.admission.connect(remote.ip()) {
@@ -153,7 +211,7 @@ impl<S: Sink> Flows<S> {
                         let (flows, seat) = (self.clone(), place.seat.clone());
                         tokio::spawn(async move {
                             tokio::select! {
-                                () = flows.serve(tcp, remote, realm, place) => {}
+                                () = flows.serve(tcp, remote, realm, security, place) => {}
                                 () = seat.evicted.notified() => {
                                     tracing::debug!("connection ended: it had proved nothing and its place was needed");
                                 }
@@ -177,61 +235,75 @@ impl<S: Sink> Flows<S> {
         tcp: TcpStream,
         remote: SocketAddr,
         realm: RealmId,
+        security: Security,
         place: Place,
     ) {
         let started = Instant::now();
         let Ok(local) = tcp.local_addr() else { return };
         tune(&tcp);
-        let (config, judge) = self.tls.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let shaken = timeout_at(started + HANDSHAKE_MAX, async {
-            let _turn = place.handshake().await;
-            TlsAcceptor::from(config).accept(tcp).await
-        });
-        let stream = match shaken.await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "TLS handshake failed");
-                return;
+        let opened =
+            |flow, tls| FlowOpened { flow, realm, local, remote: Some(remote), tls, origin: None };
+        match security {
+            Security::Clear => {
+                let opened = opened(self.draw(Transport::Tcp), None);
+                let announced = self.announce(opened, remote, place.seat.clone());
+                self.run(tcp, announced, started).await;
             }
-            Err(_) => {
-                tracing::debug!("TLS handshake took too long");
-                return;
+            Security::Tls => {
+                let (config, judge) =
+                    self.tls.read().unwrap_or_else(PoisonError::into_inner).clone();
+                let shaken = timeout_at(started + HANDSHAKE_MAX, async {
+                    let _turn = place.handshake().await;
+                    TlsAcceptor::from(config).accept(tcp).await
+                });
+                let stream = match shaken.await {
+                    Ok(Ok(stream)) => stream,
+                    Ok(Err(error)) => {
+                        tracing::debug!(%error, "TLS handshake failed");
+                        return;
+                    }
+                    Err(_) => {
+                        tracing::debug!("TLS handshake took too long");
+                        return;
+                    }
+                };
+                let tls = stream.get_ref().1;
+                let certificate =
+                    tls.peer_certificates().and_then(|chain| judge.fingerprint(chain));
+                let facts = facts(tls, certificate, tls.server_name().map(str::to_owned));
+                let opened = opened(self.draw(Transport::Tls), Some(facts));
+                let announced = self.announce(opened, remote, place.seat.clone());
+                self.run(stream, announced, started).await;
             }
-        };
-        let flow = FlowId {
-            node: self.node,
-            transport: Transport::Tls,
-            generation: self.generation.fetch_add(1, Ordering::Relaxed) + 1,
-        };
-        let opened = FlowOpened {
-            flow,
-            realm,
-            local,
-            remote: Some(remote),
-            tls: Some(facts(stream.get_ref().1, &judge)),
-            origin: None,
-        };
-        let path = Path { flow, remote };
-        self.run(stream, opened, path, started, &place.seat).await;
+        }
     }
 
-    /// Serves one established connection until either side ends it.
-    async fn run<T: AsyncRead + AsyncWrite>(
+    /// Tells the exchange of a connection that is up. Nothing was read from it yet.
+    pub(crate) fn announce(
         &self,
-        stream: T,
         opened: FlowOpened,
-        path: Path,
-        started: Instant,
-        seat: &Arc<Seat>,
-    ) {
+        remote: SocketAddr,
+        seat: Arc<Seat>,
+    ) -> Announced<S> {
         let (queue, writes) = mpsc::channel(WRITES_MAX);
         let waiting = Arc::new(AtomicUsize::new(0));
         let abort = Arc::new(Notify::new());
-        let (seat, waiting_too) = (seat.clone(), waiting.clone());
+        let path = Path { flow: opened.flow, remote };
         let writer =
-            Writer { queue, waiting: waiting_too, abort: abort.clone(), seat: seat.clone() };
-        self.sink.opened(opened, writer);
-        let _closing = Closing { flow: path.flow, sink: self.sink.clone() };
+            Writer { queue, waiting: waiting.clone(), abort: abort.clone(), seat: seat.clone() };
+        self.sink.opened(opened, Outlet::Connection(writer));
+        let closing = Closing { flow: path.flow, sink: self.sink.clone() };
+        Announced { path, writes, waiting, abort, seat, _closing: closing }
+    }
+
+    /// Serves one established connection until either side ends it.
+    pub(crate) async fn run<T: AsyncRead + AsyncWrite>(
+        &self,
+        stream: T,
+        announced: Announced<S>,
+        started: Instant,
+    ) {
+        let Announced { path, writes, waiting, abort, seat, _closing } = announced;
         let pong = Notify::new();
         let (reader, socket) = tokio::io::split(stream);
         tokio::select! {
@@ -261,7 +333,8 @@ impl<S: Sink> Flows<S> {
         let mut begun: Option<Instant> = None;
         loop {
             let deadline = match begun {
-                _ if heard.is_none() => started + FIRST_MESSAGE_MAX,
+                // Where we called, it is for us to speak first.
+                _ if heard.is_none() && !seat.ours => started + FIRST_MESSAGE_MAX,
                 Some(begun) => begun + MESSAGE_TIME_MAX,
                 None => Instant::now() + IDLE_MAX,
             };
@@ -303,12 +376,33 @@ impl<S: Sink> Flows<S> {
     async fn credit(&self, own: &Arc<Semaphore>) -> Option<Credit> {
         let flow = own.clone().acquire_owned().await.ok()?;
         let all = self.in_flight.clone().acquire_owned().await.ok()?;
-        Some(Credit { _flow: flow, _all: all })
+        Some(Credit { _flow: flow, _all: Some(all) })
     }
 }
 
+/// Whether a listener's connections are encrypted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Security {
+    Tls,
+    /// For carriers that offer nothing else. What comes in this way is the exchange's to judge: no
+    /// phone signs in over it.
+    Clear,
+}
+
+/// A connection that the exchange knows of.
+#[derive(Debug)]
+pub(crate) struct Announced<S: Sink> {
+    path: Path,
+    writes: mpsc::Receiver<Bytes>,
+    waiting: Arc<AtomicUsize>,
+    abort: Arc<Notify>,
+    seat: Arc<Seat>,
+    _closing: Closing<S>,
+}
+
 /// Announces the end of a flow when it goes.
-struct Closing<S: Sink> {
+#[derive(Debug)]
+pub(crate) struct Closing<S: Sink> {
     flow: FlowId,
     sink: S,
 }
@@ -349,8 +443,12 @@ async fn write(
     timeout(WRITE_TIME_MAX, socket.shutdown()).await?
 }
 
-/// What the handshake agreed on.
-fn facts(tls: &rustls::ServerConnection, judge: &ClientJudge) -> TlsFacts {
+/// What the handshake agreed on, whichever side we are.
+pub(crate) fn facts<D>(
+    tls: &rustls::ConnectionCommon<D>,
+    peer_certificate: Option<[u8; 32]>,
+    sni: Option<String>,
+) -> TlsFacts {
     TlsFacts {
         version: match tls.protocol_version() {
             Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
@@ -363,12 +461,12 @@ fn facts(tls: &rustls::ServerConnection, judge: &ClientJudge) -> TlsFacts {
             .and_then(|suite| suite.suite().as_str())
             .unwrap_or("unknown")
             .to_owned(),
-        peer_certificate: tls.peer_certificates().and_then(|chain| judge.fingerprint(chain)),
-        sni: tls.server_name().map(str::to_owned),
+        peer_certificate,
+        sni,
     }
 }
 
-fn tune(tcp: &TcpStream) {
+pub(crate) fn tune(tcp: &TcpStream) {
     // Wishes: a connection without them works too.
     let _ = tcp.set_nodelay(true);
     let socket = socket2::SockRef::from(tcp);
@@ -413,10 +511,12 @@ struct Place {
 
 /// What is known of an admitted connection.
 #[derive(Debug)]
-struct Seat {
+pub(crate) struct Seat {
     number: u64,
     source: IpAddr,
     sources: Arc<Mutex<Sources>>,
+    /// We opened it: it needs no proof, and counts among nobody's connections.
+    ours: bool,
     proved: AtomicBool,
     /// Its place was given to another, and is no longer counted.
     lost: AtomicBool,
@@ -460,6 +560,7 @@ impl Admission {
             number: sources.admitted,
             source,
             sources: self.sources.clone(),
+            ours: false,
             proved: AtomicBool::new(false),
             lost: AtomicBool::new(false),
             evicted: Notify::new(),
@@ -505,6 +606,19 @@ impl Sources {
 }
 
 impl Seat {
+    /// Of a connection that we open.
+    pub(crate) fn ours(remote: IpAddr) -> Arc<Self> {
+        Arc::new(Self {
+            number: 0,
+            source: remote,
+            sources: Arc::default(),
+            ours: true,
+            proved: AtomicBool::new(true),
+            lost: AtomicBool::new(false),
+            evicted: Notify::new(),
+        })
+    }
+
     fn is_proved(&self) -> bool {
         self.proved.load(Ordering::Relaxed)
     }
@@ -571,10 +685,12 @@ const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);
 pub(crate) mod tests {
     use super::*;
 
-    /// A writer and the far end of its queue.
-    pub(crate) fn writer() -> (Writer, mpsc::Receiver<Bytes>) {
+    /// The outlet of a connection and the far end of its queue.
+    pub(crate) fn outlet() -> (Outlet, mpsc::Receiver<Bytes>) {
         let (queue, writes) = mpsc::channel(WRITES_MAX);
-        (Writer { queue, waiting: Arc::default(), abort: Arc::default(), seat: seat() }, writes)
+        let seat = seat();
+        let writer = Writer { queue, waiting: Arc::default(), abort: Arc::default(), seat };
+        (Outlet::Connection(writer), writes)
     }
 
     fn seat() -> Arc<Seat> {
@@ -584,7 +700,7 @@ pub(crate) mod tests {
 
     pub(crate) fn credit() -> Credit {
         let permit = || Arc::new(Semaphore::new(1)).try_acquire_owned().expect("one is free");
-        Credit { _flow: permit(), _all: permit() }
+        Credit { _flow: permit(), _all: None }
     }
 
     #[derive(Debug)]
@@ -598,7 +714,8 @@ pub(crate) mod tests {
     struct Inbox(mpsc::UnboundedSender<Event>);
 
     impl Sink for Inbox {
-        fn opened(&self, _: FlowOpened, writer: Writer) {
+        fn opened(&self, _: FlowOpened, outlet: Outlet) {
+            let Outlet::Connection(writer) = outlet else { panic!("a connection") };
             let _ = self.0.send(Event::Opened(writer));
         }
         fn received(&self, _: Path, bytes: Bytes, credit: Credit) {
@@ -635,7 +752,8 @@ pub(crate) mod tests {
         let tls = crate::tls::tests::server();
         let flows = Arc::new(Flows::new(NodeId(0), 0, limits(), tls, Inbox(sender)));
         tokio::spawn(async move {
-            flows.run(ours, opened, Path { flow: flow(), remote }, Instant::now(), &seat()).await;
+            let announced = flows.announce(opened, remote, seat());
+            flows.run(ours, announced, Instant::now()).await;
         });
         (theirs, events)
     }

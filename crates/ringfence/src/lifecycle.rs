@@ -105,8 +105,9 @@ async fn calls_up<E: Engine + Send + 'static>(node: &Node<E>) -> Option<usize> {
 /// Certificates are read or signed anew for connections to come; a mistake leaves the former.
 fn reload<E: Engine + Send + 'static>(node: &Node<E>) {
     match node.grounds.tls(node.clock.now()) {
-        Ok(tls) => {
+        Ok((tls, identity)) => {
             node.flows.replace_tls(tls);
+            node.carriers.replace_identity(identity);
             tracing::info!("certificates are up to date");
         }
         Err(trouble) => tracing::error!(%trouble, "the former certificate stays in use"),

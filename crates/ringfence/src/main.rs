@@ -3,11 +3,12 @@
 //! `node` brings a node up, `lifecycle` keeps it and takes it down. In between, `flows` holds the SIP
 //! connections, `media` the audio, `keeper` the way to the store, and `exchange_thread` runs the pure
 //! exchange that all of them feed. `config` and `data_dir` say with what, `authority` and `tls` make
-//! it trustworthy, `status_page` shows it, `admin` answers whoever may ask on this machine, and `cli`
+//! it trustworthy, `home` decides where it stands, `carrier` and `locate` lead out, `status_page` shows it, `admin` answers whoever may ask on this machine, and `cli`
 //! asks.
 
 mod admin;
 mod authority;
+mod carrier;
 mod cli;
 mod clock;
 mod config;
@@ -15,8 +16,10 @@ mod credentials;
 mod data_dir;
 mod exchange_thread;
 mod flows;
+mod home;
 mod keeper;
 mod lifecycle;
+mod locate;
 mod media;
 mod node;
 mod status_page;
@@ -30,6 +33,7 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 use guard::gate::Gate;
+use guard::number::Country;
 use guard::policy::Policy;
 use guard::rate::RateDeck;
 use pbx::exchange::{Exchange, Setup};
@@ -82,6 +86,10 @@ enum Task {
         /// A name or address that phones reach this host by, for its certificate (repeatable)
         #[arg(long = "name", value_name = "HOST", value_parser = host)]
         names: Vec<String>,
+        /// The home country, as ISO 3166 (DE, US): it decides which numbers call for help and what is
+        /// abroad. First start only [default: from the locale, else US]
+        #[arg(long, value_name = "COUNTRY", value_parser = country)]
+        home: Option<Country>,
     },
     /// The configuration file: is it sound, and what can stand in it
     Config {
@@ -118,13 +126,13 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<ExitCode, String> {
     let in_words = |trouble: Trouble| trouble.to_string();
     match cli.command {
-        Task::Up { names } => {
+        Task::Up { names, home } => {
             let (data, config) = cli.place.read()?;
             let runtime = tokio::runtime::Runtime::new()
                 .map_err(|error| format!("the runtime could not be started: {error}"))?;
             let end = runtime
                 .block_on(async {
-                    let node = node::bring_up(config, &data, &names, exchange).await?;
+                    let node = node::bring_up(config, &data, &names, home, exchange).await?;
                     lifecycle::live(node).await
                 })
                 .map_err(in_words)?;
@@ -211,6 +219,11 @@ impl Engine for Exchange {
     fn poll_timeout(&self) -> Option<Instant> {
         Exchange::poll_timeout(self)
     }
+}
+
+fn country(text: &str) -> Result<Country, String> {
+    let country = text.to_ascii_uppercase().parse();
+    country.map_err(|_| "a country of two letters is expected, for example DE".to_owned())
 }
 
 fn host(text: &str) -> Result<String, String> {

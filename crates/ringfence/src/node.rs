@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use guard::id::TenantId;
+use guard::id::{RealmId, TenantId};
+use guard::number::Country;
 use guard::secret::MasterKey;
-use pbx::directory::Tenant;
+use pbx::directory::{Tenant, Trunk, TrunkAccess};
 use pbx::flow::{Realm, Transport};
+use pbx::io::ConnectError;
 use pbx::record::{Loaded, Row};
-use pbx::registrar::RegistrarSettings;
 use pure::Now;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
@@ -26,12 +27,15 @@ use tokio::sync::{oneshot, watch};
 use crate::admin;
 use crate::admin::work::{Door, Office};
 use crate::authority::{self, Authority};
+use crate::carrier::{Carriers, Side};
 use crate::clock::{self, Clock};
 use crate::config::{Config, Durability, RealmConfig};
 use crate::data_dir::{self, Trouble, replace};
 use crate::exchange_thread::{self, Engine, ExchangeThread, Inbox, Pulse, Remains, State};
-use crate::flows::Flows;
-use crate::keeper::Keeper;
+use crate::flows::{Flows, Security};
+use crate::home::{self, Surroundings};
+use crate::keeper::{Keeper, Outward};
+use crate::locate::Locator;
 use crate::media::{Media, MediaRealm};
 use crate::status_page::{self, Page};
 use crate::tls::{self, ClientJudge, Identity};
@@ -43,6 +47,7 @@ pub(crate) struct Node<E: Engine> {
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) state: watch::Receiver<State>,
     pub(crate) flows: Arc<Flows<Inbox>>,
+    pub(crate) carriers: Arc<Carriers<Inbox>>,
     pub(crate) grounds: Grounds,
     /// What listens where, for people.
     pub(crate) listening: Vec<(String, String)>,
@@ -63,6 +68,9 @@ pub(crate) struct Grounds {
     names: Vec<String>,
 }
 
+/// What accepted connections are made with.
+type Shown = (Arc<ServerConfig>, ClientJudge);
+
 /// What an exchange is made with, beside what was stored.
 #[derive(Clone, Debug)]
 pub(crate) struct Facing {
@@ -78,6 +86,7 @@ pub(crate) async fn bring_up<E, M>(
     config: Config,
     data: &Path,
     names: &[String],
+    home: Option<Country>,
     make: impl FnOnce(Facing) -> M,
 ) -> Result<Node<E>, Trouble>
 where
@@ -112,7 +121,7 @@ where
     let mut extra = names;
     extra.extend(facing.iter().flat_map(|(host, ip)| [host.clone(), ip.to_string()]));
     let grounds = Grounds { config, folder, master: master.clone(), authority, names: extra };
-    let tls = grounds.tls(clock.now())?;
+    let (tls, identity) = grounds.tls(clock.now())?;
 
     let config = &grounds.config;
     let mut opened = store::open(
@@ -151,6 +160,8 @@ where
         let house = the_house(&opened.writer, opened.meta.realm.clone()).await?;
         opened.stored.tenants.push(house);
     }
+    home::settle(&opened.writer, &mut opened.stored, home, Surroundings::here(), clock.now())
+        .await?;
 
     let (inbox, events) = exchange_thread::inbox();
     let (pulse, state) = Pulse::new();
@@ -177,6 +188,15 @@ where
         .map_err(no_thread)?;
     let counters = media.counters();
 
+    let generation = opened.stored.generation;
+    let flows = Arc::new(Flows::new(config.node, generation, config.limits, tls, inbox.clone()));
+    let sides = config.realms.iter().map(|realm| {
+        let (name, port) = (realm.name.clone(), realm.carrier_port);
+        (realm.id, Side { name, bind: realm.bind, port })
+    });
+    let carriers = Carriers::new(flows.clone(), sides.collect());
+    carriers.replace_identity(identity);
+
     let mut realms = Vec::new();
     let mut listening = Vec::new();
     let mut door = None;
@@ -191,14 +211,31 @@ where
             let what = format!("SIP over TLS, realm {}", realm.name);
             listening.push((what, format!("{bound}, phones use {host}:{}", bound.port())));
         }
+        if let Some(port) = realm.carrier_port {
+            // Where the system chooses the port, it must be known before it is written anywhere.
+            let (udp, tcp) = match port {
+                0 => {
+                    let refused = |error| no_carrier_port(&realm.name, &error);
+                    let (_, udp) = carriers.socket(realm.id).await.map_err(refused)?;
+                    (udp.port(), carriers.listen(realm.id).await.map_err(refused)?.port())
+                }
+                _ => (port, port),
+            };
+            transports.push((Transport::Udp, host.clone(), udp));
+            transports.push((Transport::Tcp, host.clone(), tcp));
+        }
         realms.push(Realm { id: realm.id, name: realm.name.clone(), advertised: transports });
         let what = format!("audio (SRTP), realm {}", realm.name);
         listening.push((what, format!("{} UDP ports {}", realm.bind, realm.media_ports)));
     }
-    let generation = opened.stored.generation;
+    let called: Vec<(RealmId, Transport)> =
+        opened.stored.trunks.iter().filter_map(called).collect();
     let make = make(Facing { node: config.node, realms });
+    let outward =
+        Outward { carriers: carriers.clone(), locator: Arc::new(Locator::new(chance.fork())) };
+    let (stored, writer) = (opened.stored, opened.writer.clone());
     let (mut keeper, forwarder) =
-        Keeper::new(opened.stored, master.clone(), opened.writer.clone(), inbox.clone(), make);
+        Keeper::new(stored, master.clone(), writer, inbox.clone(), outward, make);
     let engine = exchange_thread::Outside::rebuild(&mut keeper, clock.now())
         .map_err(|error| Trouble::new(error, "see the log"))?;
     let node = config.node;
@@ -210,7 +247,6 @@ where
     let version = env!("CARGO_PKG_VERSION").to_owned();
     inbox.fact(guard::fact::Fact::NodeStarted { node, version });
 
-    let flows = Arc::new(Flows::new(node, generation, config.limits, tls, inbox.clone()));
     let mut accepting = Vec::new();
     if let Some(socket) = page_socket {
         let bound = socket.local_addr().map_err(no_thread)?;
@@ -234,7 +270,7 @@ where
         node,
         tenant,
         realm,
-        home: RegistrarSettings::default().home,
+        realms: config.realms.iter().map(|realm| (realm.name.clone(), realm.id)).collect(),
         key: master,
         clock,
         chance: chance.fork().into(),
@@ -253,7 +289,17 @@ where
     listening.push(("administration".to_owned(), path));
     accepting.push(tokio::spawn(admin::server::serve(socket, Arc::new(office))));
     for (realm, socket) in sockets {
-        accepting.push(tokio::spawn(flows.clone().accept(socket, realm)));
+        accepting.push(tokio::spawn(flows.clone().accept(socket, realm, Security::Tls)));
+    }
+    for (realm, transport) in called {
+        let opened = match transport {
+            Transport::Udp => carriers.socket(realm).await.map(drop),
+            _ => carriers.listen(realm).await.map(drop),
+        };
+        if let Err(error) = opened {
+            // Phones and other trunks work without it.
+            tracing::error!(?error, "a carrier that knows our address can't call us");
+        }
     }
     Ok(Node {
         clock,
@@ -261,6 +307,7 @@ where
         pulse,
         state,
         flows,
+        carriers,
         grounds,
         listening,
         writer: opened.writer,
@@ -269,6 +316,24 @@ where
         forwarder,
         accepting,
     })
+}
+
+/// How a carrier that knows us by our address calls us, where that isn't over TLS.
+fn called(trunk: &Trunk) -> Option<(RealmId, Transport)> {
+    let transport =
+        trunk.transport.filter(|over| matches!(over, Transport::Udp | Transport::Tcp))?;
+    let by_address = match trunk.access {
+        TrunkAccess::Address(_) => true,
+        TrunkAccess::Registration(_) => false,
+    };
+    (trunk.enabled && by_address).then_some((trunk.realm, transport))
+}
+
+fn no_carrier_port(realm: &str, error: &ConnectError) -> Trouble {
+    Trouble::new(
+        format!("realm {realm} has no port for carriers: {error:?}"),
+        "set its `carrier_port` in ringfence.toml",
+    )
 }
 
 /// The only tenant of a first start, written before anything can belong to it: an extension whose
@@ -299,6 +364,7 @@ impl<E: Engine + Send + 'static> Node<E> {
         for task in &self.accepting {
             task.abort();
         }
+        self.carriers.close();
         self.inbox.stop();
         let ended = tokio::task::spawn_blocking(move || {
             self.exchange.join().ok().map(|Remains { outside, media }| {
@@ -318,8 +384,8 @@ impl<E: Engine + Send + 'static> Node<E> {
 }
 
 impl Grounds {
-    /// Reads or makes the certificate and builds what connections are accepted with.
-    pub(crate) fn tls(&self, now: Now) -> Result<(Arc<ServerConfig>, ClientJudge), Trouble> {
+    /// Reads or makes the certificate, and builds what connections are accepted with.
+    pub(crate) fn tls(&self, now: Now) -> Result<(Shown, Identity), Trouble> {
         let tls = &self.config.tls;
         let identity = match &tls.files {
             Some((certificate, key)) => from_files(certificate, key)?,
@@ -339,9 +405,13 @@ impl Grounds {
             Some(path) => certificates(path)?,
             None => vec![self.authority.certificate().clone()],
         };
-        tls::server(identity, tls.minimum, tls.client_certificates, authorities).map_err(|error| {
-            Trouble::new(format!("TLS: {error}"), "correct the files named under [tls]")
-        })
+        // To carriers that ask for one we show the same certificate as to phones.
+        let ours = Identity { chain: identity.chain.clone(), key: identity.key.clone_key() };
+        let shown = tls::server(identity, tls.minimum, tls.client_certificates, authorities)
+            .map_err(|error| {
+                Trouble::new(format!("TLS: {error}"), "correct the files named under [tls]")
+            })?;
+        Ok((shown, ours))
     }
 
     /// SHA-256 of the authority's certificate, as phones and people compare it.

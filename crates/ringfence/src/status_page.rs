@@ -15,12 +15,13 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use pbx::command::{CallState, Command, DeviceView, Reply, StatusView};
+use pbx::command::{CallState, Command, DeviceView, Reply, StatusView, TrunkState, TrunkView};
 use tokio::net::TcpListener;
 
+use crate::admin::work::in_short;
 use crate::cli::print::turns;
 use crate::clock::Clock;
-use crate::exchange_thread::{Inbox, Pulse};
+use crate::exchange_thread::{Inbox, Pulse, Unavailable};
 use crate::flows::Flows;
 use crate::media::Counters;
 
@@ -114,11 +115,17 @@ async fn index(State(page): State<Arc<Page>>) -> Response {
         page.inbox.ask(Command::Devices),
         page.inbox.ask(Command::Calls),
     );
+    let money = tokio::join!(
+        page.inbox.ask(Command::Trunks),
+        page.inbox.ask(Command::Exposure),
+        page.inbox.ask(Command::Policy),
+    );
     let html = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
     match asked {
         (Ok(Reply::Status(status)), Ok(Reply::Devices(devices)), Ok(Reply::Calls(calls))) => {
             let states: Vec<CallState> = calls.iter().map(|call| call.state).collect();
-            (html, render(&page, &status, &devices, &states)).into_response()
+            let outside = outside(money);
+            (html, render(&page, &status, &devices, &states, &outside)).into_response()
         }
         _ => {
             let body = "<main><h1>Ringfence</h1><p class=bad>! The exchange does not answer. \
@@ -129,7 +136,38 @@ async fn index(State(page): State<Arc<Page>>) -> Response {
     }
 }
 
-fn render(page: &Page, status: &StatusView, devices: &[DeviceView], calls: &[CallState]) -> String {
+/// The way outside: what carries calls there, and what they could cost.
+#[derive(Debug, Default)]
+struct OutsideView {
+    trunks: Vec<TrunkView>,
+    /// A sentence without numbers and names: who may see this page isn't known.
+    exposure: Option<String>,
+}
+
+type Told = Result<Reply, Unavailable>;
+
+/// What could not be told is left out: the rest of the page is worth more than none.
+fn outside((trunks, exposure, policy): (Told, Told, Told)) -> OutsideView {
+    let trunks = match trunks {
+        Ok(Reply::Trunks(trunks)) => trunks,
+        _ => Vec::new(),
+    };
+    let exposure = match (exposure, policy) {
+        (Ok(Reply::Exposure(exposure)), Ok(Reply::Policy(policy, _))) => {
+            Some(in_short(&exposure, &policy))
+        }
+        _ => None,
+    };
+    OutsideView { trunks, exposure }
+}
+
+fn render(
+    page: &Page,
+    status: &StatusView,
+    devices: &[DeviceView],
+    calls: &[CallState],
+    outside: &OutsideView,
+) -> String {
     let mut out = String::from("<main><h1>Ringfence</h1>");
     let _ = match (status.draining, status.weak) {
         (true, _) => write!(out, "<p class=bad>! Stopping: no new calls except emergency.</p>"),
@@ -143,8 +181,14 @@ fn render(page: &Page, status: &StatusView, devices: &[DeviceView], calls: &[Cal
     let _ = write!(
         out,
         "<dl class=figures><div><dt>Calls</dt><dd>{}</dd></div><div><dt>Phones registered</dt>\
-         <dd>{} <small>of {}</small></dd></div><div><dt>Extensions</dt><dd>{}</dd></div></dl>",
-        status.calls_up, status.devices_registered, status.devices_known, status.extensions,
+         <dd>{} <small>of {}</small></dd></div><div><dt>Extensions</dt><dd>{}</dd></div><div><dt>Trunks \
+         up</dt><dd>{} <small>of {}</small></dd></div></dl>",
+        status.calls_up,
+        status.devices_registered,
+        status.devices_known,
+        status.extensions,
+        status.trunks_up,
+        status.trunks,
     );
     if status.extensions == 0 {
         out.push_str(
@@ -160,6 +204,7 @@ fn render(page: &Page, status: &StatusView, devices: &[DeviceView], calls: &[Cal
         );
     }
     devices_section(&mut out, devices);
+    outside_section(&mut out, outside);
     if !calls.is_empty() {
         let count = |wanted| calls.iter().filter(|state| **state == wanted).count();
         let _ = write!(
@@ -236,6 +281,44 @@ fn devices_section(out: &mut String, devices: &[DeviceView]) {
     out.push_str("</section>");
 }
 
+fn outside_section(out: &mut String, outside: &OutsideView) {
+    out.push_str("<section><h2>Calls outside</h2>");
+    if let Some(exposure) = &outside.exposure {
+        let _ = write!(out, "<p>{}</p>", escape(exposure));
+    }
+    if outside.trunks.is_empty() {
+        out.push_str(
+            "<p>No carrier is connected. Connect one:</p><pre>ringfence trunk add carrier --server \
+             sip.example.net --user 4711</pre></section>",
+        );
+        return;
+    }
+    out.push_str(
+        "<table><thead><tr><th scope=col>Trunk</th><th scope=col>State</th></tr></thead><tbody>",
+    );
+    for view in outside.trunks.iter().take(TRUNKS_SHOWN) {
+        let (class, mark, state) = match &view.state {
+            TrunkState::Up { .. } if view.weaknesses.is_empty() => ("good", "✓", "up".to_owned()),
+            TrunkState::Up { .. } => ("bad", "!", format!("up: {}", view.weaknesses.join(", "))),
+            TrunkState::Connecting => ("off", "…", "connecting".to_owned()),
+            TrunkState::Disabled => ("off", "–", "out of service".to_owned()),
+            TrunkState::Down { why, .. } => ("bad", "!", format!("down: {why}")),
+        };
+        let _ = write!(
+            out,
+            "<tr><td>{}</td><td><span class={class}>{mark}&nbsp;{}</span></td></tr>",
+            escape(&view.trunk.name),
+            escape(&state),
+        );
+    }
+    out.push_str("</tbody></table>");
+    if outside.trunks.len() > TRUNKS_SHOWN {
+        let more = outside.trunks.len() - TRUNKS_SHOWN;
+        let _ = write!(out, "<p>And {more} more: <code>ringfence trunk list</code></p>");
+    }
+    out.push_str("</section>");
+}
+
 fn document(body: &str) -> String {
     format!(
         "<!doctype html><html lang=en><head><meta charset=utf-8><title>Ringfence</title><meta \
@@ -273,7 +356,7 @@ color:light-dark(#1b2229,#e8ecf0)}main{max-width:46rem;margin:0 auto;padding:1.5
 h1{font-size:1.5rem;margin:0 0 .5rem}h2{font-size:1.05rem;margin:0 0 .5rem}\
 section,.figures div{background:var(--card);border:1px solid var(--line);border-radius:10px;\
 padding:1rem;margin:1rem 0 0}.figures{display:grid;gap:.75rem;margin:1rem 0 0;\
-grid-template-columns:repeat(3,1fr)}.figures div{display:flex;flex-direction:column;\
+grid-template-columns:repeat(4,1fr)}.figures div{display:flex;flex-direction:column;\
 justify-content:space-between;margin:0;padding:.75rem 1rem}dt,small,.off{color:var(--soft)}\
 dd{margin:0;font-size:1.8rem;font-weight:600}\
 small{font-size:1rem;font-weight:400}.good{color:var(--good)}.bad{color:var(--bad);font-weight:600}\
@@ -283,7 +366,7 @@ tr:first-child>*{border-top:0}thead th{color:var(--soft);font-weight:400}\
 pre{overflow-x:auto;margin:0;padding:.75rem;border-radius:6px;background:light-dark(#eef1f4,#0c0e11)}\
 .long{overflow-wrap:anywhere;font-size:.85rem}a{color:inherit}p{margin:.25rem 0}\
 td .off{white-space:nowrap}main>.off{margin-top:1rem;font-size:.85rem}.facts th{width:40%;font-weight:500}\
-@media(max-width:28rem){.figures div{padding:.5rem .6rem}dt{font-size:.85rem;line-height:1.3}\
+@media(max-width:28rem){.figures{grid-template-columns:repeat(2,1fr)}.figures div{padding:.5rem .6rem}dt{font-size:.85rem;line-height:1.3}\
 dd{font-size:1.5rem}small{font-size:.85rem}}";
 
 const HEADERS: [(&str, &str); 6] = [
@@ -300,6 +383,7 @@ const HEADERS: [(&str, &str); 6] = [
 ];
 /// A page one can read; the command line has the rest.
 const DEVICES_SHOWN: usize = 200;
+const TRUNKS_SHOWN: usize = 50;
 
 #[cfg(test)]
 mod tests {

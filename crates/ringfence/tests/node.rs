@@ -187,6 +187,16 @@ fn a_second_process_in_the_same_folder_is_refused() {
 }
 
 #[test]
+fn a_home_is_chosen_once() {
+    let data = folder();
+    let mut first = Running::start(data.path());
+    first.signal(Signal::SIGTERM);
+    assert_eq!(first.end(), 0, "{}", first.rest_of_log());
+    let message = refused(data.path(), &["up", "--home", "AQ"]);
+    assert!(message.contains("ringfence policy set home AQ"), "{message}");
+}
+
+#[test]
 fn a_taken_port_is_named_with_its_holder_and_nothing_is_made() {
     let (parent, taken) = (folder(), TcpListener::bind("127.0.0.1:0").unwrap());
     let port = taken.local_addr().unwrap().port();

@@ -8,7 +8,7 @@ use guard::cause::Cause;
 use guard::exposure::exposure;
 use guard::fact::Fact;
 use guard::gate::{Algorithm, Attempt, Destination, Gate, Origin, Proof, Responsible, Standing};
-use guard::id::{CallId, ExtensionId, LegId, TenantId};
+use guard::id::{CallId, ExtensionId, LegId};
 use guard::pii::Pii;
 use pure::Now;
 
@@ -53,6 +53,11 @@ impl Exchange {
                 let extensions = self.registrar.extension_ids();
                 let (gate, ledger) = (&self.core.gate, &self.core.ledger);
                 Reply::Exposure(Box::new(exposure(gate, ledger, now, &extensions)))
+            }
+            Command::ExposureUnder { policy, deck } => {
+                let extensions = self.registrar.extension_ids();
+                let gate = Gate::new(policy, deck);
+                Reply::Exposure(Box::new(exposure(&gate, &self.core.ledger, now, &extensions)))
             }
             Command::Budgets => {
                 let extensions = self.registrar.extension_ids();
@@ -137,6 +142,7 @@ impl Exchange {
             permitted: explained.permitted,
             why: explained.why,
             rate: explained.rate,
+            first: explained.first,
             trunks,
         })
     }
@@ -160,7 +166,7 @@ impl Exchange {
         let ticket = self.core.ticket();
         // The line in the journal goes first: no change is ever without it, whenever we die.
         for fact in facts {
-            self.tell(tenant, fact);
+            self.core.output(Output::Fact { tenant, fact });
         }
         self.core.output(Output::Persist { ticket: Some(ticket), rows });
         self.changes.insert(ticket, Pending { asked, change });
@@ -169,12 +175,17 @@ impl Exchange {
     /// Judges a change; nothing takes effect yet.
     fn prepare(&mut self, now: Now, actor: &Actor, change: Change) -> Result<Prepared, Refusal> {
         let by = Pii::new(actor.clone());
-        let wide = TenantId::HOUSE;
         match &change {
+            Change::SetInbound { inbound } => {
+                let answers = self.registrar.extension(inbound.extension);
+                if answers.is_none_or(|extension| extension.tenant != inbound.tenant) {
+                    return Err(Refusal::NotFound);
+                }
+                self.trunks.prepare(actor, change)
+            }
             Change::AddTrunk { .. }
             | Change::SetTrunk { .. }
             | Change::RemoveTrunk { .. }
-            | Change::SetInbound { .. }
             | Change::RemoveInbound { .. } => self.trunks.prepare(actor, change),
             Change::SetCallerId { extension, caller_id: Some(number) } => {
                 let tenant = self.registrar.extension(*extension).ok_or(Refusal::NotFound)?.tenant;
@@ -198,13 +209,13 @@ impl Exchange {
                 let version = policy.version;
                 let fact = Fact::PolicyChanged { version, change: what.clone(), actor: by };
                 let rows = vec![Row::Policy(policy.clone())];
-                Ok(Prepared { tenant: wide, rows, facts: vec![fact], change })
+                Ok(Prepared { tenant: None, rows, facts: vec![fact], change })
             }
             Change::SetDeck { deck } => {
                 let lines = u32::try_from(deck.len()).unwrap_or(u32::MAX);
                 let fact = Fact::RatesChanged { version: deck.version, lines, actor: by };
                 let rows = vec![Row::Deck(deck.clone())];
-                Ok(Prepared { tenant: wide, rows, facts: vec![fact], change })
+                Ok(Prepared { tenant: None, rows, facts: vec![fact], change })
             }
             Change::ResetBudget { account } => {
                 let (forgotten, spends) = self.core.ledger.reset(now, *account);
@@ -213,7 +224,7 @@ impl Exchange {
                 let account = account.in_words(self.core.gate.policy(), number);
                 let fact = Fact::BudgetReset { account, forgotten, actor: by };
                 let rows = spends.into_iter().map(Row::Spend).collect();
-                Ok(Prepared { tenant: wide, rows, facts: vec![fact], change })
+                Ok(Prepared { tenant: None, rows, facts: vec![fact], change })
             }
             _ => self.registrar.prepare(actor, change),
         }
@@ -280,30 +291,3 @@ impl Exchange {
         self.on_core(now, |core, now, is_at| core.review(now, is_at));
     }
 }
-
-struct Explained {
-    decision: guard::gate::Decision,
-    permitted: bool,
-    why: String,
-    rate: Option<guard::rate::Rate>,
-}
-trait Soon {
-    fn explain(&self, now: Now, attempt: &Attempt, ledger: &guard::ledger::Ledger) -> Explained;
-}
-impl Soon for Gate {
-    fn explain(&self, _: Now, _: &Attempt, _: &guard::ledger::Ledger) -> Explained {
-        panic!()
-    }
-}
-trait Soon2 {
-    fn validate(&self) -> Result<(), ()> {
-        Ok(())
-    }
-}
-impl Soon2 for guard::policy::Policy {}
-trait Soon3 {
-    fn len(&self) -> usize {
-        0
-    }
-}
-impl Soon3 for guard::rate::RateDeck {}

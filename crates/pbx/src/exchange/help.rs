@@ -173,7 +173,8 @@ impl Exchange {
         let way = outside.ways.pop_front()?;
         outside.tried = Some(way.clone());
         let trunk = self.trunks.get(way.route.trunk).filter(|trunk| trunk.enabled).cloned()?;
-        if self.legs_of(trunk.id) >= usize::from(trunk.channels) {
+        let taken = self.core.calls().filter(|call| call.occupies(trunk.id)).count();
+        if taken >= usize::from(trunk.channels) {
             self.preempt(now, trunk.id, outside.attempt.call);
         }
         let leg = LegId::draw(self.core.desk(now).chance);
@@ -213,9 +214,10 @@ impl Exchange {
     /// Ends one ordinary call of a trunk: one that still rings before one that talks, and of those the
     /// youngest. False where there is none.
     fn preempt(&mut self, now: Now, trunk: TrunkId, by: CallId) -> bool {
-        let victims = self.core.calls().filter(|call| {
-            !call.emergency && !call.is_ending() && call.trunks().any(|used| used == trunk)
-        });
+        let victims = self
+            .core
+            .calls()
+            .filter(|call| !call.emergency && !call.is_ending() && call.occupies(trunk));
         let victim = victims.max_by_key(|call| (call.answered.is_none(), call.started));
         let Some(victim) = victim else { return false };
         let (call, tenant) = (victim.id, victim.tenant);

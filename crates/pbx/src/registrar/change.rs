@@ -14,7 +14,8 @@ use crate::record::Row;
 /// that no change exists without its line in the journal.
 #[derive(Debug)]
 pub struct Prepared {
-    pub tenant: TenantId,
+    /// Whose it is; `None`: the operator's.
+    pub tenant: Option<TenantId>,
     pub rows: Vec<Row>,
     pub facts: Vec<Fact>,
     pub change: Change,
@@ -108,7 +109,7 @@ impl Registrar {
             | Change::SetDeck { .. }
             | Change::ResetBudget { .. } => return Err(Refusal::NotAllowed),
         };
-        Ok(Prepared { tenant, rows, facts, change })
+        Ok(Prepared { tenant: Some(tenant), rows, facts, change })
     }
 
     /// Gives up a prepared change that could not be written.

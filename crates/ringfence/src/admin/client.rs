@@ -9,8 +9,8 @@ use super::SOCKET;
 use super::protocol::{ANSWER_MAX, Answer, Question};
 use crate::data_dir::Trouble;
 
-/// Asks the node that runs on this data folder.
-pub(crate) fn ask(data: &Path, question: &Question) -> Result<Answer, Trouble> {
+/// Asks the node that runs on this data folder. `body`: what follows the question, as long as it says.
+pub(crate) fn ask(data: &Path, question: &Question, body: &[u8]) -> Result<Answer, Trouble> {
     let path = data.join(SOCKET);
     let mut stream = UnixStream::connect(&path).map_err(|error| match error.kind() {
         ErrorKind::NotFound | ErrorKind::ConnectionRefused => Trouble::new(
@@ -28,10 +28,22 @@ pub(crate) fn ask(data: &Path, question: &Question) -> Result<Answer, Trouble> {
     let mut line = serde_json::to_vec(question).expect("a question is strings and numbers");
     line.push(b'\n');
     stream.set_read_timeout(Some(ANSWER_TIME_MAX)).map_err(|error| broken(&error))?;
-    stream.write_all(&line).map_err(|error| broken(&error))?;
+    let sent = stream.write_all(&line).and_then(|()| stream.write_all(body));
+    // Whoever refuses what follows says why, and goes before it was sent in full.
+    match sent {
+        Err(error) if body.is_empty() || error.kind() != ErrorKind::BrokenPipe => {
+            return Err(broken(&error));
+        }
+        _ => {}
+    }
     let mut answer = Vec::new();
     let limit = u64::try_from(ANSWER_MAX).unwrap_or(u64::MAX);
-    stream.take(limit).read_to_end(&mut answer).map_err(|error| broken(&error))?;
+    match stream.take(limit).read_to_end(&mut answer) {
+        // What we sent beyond a refusal was never read: the answer came all the same.
+        Err(error) if error.kind() == ErrorKind::ConnectionReset && !answer.is_empty() => {}
+        Err(error) => return Err(broken(&error)),
+        Ok(_) => {}
+    }
     serde_json::from_slice(&answer).map_err(|error| {
         Trouble::new(
             format!("the node's answer can't be read: {error}"),

@@ -3,7 +3,19 @@
 //! The answers are also what `--json` prints: one shape for the wire, for scripts and for the
 //! tables. Times are RFC 3339 in UTC. Fields are only ever added.
 
+mod rules;
+mod trunk;
+
 use serde::{Deserialize, Serialize};
+
+pub(crate) use rules::{
+    AtMost, Budget, BudgetRule, Edit, Explained, Exposure, ExposureLine, Key, Policy, PolicyChange,
+    PolicyVersion, Reach, Role, RoleChange, Whose,
+};
+pub(crate) use trunk::{
+    Confidential, Cost, CostBy, Costs, Number, Rate, Rates, RatesChange, TestStep, Toll, Trunk,
+    TrunkAccess, TrunkSettings, TrunkTest, TrunkTransport,
+};
 
 /// A question. Numbers are extension numbers as dialled; ids may be cut to a prefix that is unique.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,8 +66,15 @@ pub(crate) enum Question {
     Calls {
         up: bool,
         extension: Option<String>,
+        /// Seconds before now.
         since: Option<i64>,
+        /// The day they began on at the earliest, `2026-11-01`, in the policy's zone.
+        #[serde(default)]
+        from: Option<String>,
         limit: u32,
+        /// Sum what they cost by this.
+        #[serde(default)]
+        costs: Option<CostBy>,
     },
     CallShow {
         call: String,
@@ -71,6 +90,84 @@ pub(crate) enum Question {
     JournalVerify {
         known: Option<String>,
     },
+    /// The number an extension shows outside; `None`: the trunk's.
+    ExtensionCallerId {
+        number: String,
+        caller_id: Option<String>,
+    },
+    TrunkAdd {
+        name: String,
+        settings: Box<TrunkSettings>,
+    },
+    TrunkList,
+    TrunkShow {
+        name: String,
+    },
+    TrunkTest {
+        name: String,
+    },
+    TrunkSet {
+        name: String,
+        settings: Box<TrunkSettings>,
+    },
+    TrunkEnable {
+        name: String,
+        enabled: bool,
+    },
+    TrunkRemove {
+        name: String,
+    },
+    NumberAdd {
+        number: String,
+        trunk: String,
+        extension: String,
+    },
+    NumberList,
+    NumberRemove {
+        number: String,
+    },
+    RoleList,
+    RoleShow {
+        name: String,
+    },
+    /// `version`: a former one.
+    PolicyShow {
+        version: Option<u64>,
+    },
+    /// With `dry_run` it tells what would change, and changes nothing.
+    PolicyChange {
+        edit: Edit,
+        dry_run: bool,
+    },
+    PolicyHistory {
+        limit: u32,
+    },
+    Explain {
+        number: String,
+        from: String,
+    },
+    /// So many bytes of CSV follow the line.
+    RatesImport {
+        bytes: u64,
+        dry_run: bool,
+    },
+    /// The price of a number, and the deck's lines about it; or those below a prefix.
+    RatesShow {
+        number: String,
+    },
+    RatesList {
+        limit: u32,
+    },
+    RatesExport,
+    RatesClear {
+        dry_run: bool,
+    },
+    BudgetShow,
+    /// Forgets what this account has spent in its present windows.
+    BudgetReset {
+        of: Whose,
+    },
+    Exposure,
 }
 
 /// What comes back: the value asked for, or what went wrong and what to do about it.
@@ -87,6 +184,20 @@ pub(crate) enum Answer {
     Journal(Vec<JournalEntry>),
     Verified(Verified),
     Failed(Failure),
+    Trunks(Vec<Trunk>),
+    TrunkTested(TrunkTest),
+    Numbers(Vec<Number>),
+    Roles(Vec<Role>),
+    Policy(Box<Policy>),
+    PolicyChanged(Box<PolicyChange>),
+    PolicyHistory(Vec<PolicyVersion>),
+    Explained(Box<Explained>),
+    Rates(Rates),
+    RatesChanged(Box<RatesChange>),
+    /// CSV as it can be imported.
+    RatesCsv(String),
+    Budgets(Vec<Budget>),
+    Exposure(Box<Exposure>),
 }
 
 /// Why a question has no answer.
@@ -127,6 +238,16 @@ pub(crate) struct Status {
     /// Registered devices and calls with something weak about them.
     pub(crate) weak: usize,
     pub(crate) draining: bool,
+    #[serde(default)]
+    pub(crate) trunks: usize,
+    #[serde(default)]
+    pub(crate) trunks_up: usize,
+    /// Trunks in service with something weak about them: name and weaknesses.
+    #[serde(default)]
+    pub(crate) weak_trunks: Vec<String>,
+    /// The most that could be lost until the next working morning, in a sentence.
+    #[serde(default)]
+    pub(crate) exposure: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -140,6 +261,9 @@ pub(crate) struct Extension {
     pub(crate) former_secret_until: Option<String>,
     pub(crate) weaknesses: Vec<String>,
     pub(crate) devices: Vec<Device>,
+    /// The number it shows outside.
+    #[serde(default)]
+    pub(crate) caller_id: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -167,6 +291,9 @@ pub(crate) struct Calls {
     pub(crate) up: Vec<CallUp>,
     /// Newest first.
     pub(crate) records: Vec<Call>,
+    /// Only where they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) costs: Option<Costs>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -179,6 +306,9 @@ pub(crate) struct CallUp {
     pub(crate) since: String,
     /// One for each leg.
     pub(crate) protection: Vec<String>,
+    /// Money set aside by now: `0.25 USD`.
+    #[serde(default)]
+    pub(crate) held: Option<String>,
 }
 
 /// A call detail record.
@@ -198,6 +328,15 @@ pub(crate) struct Call {
     pub(crate) rule: Option<String>,
     pub(crate) policy: Option<u64>,
     pub(crate) emergency: bool,
+    /// Why the leg toward the called side was opened: `phone`, `forward`.
+    #[serde(default)]
+    pub(crate) origin: String,
+    /// What its legs outside came to, each currency by itself: `0.25 USD`. Empty: nothing outside.
+    #[serde(default)]
+    pub(crate) cost: Vec<String>,
+    /// Legs outside, failed attempts included.
+    #[serde(default)]
+    pub(crate) tolls: Vec<Toll>,
     pub(crate) legs: Vec<Leg>,
     /// The signalling of all legs as a ladder; only where it was asked for.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -210,6 +349,8 @@ pub(crate) struct Leg {
     /// `caller` or `called`
     pub(crate) side: String,
     pub(crate) extension: Option<String>,
+    #[serde(default)]
+    pub(crate) trunk: Option<String>,
     pub(crate) agent: String,
     pub(crate) transport: String,
     /// Version and suite of TLS; empty where signalling was in clear.
@@ -265,13 +406,32 @@ pub(crate) struct Verified {
     pub(crate) head: String,
 }
 
-impl Answer {
-    pub(crate) fn failed(wrong: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self::Failed(Failure { wrong: wrong.into(), remedy: remedy.into() })
+impl Question {
+    /// Bytes that follow the question's line.
+    pub(crate) fn body_length(&self) -> u64 {
+        match self {
+            Self::RatesImport { bytes, .. } => *bytes,
+            _ => 0,
+        }
     }
 }
 
-/// The longest question: a name and a number need a few hundred bytes.
-pub(crate) const QUESTION_MAX: usize = 16 * 1024;
-/// The longest answer that a client reads: a ladder of a long call.
-pub(crate) const ANSWER_MAX: usize = 64 * 1024 * 1024;
+impl Answer {
+    pub(crate) fn failed(wrong: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Failed(Failure::new(wrong, remedy))
+    }
+}
+
+impl Failure {
+    pub(crate) fn new(wrong: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { wrong: wrong.into(), remedy: remedy.into() }
+    }
+}
+
+/// The longest question: a name and a number need a few hundred bytes, an authority's certificates a
+/// few thousand.
+pub(crate) const QUESTION_MAX: usize = 64 * 1024;
+/// The longest rate deck, as CSV. A longer one is refused before it is read.
+pub(crate) const DECK_MAX: usize = guard::rate::RateDeck::BYTES_MAX;
+/// The longest answer that a client reads: a rate deck, written out in full and escaped.
+pub(crate) const ANSWER_MAX: usize = 4 * DECK_MAX;

@@ -1,16 +1,24 @@
 //! Carrying out what was asked over the admin socket: the exchange for what is, the store for what
 //! was.
 
+mod costs;
+mod rates;
+mod rules;
+#[cfg(test)]
+mod tests;
+mod trunks;
+
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use guard::access::{Actor, Permission};
-use guard::gate::{Algorithm, Proof};
-use guard::id::{CallId, DeviceId, ExtensionId, NodeId, TenantId};
+use guard::gate::{Algorithm, Origin, Proof};
+use guard::id::{CallId, DeviceId, ExtensionId, NodeId, RealmId, TenantId};
 use guard::journal::Position;
-use guard::number::{Country, ExtensionNumber};
+use guard::number::ExtensionNumber;
 use guard::secret::{MasterKey, Sealed, Secret};
+use guard::zone::Zone;
 use pbx::command::{
     CallState, CallView, Change, Command, DeviceView, ExtensionView, Refusal, Reply, StatusView,
 };
@@ -18,10 +26,14 @@ use pbx::directory::{self, Exceptions};
 use pbx::record::{Cdr, CdrLeg};
 use pure::{Chance, Utc};
 
+use super::names::Names;
 use super::protocol::{
-    Answer, Call, CallUp, Calls, Device, Extension, Failure, JournalEntry, LadderLine, Leg,
-    PhoneSettings, Quality, Question, Status, Verified,
+    Answer, Call, CallUp, Calls, CostBy, Device, Edit, Extension, Failure, JournalEntry,
+    LadderLine, Leg, PhoneSettings, Quality, Question, Status, Verified,
 };
+pub(crate) use rules::in_short;
+pub(crate) use trunks::secret as trunk_secret;
+
 use crate::clock::Clock;
 use crate::credentials;
 use crate::exchange_thread::Inbox;
@@ -33,7 +45,8 @@ pub(crate) struct Office {
     pub(crate) tenant: TenantId,
     /// The digest realm of that tenant.
     pub(crate) realm: String,
-    pub(crate) home: Country,
+    /// The sides we face, by their names, in the order of the configuration.
+    pub(crate) realms: Vec<(String, RealmId)>,
     pub(crate) key: Arc<MasterKey>,
     pub(crate) clock: Clock,
     pub(crate) chance: Mutex<Chance>,
@@ -56,15 +69,16 @@ pub(crate) struct Door {
 type Result<T> = std::result::Result<T, Failure>;
 
 impl Office {
-    pub(crate) async fn answer(&self, actor: Actor, question: Question) -> Answer {
+    /// `body`: what came behind the question's line; empty for most.
+    pub(crate) async fn answer(&self, actor: Actor, question: Question, body: Vec<u8>) -> Answer {
         let permission = permission_for(&question);
         if !actor.may(permission) {
             return Answer::failed("this is not allowed to you", "ask the owner of the system");
         }
-        self.carry_out(actor, question).await.unwrap_or_else(Answer::Failed)
+        self.carry_out(actor, question, body).await.unwrap_or_else(Answer::Failed)
     }
 
-    async fn carry_out(&self, actor: Actor, question: Question) -> Result<Answer> {
+    async fn carry_out(&self, actor: Actor, question: Question, body: Vec<u8>) -> Result<Answer> {
         match question {
             Question::Status => self.status().await,
             Question::ExtensionAdd { number, name, allow_plain_rtp } => {
@@ -124,8 +138,9 @@ impl Office {
                 let device = self.device_id(&device).await?;
                 self.change(actor, Change::RemoveDevice { device }).await
             }
-            Question::Calls { up, extension, since, limit } => {
-                self.calls(up, extension, since, limit).await
+            Question::Calls { up, extension, since, from, limit, costs } => {
+                let since = Since { seconds: since, date: from };
+                self.calls(up, extension, since, limit, costs).await
             }
             Question::CallShow { call, ladder } => self.call(&call, ladder).await,
             Question::HangUp { call } => {
@@ -136,21 +151,50 @@ impl Office {
             }
             Question::JournalShow { limit } => self.journal(limit).await,
             Question::JournalVerify { known } => self.verify(known).await,
+            Question::ExtensionCallerId { number, caller_id } => {
+                self.caller_id(actor, &number, caller_id.as_deref()).await
+            }
+            Question::TrunkAdd { name, settings } => self.trunk_add(actor, name, *settings).await,
+            Question::TrunkList => self.trunks(None).await,
+            Question::TrunkShow { name } => self.trunks(Some(&name)).await,
+            Question::TrunkTest { name } => self.trunk_test(&name).await,
+            Question::TrunkSet { name, settings } => self.trunk_set(actor, &name, *settings).await,
+            Question::TrunkEnable { name, enabled } => {
+                self.trunk_enable(actor, &name, enabled).await
+            }
+            Question::TrunkRemove { name } => self.trunk_remove(actor, &name).await,
+            Question::NumberAdd { number, trunk, extension } => {
+                self.number_add(actor, &number, &trunk, &extension).await
+            }
+            Question::NumberList => self.number_list().await,
+            Question::NumberRemove { number } => self.number_remove(actor, &number).await,
+            Question::RoleList => self.roles(None).await,
+            Question::RoleShow { name } => self.roles(Some(&name)).await,
+            Question::PolicyShow { version } => self.policy_show(version).await,
+            Question::PolicyChange { edit, dry_run } => {
+                self.change_policy(actor, &edit, dry_run).await
+            }
+            Question::PolicyHistory { limit } => self.policy_history(limit).await,
+            Question::Explain { number, from } => self.explain(number, from).await,
+            Question::RatesImport { dry_run, .. } => self.rates_import(actor, &body, dry_run).await,
+            Question::RatesShow { number } => self.rates_show(&number).await,
+            Question::RatesList { limit } => self.rates_list(limit).await,
+            Question::RatesExport => self.rates_export().await,
+            Question::RatesClear { dry_run } => self.rates_clear(actor, dry_run).await,
+            Question::BudgetShow => self.budgets().await,
+            Question::BudgetReset { of } => self.reset_budget(actor, &of).await,
+            Question::Exposure => Ok(Answer::Exposure(Box::new(self.exposure().await?))),
         }
     }
 
     async fn status(&self) -> Result<Answer> {
         let Reply::Status(view) = self.ask(Command::Status).await? else { return Err(confused()) };
-        let StatusView {
-            extensions,
-            devices_known,
-            devices_registered,
-            calls_up,
-            weak,
-            draining,
-            trunks: _,
-            trunks_up: _,
-        } = view;
+        let StatusView { extensions, devices_known, devices_registered, calls_up, .. } = view;
+        let weak_trunks = self.trunk_views().await?;
+        let weak_trunks = weak_trunks
+            .iter()
+            .filter(|one| one.trunk.enabled && !one.weaknesses.is_empty())
+            .map(|one| format!("{}: {}", one.trunk.name, one.weaknesses.join(", ")));
         Ok(Answer::Status(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node: self.node.0,
@@ -158,8 +202,12 @@ impl Office {
             devices_known,
             devices_registered,
             calls_up,
-            weak,
-            draining,
+            weak: view.weak,
+            draining: view.draining,
+            trunks: view.trunks,
+            trunks_up: view.trunks_up,
+            weak_trunks: weak_trunks.collect(),
+            exposure: Some(self.exposure().await?.summary),
         }))
     }
 
@@ -170,7 +218,8 @@ impl Office {
         name: String,
         allow_plain_rtp: bool,
     ) -> Result<Answer> {
-        let number = ExtensionNumber::new(number, self.home).map_err(|error| {
+        let (policy, _) = self.policy().await?;
+        let number = ExtensionNumber::new(number, policy.home).map_err(|error| {
             failure(
                 format!("{number} can't be an extension: {error}"),
                 "choose 2 to 8 digits that are no emergency number, such as 101",
@@ -217,8 +266,9 @@ impl Office {
         &self,
         only_up: bool,
         extension: Option<String>,
-        since: Option<i64>,
+        since: Since,
         limit: u32,
+        costs: Option<CostBy>,
     ) -> Result<Answer> {
         let concerns = |from: &str, to: &str| {
             extension.as_deref().is_none_or(|number| from == number || to == number)
@@ -226,24 +276,30 @@ impl Office {
         let up = self.calls_up().await?;
         let up = up.iter().filter(|call| concerns(&call.from, &call.to)).map(call_up).collect();
         if only_up {
-            return Ok(Answer::Calls(Calls { up, records: Vec::new() }));
+            return Ok(Answer::Calls(Calls { up, ..Calls::default() }));
         }
-        let now = self.clock.now().utc;
+        let (policy, _) = self.policy().await?;
+        let zone = Zone::named(&policy.zone).unwrap_or_else(Zone::utc);
+        let since = since.begin(self.clock.now().utc, &zone)?;
         let concerned = match &extension {
             Some(number) => Some(self.extension_id(number).await?),
             None => None,
         };
         let query = store::CallQuery {
             tenant: Some(self.tenant),
-            since: since.map(|seconds| Utc(now.0 - seconds.saturating_mul(1_000_000))),
+            since,
             extension: concerned,
             limit: Some(limit),
             ..store::CallQuery::default()
         };
         let records = self.store.calls(&query).await.map_err(unreadable)?;
-        let numbers = self.numbers().await?;
-        let records = records.iter().map(|cdr| record(cdr, &numbers, None)).collect();
-        Ok(Answer::Calls(Calls { up, records }))
+        let names = self.names().await?;
+        let records = records.iter().map(|cdr| record(cdr, &names, None)).collect();
+        let costs = match costs {
+            Some(by) => Some(self.costs(by, since, concerned, &zone, &names).await?),
+            None => None,
+        };
+        Ok(Answer::Calls(Calls { up, records, costs }))
     }
 
     async fn call(&self, prefix: &str, with_ladder: bool) -> Result<Answer> {
@@ -268,7 +324,7 @@ impl Office {
             true => Some(self.ladder(cdr).await?),
             false => None,
         };
-        Ok(Answer::Call(Box::new(record(cdr, &self.numbers().await?, ladder))))
+        Ok(Answer::Call(Box::new(record(cdr, &self.names().await?, ladder))))
     }
 
     async fn ladder(&self, cdr: &Cdr) -> Result<Vec<LadderLine>> {
@@ -344,37 +400,21 @@ impl Office {
 
     /// A change takes effect once it is durable; `Done` means it is.
     async fn change(&self, actor: Actor, change: Change) -> Result<Answer> {
+        match self.try_change(actor, change).await? {
+            Ok(()) => Ok(Answer::Done),
+            Err(refusal) => Err(refused(refusal)),
+        }
+    }
+
+    /// For whoever knows what to do about a refusal.
+    async fn try_change(
+        &self,
+        actor: Actor,
+        change: Change,
+    ) -> Result<std::result::Result<(), Refusal>> {
         match self.ask(Command::Change { actor, change }).await? {
-            Reply::Done => Ok(Answer::Done),
-            Reply::Refused(refusal) => Err(match refusal {
-                Refusal::NumberTaken => failure(
-                    "an extension with this number exists",
-                    "choose another number; `ringfence extension list` shows those in use",
-                ),
-                Refusal::NotFound => failure(
-                    "it does not exist any more",
-                    "`ringfence extension list` and `ringfence devices` show what does",
-                ),
-                Refusal::NotAllowed => failure("this can't be done", "see `ringfence help`"),
-                Refusal::NotPersisted => failure(
-                    "the change could not be written; nothing has changed",
-                    "see that the disk of the data folder has room and works, then try again",
-                ),
-                Refusal::Outdated => failure(
-                    "somebody else has changed the policy meanwhile",
-                    "look at it again, then repeat the command",
-                ),
-                Refusal::NotOurNumber => {
-                    failure("that number is none of yours", "add it with `ringfence inbound` first")
-                }
-                Refusal::InUse => {
-                    failure("something else still uses it", "remove what uses it first")
-                }
-                Refusal::TooMany => failure(
-                    "the bound of extensions on one node is reached",
-                    "remove some, or run a second node (docs/limits.md)",
-                ),
-            }),
+            Reply::Done => Ok(Ok(())),
+            Reply::Refused(refusal) => Ok(Err(refusal)),
             _ => Err(confused()),
         }
     }
@@ -467,6 +507,58 @@ impl Office {
     }
 }
 
+/// From when on, as it was asked for.
+struct Since {
+    seconds: Option<i64>,
+    date: Option<String>,
+}
+
+impl Since {
+    fn begin(self, now: Utc, zone: &Zone) -> Result<Option<Utc>> {
+        match (self.date, self.seconds) {
+            (Some(date), _) => costs::first_of(zone, &date).map(Some),
+            (None, Some(seconds)) => {
+                Ok(Some(Utc(now.0.saturating_sub(seconds.saturating_mul(1_000_000)))))
+            }
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+fn refused(refusal: Refusal) -> Failure {
+    match refusal {
+        Refusal::NumberTaken => failure(
+            "this number or name is taken",
+            "choose another; `ringfence extension list` and `ringfence trunk list` show those in use",
+        ),
+        Refusal::NotFound => failure(
+            "it does not exist any more",
+            "`ringfence extension list`, `devices` and `trunk list` show what does",
+        ),
+        Refusal::NotAllowed => failure("this can't be done", "see `ringfence help`"),
+        Refusal::NotPersisted => failure(
+            "the change could not be written; nothing has changed",
+            "see that the disk of the data folder has room and works, then try again",
+        ),
+        Refusal::TooMany => failure(
+            "the bound of these on one node is reached",
+            "remove some, or run a second node (docs/limits.md)",
+        ),
+        Refusal::Outdated => failure(
+            "somebody else has changed the policy meanwhile; yours was not saved",
+            "look at it with `ringfence policy show`, then repeat the command",
+        ),
+        Refusal::NotOurNumber => failure(
+            "that number is none of yours",
+            "add it first: `ringfence number add +12025550123 --trunk NAME --to 101`",
+        ),
+        Refusal::InUse => failure(
+            "something else still refers to it",
+            "`ringfence number list` shows the numbers at a trunk: remove or move them first",
+        ),
+    }
+}
+
 fn permission_for(question: &Question) -> Permission {
     match question {
         Question::Status => Permission::SeeStatus,
@@ -487,6 +579,34 @@ fn permission_for(question: &Question) -> Permission {
         Question::CallShow { .. } => Permission::RevealPersonal,
         Question::JournalShow { .. } => Permission::SeeJournal,
         Question::JournalVerify { .. } => Permission::VerifyJournal,
+        Question::ExtensionCallerId { .. } => Permission::ChangeExtensions,
+        Question::TrunkList | Question::TrunkShow { .. } | Question::NumberList => {
+            Permission::SeeStatus
+        }
+        Question::TrunkAdd { .. }
+        | Question::TrunkSet { .. }
+        | Question::TrunkEnable { .. }
+        | Question::TrunkRemove { .. }
+        // It registers anew and sends to the carrier.
+        | Question::TrunkTest { .. }
+        | Question::NumberAdd { .. }
+        | Question::NumberRemove { .. } => Permission::ChangeTrunks,
+        Question::PolicyChange { edit: Edit::Lockdown { .. }, .. } => Permission::ChangeLockdown,
+        // A rate deck is a rule as well: what it knows may be dialled.
+        Question::PolicyChange { .. }
+        | Question::RatesImport { .. }
+        | Question::RatesClear { .. } => Permission::ChangePolicy,
+        Question::BudgetReset { .. } => Permission::ResetBudget,
+        Question::RoleList
+        | Question::RoleShow { .. }
+        | Question::PolicyShow { .. }
+        | Question::PolicyHistory { .. }
+        | Question::Explain { .. }
+        | Question::RatesShow { .. }
+        | Question::RatesList { .. }
+        | Question::RatesExport
+        | Question::BudgetShow
+        | Question::Exposure => Permission::SeeMoney,
     }
 }
 
@@ -501,6 +621,7 @@ fn extension(view: &ExtensionView) -> Extension {
         former_secret_until: one.previous.as_ref().map(|(_, until)| until.to_string()),
         weaknesses: owned(&one.exceptions.weaknesses()),
         devices: view.devices.iter().map(device).collect(),
+        caller_id: one.caller_id.clone(),
     }
 }
 
@@ -539,12 +660,13 @@ fn call_up(view: &CallView) -> CallUp {
         state: state.to_owned(),
         since: view.since.to_string(),
         protection: view.protection.clone(),
+        held: view.held.map(|(held, currency)| held.display(currency).to_string()),
     }
 }
 
-fn record(cdr: &Cdr, numbers: &[(ExtensionId, String)], ladder: Option<Vec<LadderLine>>) -> Call {
+fn record(cdr: &Cdr, names: &Names, ladder: Option<Vec<LadderLine>>) -> Call {
     let number_of = |id: Option<ExtensionId>| {
-        let found = numbers.iter().find(|(known, _)| Some(*known) == id);
+        let found = names.extensions.iter().find(|(known, _)| Some(*known) == id);
         found.map(|(_, number)| number.clone())
     };
     let talked = cdr.answered.map(|answered| cdr.ended.since(answered));
@@ -561,12 +683,19 @@ fn record(cdr: &Cdr, numbers: &[(ExtensionId, String)], ladder: Option<Vec<Ladde
         rule: cdr.decision.map(|decision| decision.rule.name().to_owned()),
         policy: cdr.decision.map(|decision| decision.policy.0),
         emergency: cdr.emergency,
-        legs: cdr.legs.iter().map(|one| leg(one, number_of(one.extension))).collect(),
+        origin: origin(cdr.origin).to_owned(),
+        cost: costs::cost(&cdr.tolls),
+        tolls: cdr.tolls.iter().map(|toll| costs::toll(toll, names)).collect(),
+        legs: cdr
+            .legs
+            .iter()
+            .map(|one| leg(one, number_of(one.extension), one.trunk.map(|id| names.of_trunk(id))))
+            .collect(),
         ladder,
     }
 }
 
-fn leg(leg: &CdrLeg, extension: Option<String>) -> Leg {
+fn leg(leg: &CdrLeg, extension: Option<String>, trunk: Option<String>) -> Leg {
     let quality = leg.quality.as_ref().map(|quality| Quality {
         packets: quality.packets,
         lost: quality.lost,
@@ -577,6 +706,7 @@ fn leg(leg: &CdrLeg, extension: Option<String>) -> Leg {
         id: leg.leg.to_string(),
         side: if leg.caller { "caller" } else { "called" }.to_owned(),
         extension,
+        trunk,
         agent: leg.agent.clone(),
         transport: leg.transport.via().to_owned(),
         signalling: leg.signalling.clone(),
@@ -585,6 +715,21 @@ fn leg(leg: &CdrLeg, extension: Option<String>) -> Leg {
         status: leg.status,
         quality,
         weaknesses: leg.weaknesses.clone(),
+    }
+}
+
+fn origin(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Phone => "phone",
+        Origin::Forward => "forward",
+        Origin::RingGroup => "ring-group",
+        Origin::Transfer => "transfer",
+        Origin::Refer => "refer",
+        Origin::Redirect => "redirect",
+        Origin::Inbound => "inbound",
+        Origin::TrunkToTrunk => "trunk-to-trunk",
+        Origin::Voicemail => "voicemail",
+        Origin::Alert => "alert",
     }
 }
 
@@ -674,7 +819,7 @@ fn unreadable(error: impl std::fmt::Display) -> Failure {
 }
 
 fn failure(wrong: impl Into<String>, remedy: impl Into<String>) -> Failure {
-    Failure { wrong: wrong.into(), remedy: remedy.into() }
+    Failure::new(wrong, remedy)
 }
 
 const DAY: Duration = Duration::from_secs(86_400);

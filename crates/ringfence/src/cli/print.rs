@@ -1,5 +1,10 @@
 //! Answers as text: tables for lists, sentences for the rest.
 
+mod carriers;
+mod rules;
+#[cfg(test)]
+mod tests;
+
 use std::fmt::Write;
 
 use comfy_table::presets::NOTHING;
@@ -21,6 +26,19 @@ pub(super) fn json(answer: &Answer) -> String {
         Answer::Call(value) => serde_json::to_string_pretty(value),
         Answer::Journal(value) => serde_json::to_string_pretty(value),
         Answer::Verified(value) => serde_json::to_string_pretty(value),
+        Answer::Trunks(value) => serde_json::to_string_pretty(value),
+        Answer::TrunkTested(value) => serde_json::to_string_pretty(value),
+        Answer::Numbers(value) => serde_json::to_string_pretty(value),
+        Answer::Roles(value) => serde_json::to_string_pretty(value),
+        Answer::Policy(value) => serde_json::to_string_pretty(value),
+        Answer::PolicyChanged(value) => serde_json::to_string_pretty(value),
+        Answer::PolicyHistory(value) => serde_json::to_string_pretty(value),
+        Answer::Explained(value) => serde_json::to_string_pretty(value),
+        Answer::Rates(value) => serde_json::to_string_pretty(value),
+        Answer::RatesChanged(value) => serde_json::to_string_pretty(value),
+        Answer::RatesCsv(value) => serde_json::to_string_pretty(value),
+        Answer::Budgets(value) => serde_json::to_string_pretty(value),
+        Answer::Exposure(value) => serde_json::to_string_pretty(value),
     };
     let mut text = value.expect("an answer is strings and numbers");
     text.push('\n');
@@ -38,6 +56,25 @@ pub(super) fn text(question: &Question, answer: &Answer) -> String {
         },
         Answer::Devices(list) => devices(list),
         Answer::Calls(list) => calls(list),
+        Answer::Trunks(list) => match (question, &list[..]) {
+            (Question::TrunkList, _) | (_, []) => carriers::trunks(list),
+            (_, [one, ..]) => carriers::trunk(question, one),
+        },
+        Answer::TrunkTested(test) => carriers::trunk_test(test),
+        Answer::Numbers(list) => carriers::numbers(list),
+        Answer::Roles(list) => match (question, &list[..]) {
+            (Question::RoleShow { .. }, [one]) => rules::role(one),
+            _ => rules::roles(list),
+        },
+        Answer::Policy(one) => rules::policy(one),
+        Answer::PolicyChanged(change) => rules::policy_change(change),
+        Answer::PolicyHistory(list) => rules::policy_history(list),
+        Answer::Explained(one) => rules::explained(one),
+        Answer::Rates(rates) => carriers::rates(question, rates),
+        Answer::RatesChanged(change) => carriers::rates_change(change),
+        Answer::RatesCsv(csv) => csv.clone(),
+        Answer::Budgets(list) => rules::budgets(list),
+        Answer::Exposure(exposure) => rules::exposure(exposure),
         Answer::Call(one) => call(one),
         Answer::Journal(entries) => {
             let mut out = String::new();
@@ -84,7 +121,7 @@ fn done(question: &Question) -> String {
         }
         Question::DeviceRemove { .. } => "The phone is forgotten.\n".to_owned(),
         Question::HangUp { .. } => "The call is being ended.\n".to_owned(),
-        _ => "Done.\n".to_owned(),
+        question => rules::done(question).unwrap_or_else(|| "Done.\n".to_owned()),
     }
 }
 
@@ -101,7 +138,11 @@ fn status_screen(status: &Status) -> String {
         "  phones       {} registered, {} known",
         status.devices_registered, status.devices_known
     );
+    let _ = writeln!(out, "  trunks       {} up, {} in all", status.trunks_up, status.trunks);
     let _ = writeln!(out, "  calls up     {}", status.calls_up);
+    if let Some(exposure) = &status.exposure {
+        let _ = writeln!(out, "  exposure     {exposure}");
+    }
     match status.weak {
         0 => {
             let _ = writeln!(
@@ -115,6 +156,9 @@ fn status_screen(status: &Status) -> String {
                 "  weaknesses   {weak}; see `ringfence devices` and `ringfence calls`"
             );
         }
+    }
+    for trunk in &status.weak_trunks {
+        let _ = writeln!(out, "  weak trunk   {trunk}");
     }
     if status.extensions == 0 {
         let _ = writeln!(out, "\nBegin with:  ringfence extension add 101 --name \"Front desk\"");
@@ -173,6 +217,8 @@ fn extension(one: &Extension) -> String {
     let _ = writeln!(out, "Extension {}, {}: {state}", one.number, one.name);
     let _ = writeln!(out, "  created      {}", one.created);
     let _ = writeln!(out, "  secret       since {}", one.secret_since);
+    let caller_id = one.caller_id.as_deref().unwrap_or("the trunk's number");
+    let _ = writeln!(out, "  shows        {caller_id} outside");
     if let Some(until) = &one.former_secret_until {
         let _ = writeln!(out, "  former       makes emergency calls until {until}");
     }
@@ -237,15 +283,19 @@ fn calls(list: &Calls) -> String {
         let _ = writeln!(out, "{}", laid_out(&table));
     }
     if !list.records.is_empty() {
-        let mut table =
-            table(&["call", "started", "from", "to", "outcome", "seconds", "media", "weaknesses"]);
+        let mut head =
+            vec!["call", "started", "from", "to", "outcome", "seconds", "media", "weaknesses"];
+        if list.costs.is_some() {
+            head.insert(6, "cost");
+        }
+        let mut table = table(&head);
         for call in &list.records {
             let media = call.legs.iter().map(|leg| leg.media.as_deref().unwrap_or("none"));
             let mut media: Vec<_> = media.collect();
             media.dedup();
             let weak: Vec<String> =
                 call.legs.iter().flat_map(|leg| leg.weaknesses.clone()).collect();
-            table.add_row([
+            let mut row = vec![
                 call.id.chars().take(SHORT_ID).collect(),
                 call.started.clone(),
                 call.from.clone(),
@@ -254,11 +304,22 @@ fn calls(list: &Calls) -> String {
                 call.seconds.to_string(),
                 media.join(" | "),
                 weaknesses(&weak),
-            ]);
+            ];
+            if list.costs.is_some() {
+                row.insert(6, cost(&call.cost));
+            }
+            table.add_row(row);
         }
         out.push_str(&laid_out(&table));
     }
+    if let Some(costs) = &list.costs {
+        let _ = write!(out, "\n{}", carriers::costs(costs));
+    }
     or_else_say(out, "No calls. Register two phones and dial one from the other.")
+}
+
+fn cost(sums: &[String]) -> String {
+    if sums.is_empty() { "-".to_owned() } else { sums.join(" + ") }
 }
 
 fn call(one: &Call) -> String {
@@ -273,9 +334,20 @@ fn call(one: &Call) -> String {
     if let (Some(rule), Some(policy)) = (&one.rule, one.policy) {
         let _ = writeln!(out, "  rule       {rule} (policy version {policy})");
     }
+    if !one.origin.is_empty() {
+        let _ = writeln!(out, "  origin     {}", one.origin);
+    }
+    if !one.tolls.is_empty() {
+        let _ = writeln!(out, "  cost       {}", cost(&one.cost));
+    }
+    out.push_str(&carriers::tolls(&one.tolls));
     for leg in &one.legs {
-        let who = leg.extension.as_deref().unwrap_or("-");
-        let _ = writeln!(out, "\n  {} leg, extension {who}, {}", leg.side, shown(&leg.agent));
+        let who = match (&leg.trunk, &leg.extension) {
+            (Some(trunk), _) => format!("trunk {trunk}"),
+            (None, Some(extension)) => format!("extension {extension}"),
+            (None, None) => "extension -".to_owned(),
+        };
+        let _ = writeln!(out, "\n  {} leg, {who}, {}", leg.side, shown(&leg.agent));
         let _ = writeln!(out, "    signalling   {} {}", leg.transport, leg.signalling);
         let _ =
             writeln!(out, "    media        {}", leg.media.as_deref().unwrap_or("not encrypted"));

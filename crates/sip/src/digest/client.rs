@@ -51,6 +51,45 @@ impl Client {
         method: &str,
         uri: &str,
     ) -> Result<String, Refusal> {
+        let best = self.best(challenges)?;
+        if self.knows(&best) && !best.stale {
+            self.session = None;
+            return Err(Refusal::WrongPassword);
+        }
+        Ok(self.begin(best, method, uri))
+    }
+
+    /// As [`Self::answer`] where the challenged request carried no credentials. The same nonce as before
+    /// then says nothing about the password: a server that draws one a second challenges two requests
+    /// with it, and its count goes on.
+    pub fn answer_first<'a>(
+        &mut self,
+        challenges: impl IntoIterator<Item = &'a [u8]>,
+        method: &str,
+        uri: &str,
+    ) -> Result<String, Refusal> {
+        let best = self.best(challenges)?;
+        if self.knows(&best) && !best.stale {
+            return Ok(self.authorize(method, uri).expect("the session is known"));
+        }
+        Ok(self.begin(best, method, uri))
+    }
+
+    /// The same password for another account or another line of requests, with no nonce remembered.
+    pub fn again(&self, user: &str, weakest: Algorithm, chance: Chance) -> Self {
+        Self::new(user, &self.password.0, weakest, chance)
+    }
+
+    /// Of the challenge that was answered last.
+    pub fn algorithm(&self) -> Option<Algorithm> {
+        self.session.as_ref().map(|session| session.ha1.algorithm())
+    }
+
+    /// The strongest challenge, where it is strong enough.
+    fn best<'a>(
+        &self,
+        challenges: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<Challenge<'a>, Refusal> {
         let mut best: Option<Challenge<'_>> = None;
         let mut fault = None;
         for value in challenges.into_iter().take(CHALLENGES_MAX) {
@@ -67,12 +106,18 @@ impl Client {
         if best.algorithm < self.weakest {
             return Err(Refusal::TooWeak(best.algorithm));
         }
-        let asked_before =
-            self.session.as_ref().is_some_and(|session| session.nonce == *best.nonce);
-        if asked_before && !best.stale {
-            self.session = None;
-            return Err(Refusal::WrongPassword);
-        }
+        Ok(best)
+    }
+
+    fn knows(&self, challenge: &Challenge<'_>) -> bool {
+        self.session.as_ref().is_some_and(|session| {
+            session.nonce == *challenge.nonce
+                && session.realm == *challenge.realm
+                && session.ha1.algorithm() == challenge.algorithm
+        })
+    }
+
+    fn begin(&mut self, best: Challenge<'_>, method: &str, uri: &str) -> String {
         self.session = Some(Session {
             ha1: Ha1::derive(best.algorithm, &self.user, &best.realm, &self.password.0),
             realm: best.realm.into_owned(),
@@ -80,7 +125,7 @@ impl Client {
             opaque: best.opaque.map(|opaque| opaque.into_owned()),
             counted: best.auth.then_some(0),
         });
-        Ok(self.authorize(method, uri).expect("the session was just made"))
+        self.authorize(method, uri).expect("the session was just made")
     }
 
     /// Credentials for a further request with the nonce answered last; `None` before the first challenge.
@@ -166,6 +211,9 @@ mod tests {
         assert_eq!(judge(&first), Verdict::Replayed);
         let second = client.authorize("REGISTER", "sip:pbx").expect("a nonce is known");
         assert_eq!(judge(&second), Verdict::Granted { algorithm: Algorithm::Sha256 });
+        assert_eq!(client.algorithm(), Some(Algorithm::Sha256));
+        let third = client.answer_first(challenges(), "INVITE", "sip:pbx").expect("answerable");
+        assert!(third.contains("nc=00000003"), "the count goes on: {third}");
         let again = client.answer(challenges(), "REGISTER", "sip:pbx");
         assert_eq!(again, Err(Refusal::WrongPassword), "the same nonce asked twice");
     }

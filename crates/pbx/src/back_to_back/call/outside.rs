@@ -334,6 +334,11 @@ impl Call {
         live.filter_map(|leg| leg.party.trunk)
     }
 
+    /// Whether it has a leg over this trunk that isn't on its way out.
+    pub(crate) fn occupies(&self, trunk: TrunkId) -> bool {
+        self.legs().any(|leg| leg.party.trunk == Some(trunk) && !leg.is_leaving())
+    }
+
     /// The early media of a leg that has failed is nobody's any more.
     pub(super) fn forget_early(&mut self, leg: LegId) {
         let Stage::Ringing(ringing) = &mut self.stage else { return };

@@ -4,15 +4,19 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use guard::cause::Disposition;
 use guard::fact::Fact;
 use guard::gate::Gate;
-use guard::id::{DeviceId, ExtensionId, NodeId, RealmId, TenantId};
+use guard::id::{DeviceId, ExtensionId, NodeId, RealmId, TenantId, TrunkId};
+use guard::ledger::{Bucket, Spend};
+use guard::money::Money;
 use guard::number::{Country, ExtensionNumber};
 use guard::policy::Policy;
+use guard::rate::RateDeck;
 use guard::secret::{MasterKey, Sealed};
 use pure::{Chance, Instant, Now, Utc};
 use rtp::relay;
@@ -20,11 +24,13 @@ use sip::dialog::{Dialog, DialogId, Hop};
 use sip::digest::{Algorithm, Client, Ha1};
 use sip::{Message, Method, Name, NameAddrBuf, Request, RequestBuilder, Response, Status};
 
-use crate::command::{Command, Credentials, Reply};
-use crate::directory::{Exceptions, Extension, Secret, Tenant};
+use crate::command::{Change, Command, Credentials, Reply};
+use crate::directory::{
+    Exceptions, Extension, Inbound, Secret, Tenant, Trunk, TrunkAccess, TrunkIdentity, TrunkMedia,
+};
 use crate::exchange::{Exchange, Setup};
 use crate::flow::{FlowId, FlowOpened, Path, Realm, TlsFacts, Transport};
-use crate::io::{Input, Output, Ticket};
+use crate::io::{Answer, Far, Input, Output, Place, Query, Ticket};
 use crate::record::{Cdr, Loaded, Row};
 use crate::registrar::RegistrarSettings;
 use crate::settings::Settings;
@@ -50,6 +56,11 @@ pub(super) struct World {
     generation: u64,
     pub(super) drained: bool,
     settings: Settings,
+    policy: Arc<Policy>,
+    trunks: Vec<Trunk>,
+    pub(super) spends: BTreeMap<Bucket, Money>,
+    /// Where each carrier is, and the connection to it.
+    pub(super) carriers: BTreeMap<SocketAddr, &'static str>,
 }
 
 pub(super) struct Phone {
@@ -77,9 +88,28 @@ impl World {
 
     /// `exceptions` are bob's.
     pub(super) fn with(settings: Settings, exceptions: Exceptions) -> Self {
+        Self::of(settings, exceptions, Policy::first(Country::US), Vec::new())
+    }
+
+    /// A house with two lines to the outside: `carrier` first, `second` after it, each with one channel.
+    pub(super) fn with_carriers(change: impl FnOnce(&mut Policy)) -> Self {
+        let policy = Policy::first(Country::US).next(change);
+        let trunks = vec![trunk(1, "carrier"), trunk(2, "second")];
+        Self::of(Settings::default(), Exceptions::default(), policy, trunks)
+    }
+
+    fn of(
+        settings: Settings,
+        exceptions: Exceptions,
+        policy: Arc<Policy>,
+        trunks: Vec<Trunk>,
+    ) -> Self {
         let now = Now { instant: Instant(1_000_000_000), utc: Utc(1_700_000_000_000_000) };
         let mut world = Self {
-            exchange: Exchange::new(now, setup(settings.clone(), exceptions, Vec::new())),
+            exchange: Exchange::new(
+                now,
+                setup(settings.clone(), exceptions, &policy, &trunks, Loaded::default()),
+            ),
             now,
             start: now.instant,
             phones: BTreeMap::new(),
@@ -95,7 +125,12 @@ impl World {
             generation: 10,
             drained: false,
             settings,
+            policy,
+            trunks,
+            spends: BTreeMap::new(),
+            carriers: BTreeMap::new(),
         };
+        world.run();
         for (name, number) in [("alice", "101"), ("bob", "102"), ("carol", "102")] {
             world.plug_in(name, number, Transport::Tls);
         }
@@ -105,8 +140,17 @@ impl World {
 
     /// The process died: a new exchange from what was stored, and the phones on new connections.
     pub(super) fn crash(&mut self) {
-        let loaded = self.snapshots.values().cloned().collect();
-        let setup = setup(self.settings.clone(), Exceptions::default(), loaded);
+        let spends = self
+            .spends
+            .iter()
+            .map(|(bucket, settled)| Spend { bucket: *bucket, settled: *settled });
+        let loaded = Loaded {
+            snapshots: self.snapshots.values().cloned().collect(),
+            spends: spends.collect(),
+            ..Loaded::default()
+        };
+        let settings = self.settings.clone();
+        let setup = setup(settings, Exceptions::default(), &self.policy, &self.trunks, loaded);
         self.exchange = Exchange::new(self.now, setup);
         self.log.push(format!("{} pbx crashes", self.at()));
         self.run();
@@ -114,23 +158,7 @@ impl World {
 
     pub(super) fn plug_in(&mut self, name: &'static str, number: &'static str, over: Transport) {
         let path = self.connect(over);
-        let client = Client::new(number, "secret", Algorithm::Md5, Chance::from_number(9));
-        let phone = Phone {
-            number,
-            path,
-            client,
-            cseq: 0,
-            dialog: None,
-            pending: VecDeque::new(),
-            invite: None,
-            last_answer: None,
-            last_request: None,
-            registered: None,
-            calls: 0,
-            branches: 0,
-            tag: String::new(),
-        };
-        self.phones.insert(name, phone);
+        self.phones.insert(name, Phone::new(number, path));
         self.register(name);
     }
 
@@ -164,10 +192,13 @@ impl World {
     }
 
     fn connect_from(&mut self, address: [u8; 4], transport: Transport) -> Path {
+        let port = 40_001 + u16::try_from(self.generation).expect("few connections");
+        self.flow_to((address, port).into(), transport)
+    }
+
+    fn flow_to(&mut self, remote: SocketAddr, transport: Transport) -> Path {
         self.generation += 1;
         let flow = FlowId { node: NodeId(1), transport, generation: self.generation };
-        let port = 40_000 + u16::try_from(self.generation).expect("few connections");
-        let remote: SocketAddr = (address, port).into();
         let tls = transport.is_encrypted().then(|| TlsFacts {
             version: "TLSv1.3",
             suite: "TLS13_AES_128_GCM_SHA256".into(),
@@ -298,6 +329,13 @@ impl World {
         self.note(name, "pbx", &summary_of_response(&answer));
         let path = self.phones[name].path;
         self.give(path, answer.as_bytes().clone());
+    }
+
+    /// As [`Self::reply`], where there is something to answer.
+    pub(super) fn reply_if(&mut self, name: &'static str, method: Method, status: u16) {
+        if self.phone(name).pending.iter().any(|request| request.method() == method) {
+            self.reply(name, method, status, None);
+        }
     }
 
     /// The ACK of the 2xx that came last.
@@ -439,9 +477,77 @@ impl World {
                     self.drained = true;
                     self.log.push(format!("{} pbx drained", self.at()));
                 }
-                Output::CloseFlow { .. } | Output::Lookup { .. } | Output::Connect { .. } => {}
+                Output::Lookup { ticket, query } => self.look_up(ticket, &query),
+                Output::Connect { ticket, to } => self.connect_out(ticket, &to),
+                Output::CloseFlow { .. } => {}
             }
         }
+    }
+
+    fn look_up(&mut self, ticket: Ticket, query: &Query) {
+        let Query::Locate { host, .. } = query else { panic!("nothing else is looked up") };
+        let trunk = self.trunks.iter().find(|trunk| trunk.name == host.trim_end_matches(".test"));
+        let remote = carrier_address(trunk.expect("a trunk of this world").id);
+        let place = Place { transport: Transport::Tls, remote };
+        let answer = Answer::Located(vec![place]);
+        self.exchange.handle(self.now, Input::LookedUp { ticket, answer });
+    }
+
+    fn connect_out(&mut self, ticket: Ticket, to: &Far) {
+        let name = if to.name.starts_with("carrier") { "carrier" } else { "second" };
+        let path = self.flow_to(to.place.remote, Transport::Tls);
+        self.carriers.insert(to.place.remote, name);
+        self.phones.insert(name, Phone::new(name, path));
+        self.exchange.handle(self.now, Input::Connected { ticket, result: Ok(path.flow) });
+    }
+
+    pub(super) fn set_policy(&mut self, change: impl FnOnce(&mut Policy)) {
+        let policy = self.policy.next(change);
+        let after = self.policy.version;
+        self.policy = policy.clone();
+        let actor = guard::access::Actor::System;
+        let change = Change::SetPolicy { after, policy, what: "a test".to_owned() };
+        let reply = self.command(Command::Change { actor, change });
+        assert_eq!(reply, Reply::Done);
+    }
+
+    /// The relay hears nothing any more on the legs to this name.
+    pub(super) fn silence_of(&mut self, endpoint: relay::EndpointId) {
+        let since = self.now.instant;
+        self.pass(60_000);
+        self.media(relay::Event::Silence { endpoint, since });
+    }
+
+    /// The carrier's connection is gone.
+    pub(super) fn lose(&mut self, name: &'static str) {
+        let flow = self.phone(name).path.flow;
+        self.exchange.handle(self.now, Input::FlowClosed { flow });
+        self.run();
+    }
+
+    /// Calls a number of ours from a carrier.
+    pub(super) fn call_in(&mut self, name: &'static str, number: &str, sdp: &str) {
+        let phone = self.phone(name);
+        phone.cseq += 1;
+        phone.calls += 1;
+        phone.tag = format!("t{}", phone.calls);
+        let uri = format!("sip:{number}@{REALM}");
+        let from = NameAddrBuf::new(Some("Grace"), "sip:+14155550123@carrier.test");
+        let from = from.and_then(|from| from.with_tag(&phone.tag)).expect("sound");
+        let request = Request::builder(Method::Invite, &uri)
+            .via(phone.path.flow.transport.sip(), "203.0.113.50", &phone.branch())
+            .max_forwards(70)
+            .from(&from)
+            .to(&NameAddrBuf::new(None, &uri).expect("sound"))
+            .call_id(&format!("{name}-{}", phone.calls))
+            .cseq(phone.cseq)
+            .contact(&phone.contact())
+            .body("application/sdp", sdp.to_owned())
+            .build()
+            .expect("sound");
+        self.phone(name).invite = Some(request.clone());
+        self.phone(name).dialog = None;
+        self.transmit(name, request);
     }
 
     fn store_rows(&mut self, rows: Vec<Row>) {
@@ -476,8 +582,10 @@ impl World {
                 | Row::Inbound(_)
                 | Row::RemoveInbound(_)
                 | Row::Policy(_)
-                | Row::Deck(_)
-                | Row::Spend(_) => {}
+                | Row::Deck(_) => {}
+                Row::Spend(spend) => {
+                    self.spends.insert(spend.bucket, spend.settled);
+                }
             }
         }
     }
@@ -518,6 +626,12 @@ impl World {
         let name = self.phones.iter().find(|(_, phone)| phone.path == path).map(|(name, _)| *name);
         let Some(name) = name else { return };
         match Message::parse(bytes).expect("what we print, we accept") {
+            Message::Request(request) if request.method() == Method::Options => {
+                // That its line is alive is no part of a ladder.
+                let answer = Response::builder(&request, Status::OK).to_tag("alive").build();
+                let bytes = answer.expect("sound").as_bytes().clone();
+                self.exchange.handle(self.now, Input::Received { path, bytes });
+            }
             Message::Request(request) => {
                 self.note("pbx", name, &summary_of_request(&request));
                 self.phone(name).got_request(request);
@@ -561,6 +675,16 @@ impl World {
         }
     }
 
+    pub(super) fn clear(&mut self) {
+        self.log.clear();
+    }
+
+    pub(super) fn check_ends_with(&mut self, line: &str) {
+        let log = std::mem::take(&mut self.log);
+        let last = log.last().map(String::as_str).unwrap_or_default();
+        assert!(last.ends_with(line), "{last} is not {line}");
+    }
+
     /// A call from alice to bob and carol (both phones of 102), answered by bob.
     pub(super) fn call(&mut self) {
         self.invite("alice", "102", Some(&offer("sendrecv")));
@@ -585,6 +709,24 @@ impl World {
 }
 
 impl Phone {
+    fn new(number: &'static str, path: Path) -> Self {
+        Self {
+            number,
+            path,
+            client: Client::new(number, "secret", Algorithm::Md5, Chance::from_number(9)),
+            cseq: 0,
+            dialog: None,
+            pending: VecDeque::new(),
+            invite: None,
+            last_answer: None,
+            last_request: None,
+            registered: None,
+            calls: 0,
+            branches: 0,
+            tag: String::new(),
+        }
+    }
+
     fn branch(&mut self) -> String {
         self.branches += 1;
         format!("z9hG4bK-{}-{}", self.number, self.branches)
@@ -710,7 +852,42 @@ fn is_registration(line: &str) -> bool {
     line.ends_with("REGISTER")
 }
 
-fn setup(settings: Settings, exceptions: Exceptions, snapshots: Vec<CallSnapshot>) -> Setup {
+fn carrier_address(trunk: TrunkId) -> SocketAddr {
+    ([203, 0, 113, u8::try_from(50 + trunk.0).expect("few trunks")], 5061).into()
+}
+
+fn trunk(id: u32, name: &str) -> Trunk {
+    Trunk {
+        id: TrunkId(id),
+        tenant: Some(TenantId::HOUSE),
+        name: name.to_owned(),
+        enabled: true,
+        realm: RealmId(0),
+        host: format!("{name}.test"),
+        port: Some(5061),
+        transport: Some(Transport::Tls),
+        access: TrunkAccess::Address(None),
+        sources: Vec::new(),
+        media: TrunkMedia::Srtp,
+        identity: TrunkIdentity { asserted: true, from_account: false, private: false },
+        default_caller_id: Some("+12125550100".to_owned()),
+        codecs: Vec::new(),
+        channels: 2,
+        priority: u16::try_from(id).expect("few trunks"),
+        silence_limit: Duration::from_secs(60),
+        call_max: Duration::from_secs(4 * 3_600),
+        authority: None,
+        created: Utc(0),
+    }
+}
+
+fn setup(
+    settings: Settings,
+    exceptions: Exceptions,
+    policy: &Arc<Policy>,
+    trunks: &[Trunk],
+    loaded: Loaded,
+) -> Setup {
     let extension = |number: &str, id: u128, exceptions| {
         let row = Extension {
             id: ExtensionId(id),
@@ -747,11 +924,7 @@ fn setup(settings: Settings, exceptions: Exceptions, snapshots: Vec<CallSnapshot
         node: NodeId(1),
         settings,
         registrar: RegistrarSettings::default(),
-        gate: {
-            let policy = Policy::first(Country::US);
-            let deck = guard::rate::RateDeck::estimates(policy.currency);
-            Gate::new(policy, std::sync::Arc::new(deck))
-        },
+        gate: Gate::new(policy.clone(), Arc::new(RateDeck::estimates(policy.currency))),
         realms: vec![Realm {
             id: RealmId(0),
             name: "access".into(),
@@ -773,9 +946,15 @@ fn setup(settings: Settings, exceptions: Exceptions, snapshots: Vec<CallSnapshot
             ],
             devices: vec![device("alice", 1, 101), device("bob", 2, 102), device("carol", 3, 102)],
             bindings: Vec::new(),
-            snapshots,
+            trunks: trunks.iter().map(|trunk| (trunk.clone(), None)).collect(),
+            inbound: vec![Inbound {
+                number: "+12125550101".to_owned(),
+                tenant: TenantId::HOUSE,
+                trunk: TrunkId(1),
+                extension: ExtensionId(102),
+            }],
             generation: 10,
-            ..Loaded::default()
+            ..loaded
         },
         chance: Chance::from_number(4),
     }

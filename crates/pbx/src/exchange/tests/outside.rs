@@ -1,0 +1,363 @@
+//! Ladders to and from carriers. `carrier` is tried first, `second` after it.
+
+use std::time::Duration;
+
+use guard::cause::Disposition;
+use guard::fact::Fact;
+use guard::gate::Rule;
+use guard::ledger::Window;
+use guard::money::Money;
+use guard::policy::{Account, Budget, Lockdown, Scope};
+use sip::{Method, Name};
+
+use super::world::{World, offer, plain};
+
+const NUMBER: &str = "12125550177";
+
+fn reason(w: &mut World) -> String {
+    let answer = w.phone("alice").last_answer.clone().expect("an answer");
+    answer.headers().get(Name::Reason).unwrap_or_default().to_owned()
+}
+
+fn daily(hard: i64) -> Budget {
+    Budget { of: Account::EachExtension, window: Window::Day, soft: None, hard: Some(Money(hard)) }
+}
+
+/// Alice talks to somebody outside.
+fn talking(w: &mut World) {
+    w.invite("alice", NUMBER, Some(&offer("sendrecv")));
+    w.reply("carrier", Method::Invite, 200, Some(&offer("sendrecv")));
+    w.ack("alice", None);
+}
+
+fn spent(w: &World) -> i64 {
+    let of_day = w.spends.iter().filter(|(bucket, _)| {
+        bucket.window == Window::Day && matches!(bucket.account, Scope::Extension(_))
+    });
+    of_day.map(|(_, money)| money.0).sum()
+}
+
+#[test]
+fn a_call_outside_and_its_cost() {
+    let mut w = World::with_carriers(|_| {});
+    w.invite("alice", NUMBER, Some(&offer("sendrecv")));
+    w.reply("carrier", Method::Invite, 180, None);
+    w.pass(2_000);
+    w.reply("carrier", Method::Invite, 200, Some(&offer("sendrecv")));
+    w.ack("alice", None);
+    w.pass(29_500);
+    w.within("alice", Method::Bye, None);
+    w.reply("carrier", Method::Bye, 200, None);
+    w.check(
+        "
+            0ms  alice   > pbx      INVITE 12125550177 sdp
+            0ms  pbx     > carrier  INVITE +12125550177 sdp
+            0ms  carrier > pbx      180
+            0ms  pbx     > alice    180
+         2000ms  carrier > pbx      200 sdp
+         2000ms  pbx     > carrier  ACK
+         2000ms  pbx     > alice    200 sdp
+         2000ms  alice   > pbx      ACK
+        31500ms  alice   > pbx      BYE
+        31500ms  pbx     > alice    200 BYE
+        31500ms  pbx     > carrier  BYE
+        31500ms  carrier > pbx      200 BYE
+        cdr      101 12125550177 answered 29s
+        ",
+    );
+    let [toll] = w.cdrs[0].tolls.as_slice() else { panic!("one leg outside") };
+    assert_eq!((toll.number.as_str(), toll.seconds), ("+12125550177", 30));
+    assert_eq!(Some(toll.cost), toll.rate.cost(30));
+    assert!(toll.cost > Money::ZERO && toll.cost <= toll.held);
+    assert_eq!(spent(&w), toll.cost.0);
+    assert!(w.snapshots.is_empty());
+    let held: usize =
+        w.exchange.live().iter().filter(|(what, _)| *what == "holds").map(|l| l.1).sum();
+    assert_eq!(held, 0);
+}
+
+#[test]
+fn the_carrier_is_told_a_number_of_ours() {
+    let mut w = World::with_carriers(|_| {});
+    w.invite("alice", NUMBER, Some(&offer("sendrecv")));
+    let invite = w.phone("carrier").last_request.clone().expect("the INVITE");
+    let from = invite.headers().get(Name::From).expect("judged");
+    assert!(from.starts_with("<sip:+12125550100@carrier.test>"), "{from}");
+    let asserted = invite.headers().get(Name::PAssertedIdentity);
+    assert_eq!(asserted, Some("<sip:+12125550100@carrier.test>"));
+    assert!(invite.headers().get(Name::SessionExpires).is_some());
+    let text = String::from_utf8_lossy(invite.as_bytes()).into_owned();
+    assert!(!text.contains("Desk 101") && !text.contains("alice"), "{text}");
+}
+
+#[test]
+fn what_is_not_allowed_is_said_to_the_phone() {
+    let mut w = World::with_carriers(|_| {});
+    w.invite("alice", "01137190123456", Some(&offer("sendrecv")));
+    w.check(
+        "
+        0ms  alice > pbx    INVITE 01137190123456 sdp
+        0ms  pbx   > alice  403
+        cdr  101 01137190123456 refused:not-allowed-class 0s
+        ",
+    );
+    assert!(reason(&mut w).contains("not allowed from this phone"));
+}
+
+#[test]
+fn the_invite_waits_for_the_disk_and_a_call_for_help_does_not() {
+    let mut w = World::with_carriers(|_| {});
+    w.slow_store = true;
+    w.invite("alice", NUMBER, Some(&offer("sendrecv")));
+    w.check("0ms alice > pbx INVITE 12125550177 sdp");
+    w.store();
+    w.check("0ms pbx > carrier INVITE +12125550177 sdp");
+    w.slow_store = true;
+    w.invite("bob", "911", Some(&offer("sendrecv")));
+    w.check("0ms bob > pbx INVITE 911 sdp\n0ms pbx > carrier INVITE 911 sdp");
+}
+
+#[test]
+fn another_way_where_the_carrier_fails_and_none_where_the_person_says_no() {
+    let mut w = World::with_carriers(|_| {});
+    w.invite("alice", NUMBER, Some(&offer("sendrecv")));
+    w.reply("carrier", Method::Invite, 503, None);
+    w.reply("second", Method::Invite, 486, None);
+    w.check(
+        "
+        0ms  alice   > pbx      INVITE 12125550177 sdp
+        0ms  pbx     > carrier  INVITE +12125550177 sdp
+        0ms  carrier > pbx      503
+        0ms  pbx     > carrier  ACK
+        0ms  pbx     > second   INVITE +12125550177 sdp
+        0ms  second  > pbx      486
+        0ms  pbx     > second   ACK
+        0ms  pbx     > alice    486
+        cdr  101 12125550177 busy 0s
+        ",
+    );
+    assert_eq!(w.cdrs[0].tolls.len(), 2);
+    assert!(w.cdrs[0].tolls.iter().all(|toll| toll.cost == Money::ZERO));
+    assert_eq!(spent(&w), 0);
+}
+
+#[test]
+fn a_carrier_that_says_nothing_is_left() {
+    let mut w = World::with_carriers(|_| {});
+    w.invite("alice", NUMBER, Some(&offer("sendrecv")));
+    w.pass(4_000);
+    w.reply("second", Method::Invite, 200, Some(&offer("sendrecv")));
+    // The first answers after all: it is hung up, and its time is paid for.
+    w.reply("carrier", Method::Invite, 200, Some(&offer("sendrecv")));
+    w.reply("carrier", Method::Bye, 200, None);
+    w.ack("alice", None);
+    w.check(
+        "
+           0ms  alice   > pbx      INVITE 12125550177 sdp
+           0ms  pbx     > carrier  INVITE +12125550177 sdp
+        4000ms  pbx     > second   INVITE +12125550177 sdp
+        4000ms  second  > pbx      200 sdp
+        4000ms  pbx     > second   ACK
+        4000ms  pbx     > alice    200 sdp
+        4000ms  carrier > pbx      200 sdp
+        4000ms  pbx     > carrier  ACK
+        4000ms  pbx     > carrier  BYE
+        4000ms  carrier > pbx      200 BYE
+        4000ms  alice   > pbx      ACK
+        ",
+    );
+}
+
+#[test]
+fn the_budget_ends_the_call() {
+    // A minute of a national call is two cents or so: what fits is less than a day.
+    let mut w = World::with_carriers(|policy| policy.budgets = vec![daily(30_000)]);
+    talking(&mut w);
+    // Answered at once, as a carrier does: the bill ends there.
+    while w.cdrs.is_empty() {
+        w.pass(250);
+        for name in ["carrier", "alice"] {
+            w.reply_if(name, Method::Bye, 200);
+        }
+    }
+    let Some(Disposition::Answered) = w.dispositions().pop() else { panic!("{:?}", w.cdrs) };
+    let [toll] = w.cdrs[0].tolls.as_slice() else { panic!("one leg outside") };
+    assert!(toll.held <= Money(30_000) && toll.cost <= toll.held, "{toll:?}");
+    // It used what there was, to the last increment that fitted.
+    let more = toll.rate.cost(toll.seconds + u64::from(toll.rate.increment.max(1)));
+    assert!(more.expect("small") > Money(30_000), "{toll:?}");
+    assert!(w.facts.iter().any(|fact| matches!(fact, Fact::BudgetHard { .. })));
+    w.invite("alice", NUMBER, Some(&offer("sendrecv")));
+    assert_eq!(w.dispositions().pop(), Some(Disposition::Refused(Rule::Budget)));
+    assert!(reason(&mut w).contains("budget"));
+}
+
+#[test]
+fn an_honest_call_is_extended_as_long_as_it_is_paid_for() {
+    let mut w = World::with_carriers(|_| {});
+    talking(&mut w);
+    w.pass(300_000);
+    assert!(w.cdrs.is_empty());
+    let extended = w.facts.iter().filter(|fact| matches!(fact, Fact::MoneyHeld { .. })).count();
+    assert!(extended >= 5, "{extended} steps in five minutes");
+    w.within("carrier", Method::Bye, None);
+    w.reply("alice", Method::Bye, 200, None);
+    assert_eq!(w.cdrs[0].tolls[0].seconds, 300);
+}
+
+#[test]
+fn a_lockdown_reaches_calls_that_are_up() {
+    let mut w = World::with_carriers(|_| {});
+    talking(&mut w);
+    w.pass(10_000);
+    w.set_policy(|policy| policy.lockdown = Lockdown::new([Scope::Operator]));
+    for name in ["carrier", "alice"] {
+        w.reply(name, Method::Bye, 200, None);
+    }
+    assert_eq!(w.dispositions(), [Disposition::Answered]);
+    assert_eq!(w.cdrs[0].tolls[0].seconds, 10);
+}
+
+#[test]
+fn a_call_from_outside_rings_the_house() {
+    let mut w = World::with_carriers(|_| {});
+    w.call_in("carrier", "+12125550101", &offer("sendrecv"));
+    w.reply("carol", Method::Invite, 180, None);
+    w.reply("bob", Method::Invite, 200, Some(&offer("sendrecv")));
+    w.settle_forks();
+    w.ack("carrier", None);
+    w.within("bob", Method::Bye, None);
+    w.reply("carrier", Method::Bye, 200, None);
+    w.check(
+        "
+        0ms  carrier > pbx      INVITE +12125550101 sdp
+        0ms  pbx     > bob      INVITE 102 sdp
+        0ms  pbx     > carol    INVITE 102 sdp
+        0ms  carol   > pbx      180
+        0ms  pbx     > carrier  180
+        0ms  bob     > pbx      200 sdp
+        0ms  pbx     > bob      ACK
+        0ms  pbx     > carol    CANCEL
+        0ms  pbx     > carrier  200 sdp
+        0ms  carol   > pbx      200 CANCEL
+        0ms  carol   > pbx      487
+        0ms  pbx     > carol    ACK
+        0ms  carrier > pbx      ACK
+        0ms  bob     > pbx      BYE
+        0ms  pbx     > bob      200 BYE
+        0ms  pbx     > carrier  BYE
+        0ms  carrier > pbx      200 BYE
+        cdr  +14155550123 +12125550101 answered 0s
+        ",
+    );
+    let shown = w.phone("bob").last_request.clone().expect("something");
+    assert!(shown.headers().get(Name::To).is_some());
+    w.call_in("carrier", "+12125550999", &offer("sendrecv"));
+    assert_eq!(w.dispositions().pop(), Some(Disposition::NotFound));
+}
+
+#[test]
+fn help_goes_out_whatever_the_rules_say() {
+    let mut w = World::with_carriers(|policy| {
+        policy.lockdown = Lockdown::new([Scope::Operator]);
+        policy.budgets = vec![daily(0)];
+        for role in policy.roles.values_mut() {
+            role.classes.clear();
+            role.calls_max = 0;
+        }
+    });
+    w.invite("alice", "911", Some(&offer("sendrecv")));
+    let invite = w.phone("carrier").last_request.clone().expect("the INVITE");
+    w.reply("carrier", Method::Invite, 200, Some(&offer("sendrecv")));
+    w.ack("alice", None);
+    w.check(
+        "
+        0ms  alice   > pbx      INVITE 911 sdp
+        0ms  pbx     > carrier  INVITE 911 sdp
+        0ms  carrier > pbx      200 sdp
+        0ms  pbx     > carrier  ACK
+        0ms  pbx     > alice    200 sdp
+        0ms  alice   > pbx      ACK
+        ",
+    );
+    let asserted = invite.headers().get(Name::PAssertedIdentity);
+    assert_eq!(
+        asserted,
+        Some("<sip:+12125550100@carrier.test>"),
+        "somebody must be able to call back"
+    );
+}
+
+#[test]
+fn help_takes_plain_audio_and_another_ones_line() {
+    let mut w = World::with_carriers(|_| {});
+    for name in ["alice", "bob"] {
+        w.invite(name, NUMBER, Some(&offer("sendrecv")));
+        w.reply("carrier", Method::Invite, 200, Some(&offer("sendrecv")));
+        w.ack(name, None);
+    }
+    w.pass(1_000);
+    w.clear();
+    w.invite("carol", "911", Some(&plain("sendrecv")));
+    w.check(
+        "
+        1000ms  carol   > pbx      INVITE 911 sdp
+        1000ms  pbx     > bob      BYE
+        1000ms  pbx     > carrier  BYE
+        1000ms  pbx     > carrier  INVITE 911 sdp
+        ",
+    );
+    assert!(w.facts.iter().any(|fact| matches!(fact, Fact::CallPreempted { .. })));
+    w.reply("carrier", Method::Invite, 488, None);
+    w.check(
+        "
+        1000ms  carrier > pbx      488
+        1000ms  pbx     > carrier  ACK
+        1000ms  pbx     > carrier  INVITE 911 sdp
+        ",
+    );
+    w.reply("carrier", Method::Invite, 200, Some(&plain("sendrecv")));
+    let answered = w.phone("carol").answered();
+    assert!(answered.contains("RTP/AVP"), "{answered}");
+}
+
+#[test]
+fn help_goes_another_way_where_the_carrier_is_gone() {
+    let mut w = World::with_carriers(|_| {});
+    w.lose("carrier");
+    w.invite("alice", "911", Some(&offer("sendrecv")));
+    w.check_ends_with("pbx > second INVITE 911 sdp");
+}
+
+#[test]
+fn a_crash_loses_no_money() {
+    let mut w = World::with_carriers(|_| {});
+    talking(&mut w);
+    w.pass(10_000);
+    w.crash();
+    // The line is up again: the orphan is hung up, and costs until that is confirmed.
+    w.pass(5_000);
+    w.reply("carrier", Method::Bye, 200, None);
+    assert_eq!(w.dispositions(), [Disposition::Interrupted]);
+    let [toll] = w.cdrs[0].tolls.as_slice() else { panic!("one leg outside") };
+    assert_eq!(toll.seconds, 15);
+    assert!(toll.cost > Money::ZERO);
+    assert_eq!(spent(&w), toll.cost.0);
+}
+
+#[test]
+fn a_carrier_that_vanishes_costs_no_more_than_the_silence_allowed() {
+    let mut w = World::with_carriers(|_| {});
+    talking(&mut w);
+    w.pass(5_000);
+    let endpoint = *w
+        .armed
+        .iter()
+        .find(|(_, config)| config.silence_limit == Some(Duration::from_secs(60)))
+        .expect("the carrier's leg")
+        .0;
+    w.silence_of(endpoint);
+    w.pass(40_000);
+    let [toll] = w.cdrs[0].tolls.as_slice() else { panic!("one leg outside") };
+    assert!(toll.cost <= toll.held, "{toll:?}");
+}
