@@ -226,8 +226,10 @@ class Carrier:
 
     def _pjsip(self, certificate):
         parts = [
+            # Whoever shows a caller's number in From is nobody to it before he is challenged: with these algorithms.
             section("global", type="global", user_agent="Carrier", default_realm=self.name,
-                    endpoint_identifier_order="auth_username,username,ip"),
+                    endpoint_identifier_order="auth_username,username,ip",
+                    default_auth_algorithms_uas=self.accounts[0].algorithm if self.accounts else "MD5"),
             section("udp", type="transport", protocol="udp", bind=f"{self.address}:{PLAIN_PORT}"),
             section("tcp", type="transport", protocol="tcp", bind=f"{self.address}:{PLAIN_PORT}"),
             section("tls", type="transport", protocol="tls", bind=f"{self.address}:{TLS_PORT}", method="tlsv1_2",
