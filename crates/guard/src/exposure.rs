@@ -10,7 +10,8 @@
 //! begins before the morning in full. Beyond it there is the tail: when the last step of a window is
 //! granted, each leg that is up may be billed one increment more than was held for it, because a carrier
 //! starts its clock earlier and stops it later than we do. Whatever overran before that grant was
-//! settled, and so was counted by it.
+//! settled, and so was counted by it. And since each leg holds at least an increment of that window, all
+//! their tails together are no more than the budget itself.
 //!
 //! *The pace* is what calls at once, in the hours that are allowed until then, cost at the dearest price
 //! that the role may call; each attempt may have its fee, its rounding up and its tail. A call may run
@@ -28,7 +29,7 @@ use pure::{Now, Utc};
 
 use crate::gate::{Gate, Responsible};
 use crate::id::{ExtensionId, RoleId, TenantId};
-use crate::ledger::{Bucket, Ledger, Window};
+use crate::ledger::{Bucket, Hold, Ledger, Window};
 use crate::money::{Currency, Money};
 use crate::number::Class;
 use crate::policy::{Account, Budget, Hours, Policy, Role, Scope};
@@ -45,7 +46,7 @@ pub struct Exposure {
     pub lines: Vec<ExposureLine>,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ExposureLine {
     pub of: Scope,
     /// New money at most, the tail included.
@@ -78,11 +79,9 @@ pub fn exposure(gate: &Gate, ledger: &Ledger, now: Now, extensions: &[ExtensionI
     for (id, role) in &policy.roles {
         reach.insert(*id, Reach::new(gate, role, now.utc, until));
     }
-    let mut up: BTreeMap<ExtensionId, Loss> = BTreeMap::new();
+    let mut up: BTreeMap<ExtensionId, Up> = BTreeMap::new();
     for hold in ledger.holds() {
-        let loss = up.entry(hold.extension).or_default();
-        loss.most = plus(loss.most, plus(hold.amount(), hold.tail));
-        loss.tail = plus(loss.tail, hold.tail);
+        up.entry(hold.extension).or_default().add(hold);
     }
 
     let scene = Scene { policy, ledger, windows: &windows };
@@ -93,20 +92,19 @@ pub fn exposure(gate: &Gate, ledger: &Ledger, now: Now, extensions: &[ExtensionI
     for extension in extensions {
         let role = policy.role_of(*extension).0;
         let own = up.remove(extension).unwrap_or_default();
-        let open = ledger.open(*extension);
         let reach = reach.get(&role).copied().unwrap_or_default();
-        let tail = reach.tail(open).max(own.tail);
+        let tails = reach.tails(own);
         let locked = policy.locked(tenant, Some(Responsible::Extension(*extension)));
         let mut line = if locked {
-            Line { loss: own, binding: Binding::Lockdown }
+            Line { loss: own.loss(), binding: Binding::Lockdown }
         } else {
-            reach.pace(open, own)
+            reach.pace(own)
         };
         for (account, budget) in policy.budgets_of(tenant, *extension) {
-            line.bound(scene.budget(account, budget, tail));
+            line.bound(scene.budget(account, budget, tails));
         }
         lines.push(line.of(Scope::Extension(*extension)));
-        sums.entry(role).or_default().add(line, tail);
+        sums.entry(role).or_default().add(line, tails);
     }
 
     let mut whole = Sum::default();
@@ -114,28 +112,28 @@ pub fn exposure(gate: &Gate, ledger: &Ledger, now: Now, extensions: &[ExtensionI
         let sum = sums.remove(role).unwrap_or_default();
         let accounts = [Scope::Role(*role), Scope::Tenant(tenant), Scope::Operator];
         let mut line = sum.line();
-        scene.bound(&mut line, &accounts, sum.tail);
-        if policy.lockdown.covers(Scope::Role(*role)) {
+        scene.bound(&mut line, &accounts, sum.tails);
+        if policy.lockdown.covers(Scope::Role(*role)) || policy.locked(tenant, None) {
             line.binding = Binding::Lockdown;
         }
         lines.push(line.of(Scope::Role(*role)));
-        whole.add(line, sum.tail);
+        whole.add(line, sum.tails);
     }
     // Extensions whose role there isn't may call nothing outside; legs of removed ones may be up.
-    let of_none = sums.into_values().map(|sum| (sum.line(), sum.tail));
-    let of_gone = up.into_values().map(|loss| {
-        let binding = Binding::NothingAllowed;
-        (Line { loss, binding }, loss.tail)
+    let of_none = sums.into_values().map(|sum| (sum.line(), sum.tails));
+    let of_gone = up.into_values().map(|own| {
+        let line = Line { loss: own.loss(), binding: Binding::NothingAllowed };
+        (line, Reach::default().tails(own))
     });
-    for (line, tail) in of_none.chain(of_gone) {
-        whole.add(line, tail);
+    for (line, tails) in of_none.chain(of_gone) {
+        whole.add(line, tails);
     }
     for (scope, accounts) in [
         (Scope::Tenant(tenant), [Scope::Tenant(tenant), Scope::Operator].as_slice()),
         (Scope::Operator, [Scope::Tenant(tenant), Scope::Operator].as_slice()),
     ] {
         let mut line = whole.line();
-        scene.bound(&mut line, accounts, whole.tail);
+        scene.bound(&mut line, accounts, whole.tails);
         if policy.locked(tenant, None) {
             line.binding = Binding::Lockdown;
         }
@@ -175,12 +173,33 @@ struct Line {
     binding: Binding,
 }
 
+/// Legs that are up now.
+#[derive(Clone, Copy, Default)]
+struct Up {
+    legs: u32,
+    held: Money,
+    tail: Money,
+    /// See [`Tails::factor`].
+    factor: i64,
+}
+
+/// What carriers may bill at one moment beyond what is held: an increment for each leg that may be up.
+#[derive(Clone, Copy, Default)]
+struct Tails {
+    most: Money,
+    legs: i64,
+    /// So many times what a leg holds in a window may its tail be: once, but for rates whose first step
+    /// is shorter than an increment.
+    factor: i64,
+    /// Of legs that are up now. They may have been paid in a former window, and overrun that one.
+    up: Money,
+}
+
 /// Several lines at once.
 #[derive(Default)]
 struct Sum {
     loss: Loss,
-    /// The tail of one moment: an increment for each leg that may be up.
-    tail: Money,
+    tails: Tails,
     largest: Option<Line>,
 }
 
@@ -223,10 +242,10 @@ impl Line {
 }
 
 impl Sum {
-    fn add(&mut self, line: Line, tail: Money) {
+    fn add(&mut self, line: Line, tails: Tails) {
         self.loss.most = plus(self.loss.most, line.loss.most);
         self.loss.tail = plus(self.loss.tail, line.loss.tail);
-        self.tail = plus(self.tail, tail);
+        self.tails = self.tails.and(tails);
         if self.largest.is_none_or(|largest| largest.loss.most < line.loss.most) {
             self.largest = Some(line);
         }
@@ -235,6 +254,39 @@ impl Sum {
     fn line(&self) -> Line {
         let binding = self.largest.map_or(Binding::NothingAllowed, |line| line.binding);
         Line { loss: self.loss, binding }
+    }
+}
+
+impl Up {
+    fn add(&mut self, hold: &Hold) {
+        self.legs += 1;
+        self.held = plus(self.held, hold.amount());
+        self.tail = plus(self.tail, hold.tail);
+        let last = hold.parts.last().map_or(1, |part| part.amount.0.max(1));
+        // The millionth is that of `Tails::within`.
+        self.factor = self.factor.max(hold.tail.0.saturating_sub(1) / last + 1);
+    }
+
+    /// If nothing more is granted: what is held, and the tails.
+    fn loss(self) -> Loss {
+        Loss { most: plus(self.held, self.tail), tail: self.tail }
+    }
+}
+
+impl Tails {
+    fn and(self, other: Self) -> Self {
+        Self {
+            most: plus(self.most, other.most),
+            legs: self.legs.saturating_add(other.legs),
+            factor: self.factor.max(other.factor),
+            up: plus(self.up, other.up),
+        }
+    }
+
+    /// In one window of which `held` may be held at once.
+    fn within(self, held: Money) -> Money {
+        // A step is a difference of rounded costs: a millionth less than an increment, at worst.
+        self.most.min(plus(times(held, self.factor), Money(self.legs)))
     }
 }
 
@@ -264,30 +316,32 @@ impl Windows {
 }
 
 impl Scene<'_> {
-    /// What a budget lets through, if it has a hard limit; `tail` is that of one moment.
-    fn budget(&self, account: Scope, budget: &Budget, tail: Money) -> Option<Line> {
+    /// What a budget lets through, if it has a hard limit.
+    fn budget(&self, account: Scope, budget: &Budget, tails: Tails) -> Option<Line> {
         let hard = budget.hard?;
         let window = budget.window;
         let (begin, later) = self.windows.of(window);
         let bucket = Bucket { account, window, begin };
         // Where a limit was lowered below what is held, the holds may be spent all the same.
+        let held = self.ledger.held(&bucket);
         let unspent = Money(hard.0.saturating_sub(self.ledger.settled(&bucket).0));
-        let present = unspent.max(self.ledger.held(&bucket));
+        let present = unspent.max(held);
         let former = self.ledger.held_elsewhere(account, window, begin);
-        let tails = times(tail, later.saturating_add(1));
-        let most = plus(plus(present, former), plus(times(hard, later), tails));
-        let binding = Binding::Budget { account, window };
-        Some(Line { loss: Loss { most, tail: tails }, binding })
+        let of_former = if former > Money::ZERO { tails.up } else { Money::ZERO };
+        let of_present = tails.within(hard.max(held));
+        let tail = plus(plus(of_former, of_present), times(tails.within(hard), later));
+        let most = plus(plus(present, former), plus(times(hard, later), tail));
+        Some(Line { loss: Loss { most, tail }, binding: Binding::Budget { account, window } })
     }
 
-    fn bound(&self, line: &mut Line, accounts: &[Scope], tail: Money) {
+    fn bound(&self, line: &mut Line, accounts: &[Scope], tails: Tails) {
         for budget in &self.policy.budgets {
             let scope = match budget.of {
                 Account::EachExtension | Account::Extension(_) => None,
                 of => of.scope(),
             };
             if let Some(account) = scope.filter(|scope| accounts.contains(scope)) {
-                line.bound(self.budget(account, budget, tail));
+                line.bound(self.budget(account, budget, tails));
             }
         }
     }
@@ -314,27 +368,34 @@ impl Reach {
         }
     }
 
-    /// An increment for each leg that may be up.
-    fn tail(&self, open: u32) -> Money {
-        times(self.ceiling.increment, i64::from(self.calls_max.max(open)))
+    fn tails(&self, own: Up) -> Tails {
+        let lines = if self.allowed { self.calls_max } else { 0 };
+        let legs = i64::from(lines.max(own.legs));
+        Tails {
+            // Those that are up may have other rates than what may be called now.
+            most: plus(times(self.ceiling.increment, i64::from(lines)), own.tail),
+            legs,
+            factor: self.ceiling.factor.max(own.factor),
+            up: own.tail,
+        }
     }
 
-    /// As fast as it goes: `open` legs are up, for which `own` is held.
-    fn pace(&self, open: u32, own: Loss) -> Line {
+    /// As fast as it goes, beside the legs that are up.
+    fn pace(&self, own: Up) -> Line {
         if !self.allowed {
-            return Line { loss: own, binding: Binding::NothingAllowed };
+            return Line { loss: own.loss(), binding: Binding::NothingAllowed };
         }
-        let calls = self.attempts.saturating_add(i64::from(open));
-        let lines = i64::from(self.calls_max.max(open));
+        let calls = self.attempts.saturating_add(i64::from(own.legs));
+        let lines = i64::from(self.calls_max.max(own.legs));
         let talk = self.seconds.saturating_mul(lines).min(self.longest.saturating_mul(calls));
         let seconds = u64::try_from(talk).unwrap_or(u64::MAX);
         let talk = of_minute(self.ceiling.per_minute, seconds).unwrap_or(Money(i64::MAX));
         // Each call is rounded up to a millionth by itself.
         let answer = plus(self.ceiling.answer, Money(1));
-        let tail = times(self.ceiling.increment, calls);
+        let tail = plus(times(self.ceiling.increment, calls), own.tail);
         // What is held for legs that are up pays for time that has passed, too.
-        let most = plus(plus(talk, times(answer, calls)), tail);
-        Line { loss: Loss { most: plus(most, own.most), tail }, binding: Binding::Pace }
+        let most = plus(plus(talk, times(answer, calls)), plus(tail, own.held));
+        Line { loss: Loss { most, tail }, binding: Binding::Pace }
     }
 }
 
@@ -406,4 +467,205 @@ fn plus(a: Money, b: Money) -> Money {
 
 fn times(money: Money, count: i64) -> Money {
     Money(money.0.saturating_mul(count))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use pure::Instant;
+
+    use super::*;
+    use crate::gate::{Algorithm, Attempt, Destination, Origin, Proof, Standing, Verdict};
+    use crate::id::{CallId, LegId};
+    use crate::ledger::Spend;
+    use crate::number::{Country, Digits, Outside};
+    use crate::rate::RateDeck;
+
+    const ALICE: ExtensionId = ExtensionId(0xa11ce);
+    const BOB: ExtensionId = ExtensionId(0xb0b);
+
+    /// Friday 2026-11-27, 17:00.
+    const FRIDAY: Now = Now { instant: Instant(0), utc: Utc(1_795_798_800_000_000) };
+
+    /// A dollar a minute, in whole ones.
+    fn gate(change: impl FnOnce(&mut Policy)) -> Gate {
+        let policy = Policy::first(Country::US).next(|policy| {
+            for role in policy.roles.values_mut() {
+                role.price_max = Money(1_000_000);
+            }
+            change(policy);
+        });
+        let text = "prefix,price,increment\n1,1,60/60\n";
+        let deck = RateDeck::import(text.as_bytes(), policy.currency, 1).expect("a deck");
+        Gate::new(policy, Arc::new(deck))
+    }
+
+    fn dial(gate: &Gate, now: Now, leg: u128, ledger: &mut Ledger) {
+        let digits = Digits::parse("+12125550100").expect("digits");
+        let attempt = Attempt {
+            tenant: TenantId::HOUSE,
+            call: CallId(leg),
+            leg: LegId(leg),
+            origin: Origin::Phone,
+            responsible: Some(Responsible::Extension(ALICE)),
+            destination: Destination::Outside(Outside::new(
+                digits,
+                Class::National,
+                Some(Country::US),
+            )),
+            standing: Standing::Proved(Proof::Digest(Algorithm::Sha256)),
+        };
+        let Verdict::NeedReserve(request) = gate.judge(now, &attempt, ledger) else {
+            panic!("it may be called")
+        };
+        gate.reserve(now, request, ledger).expect("judged a moment ago");
+    }
+
+    fn shown(exposure: &Exposure) -> String {
+        let amount = |money: Money| money.display(exposure.currency).to_string();
+        let policy = Policy::first(Country::US);
+        let number = |extension| Some(if extension == ALICE { "101" } else { "102" }.to_owned());
+        let line = |line: &ExposureLine| {
+            format!(
+                "{}: {}, tail {}, {}\n",
+                line.of.in_words(&policy, number),
+                amount(line.most),
+                amount(line.tail),
+                line.binding.in_words(&policy, number)
+            )
+        };
+        exposure.lines.iter().map(line).collect()
+    }
+
+    #[test]
+    fn the_first_policy_bounds_a_weekend_by_its_budgets() {
+        let gate = gate(|policy| {
+            policy.members.insert(BOB, RoleId(2));
+        });
+        let printed = exposure(&gate, &Ledger::default(), FRIDAY, &[ALICE, BOB]);
+        assert_eq!(printed.until.to_string(), "2026-11-30T08:00:00.000Z");
+        // Friday, Saturday, Sunday and Monday have 20 each, and three calls may overrun each day; the
+        // lobby has one line.
+        let expected = "\
+extension 101: 92.00 USD, tail 12.00 USD, the day budget of extension 101
+extension 102: 84.00 USD, tail 4.00 USD, the day budget of extension 102
+role staff: 92.00 USD, tail 12.00 USD, the day budget of extension 101
+role lobby: 84.00 USD, tail 4.00 USD, the day budget of extension 102
+tenant 1: 176.00 USD, tail 16.00 USD, the day budget of extension 101
+the operator: 176.00 USD, tail 16.00 USD, the day budget of extension 101
+";
+        assert_eq!(shown(&printed), expected, "\n{}", shown(&printed));
+    }
+
+    #[test]
+    fn the_operators_budget_bounds_the_sum_of_many() {
+        let gate = gate(|_| {});
+        let all: Vec<ExtensionId> = (1..=30).map(ExtensionId).collect();
+        let printed = exposure(&gate, &Ledger::default(), FRIDAY, &all);
+        let operator = printed.lines.last().expect("the operator");
+        // What is left of this week, all of the next one, and what 90 calls overrun in each.
+        assert_eq!(operator.most, Money(2 * 200_000_000 + 2 * 90_000_000));
+        assert_eq!(
+            operator.binding,
+            Binding::Budget { account: Scope::Operator, window: Window::Week }
+        );
+    }
+
+    #[test]
+    fn tails_are_no_more_than_what_is_held_for_their_legs() {
+        let gate = gate(|policy| {
+            let (of, window) = (Account::EachExtension, Window::Week);
+            policy.budgets = vec![Budget { of, window, soft: None, hard: Some(Money(1_000_000)) }];
+        });
+        let printed = exposure(&gate, &Ledger::default(), FRIDAY, &[ALICE]);
+        // A dollar bears one call of a minute, not three; a millionth for each is rounding.
+        assert_eq!(printed.lines[0].tail, Money(2 * 1_000_003));
+    }
+
+    #[test]
+    fn what_is_held_and_what_is_settled_already_are_told_apart() {
+        let gate = gate(|_| {});
+        let begin = gate.zone().window(FRIDAY.utc, Window::Day).begin;
+        let bucket = Bucket { account: Scope::Extension(ALICE), window: Window::Day, begin };
+        let mut ledger = Ledger::restore([Spend { bucket, settled: Money(15_000_000) }], []);
+        let before = exposure(&gate, &ledger, FRIDAY, &[ALICE]).lines[0].most;
+        assert_eq!(before, Money(92_000_000 - 15_000_000));
+        // Held money may be spent yet: the figure is as it was, and the leg has its tail.
+        dial(&gate, FRIDAY, 1, &mut ledger);
+        let held = exposure(&gate, &ledger, FRIDAY, &[ALICE]).lines[0];
+        assert!(held.most >= before, "{held:?}");
+    }
+
+    #[test]
+    fn legs_paid_in_a_former_window_count_beside_the_present_one() {
+        let gate = gate(|policy| {
+            let (of, window) = (Account::EachExtension, Window::Hour);
+            policy.budgets = vec![Budget { of, window, soft: None, hard: Some(Money(2_000_000)) }];
+            policy.working = "mon-sun 18:30-19:00".parse().expect("hours");
+        });
+        let mut ledger = Ledger::default();
+        let before = Now { utc: Utc(FRIDAY.utc.0 - 1_000_000), ..FRIDAY };
+        dial(&gate, before, 1, &mut ledger);
+        let alone = exposure(&gate, &Ledger::default(), FRIDAY, &[ALICE]).lines[0].most;
+        let beside = exposure(&gate, &ledger, FRIDAY, &[ALICE]).lines[0].most;
+        // A dollar held in the hour before, and its tail there.
+        assert_eq!(beside, Money(alone.0 + 2_000_000));
+    }
+
+    #[test]
+    fn a_lockdown_leaves_what_is_up() {
+        let open = gate(|_| {});
+        let mut ledger = Ledger::default();
+        dial(&open, FRIDAY, 1, &mut ledger);
+        let locked = gate(|policy| policy.lockdown.add(Scope::Operator));
+        let printed = exposure(&locked, &ledger, FRIDAY, &[ALICE, BOB]);
+        for (line, most) in printed.lines.iter().zip([2_000_000, 0, 2_000_000, 0, 2_000_000]) {
+            assert_eq!((line.most, line.binding), (Money(most), Binding::Lockdown), "{line:?}");
+        }
+        // A leg of an extension that is gone is the operator's all the same.
+        let printed = exposure(&open, &ledger, FRIDAY, &[]);
+        assert_eq!(printed.lines.last().map(|line| line.most), Some(Money(2_000_000)));
+    }
+
+    #[test]
+    fn where_nothing_dear_may_be_dialled_nothing_can_be_lost() {
+        let free = gate(|policy| {
+            let staff = policy.roles.get_mut(&RoleId(1)).expect("staff");
+            staff.price_max = Money::ZERO;
+        });
+        let line = exposure(&free, &Ledger::default(), FRIDAY, &[ALICE]).lines[0];
+        assert_eq!((line.most, line.binding), (Money::ZERO, Binding::NothingAllowed));
+    }
+
+    #[test]
+    fn without_a_budget_the_pace_decides() {
+        let gate = gate(|policy| {
+            policy.budgets.clear();
+            policy.working = "mon-sun 18:00-19:00".parse().expect("hours");
+            let staff = policy.roles.get_mut(&RoleId(1)).expect("staff");
+            staff.hours = "mon-sun 17:00-17:30".parse().expect("hours");
+            (staff.calls_max, staff.calls_per_hour) = (2, 10);
+            staff.longest = Duration::from_secs(7_200);
+        });
+        let line = exposure(&gate, &Ledger::default(), FRIDAY, &[ALICE]).lines[0];
+        assert_eq!(line.binding, Binding::Pace);
+        // Two lines for 30 minutes, and 150 seconds over at the closing and at the end: 70 minutes. At
+        // most twenty attempts, each with a minute of rounding (and a millionth) and one of tail.
+        assert_eq!(line.most, Money(70_000_000 + 20 * 2_000_001));
+        assert_eq!(line.tail, Money(20_000_000));
+    }
+
+    #[test]
+    fn the_morning_is_the_next_opening_of_the_working_hours() {
+        let until = |working: &str| {
+            let gate = gate(|policy| policy.working = working.parse().expect("hours"));
+            exposure(&gate, &Ledger::default(), FRIDAY, &[]).until.to_string()
+        };
+        assert_eq!(until("mon-fri 08:00-18:00"), "2026-11-30T08:00:00.000Z");
+        assert_eq!(until("mon-sun 18:00-24:00"), "2026-11-27T18:00:00.000Z");
+        assert_eq!(until("always"), "2026-11-28T17:00:00.000Z");
+        assert_eq!(until("never"), "2026-12-04T17:00:00.000Z");
+    }
 }

@@ -8,6 +8,8 @@
 //! The order of judgement is fixed: emergency first, then lockdown, who is responsible, what is
 //! called, permissions and hours, concurrency, findings, PIN, and money last.
 
+mod explain;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +17,7 @@ use std::time::Duration;
 use pure::{Now, Utc};
 use serde::{Deserialize, Serialize};
 
+pub use self::explain::Explained;
 use crate::cause::{Cause, Outcome};
 use crate::id::{CallId, DeviceId, ExtensionId, LegId, TenantId, TrunkId};
 use crate::ledger::{Bucket, Crossing, Ledger, Note, Step, Window};
@@ -365,17 +368,13 @@ impl Gate {
     /// Permits or denies one leg attempt. The first rule that applies decides.
     /// A leg that costs money gets [`Verdict::NeedReserve`], where the ledger would bear its first step.
     pub fn judge(&self, now: Now, attempt: &Attempt, ledger: &Ledger) -> Verdict {
-        let terms = match self.weigh(now, attempt, ledger, Stage::New) {
-            Ok(Weighed::Permit(rule)) => {
+        match self.found(now, attempt, ledger, Stage::New) {
+            Ok((rule, None)) => {
                 let Attempt { call, leg, .. } = *attempt;
-                return Verdict::Permit(Permit { call, leg, decision: self.decision(rule) });
+                Verdict::Permit(Permit { call, leg, decision: self.decision(rule) })
             }
-            Ok(Weighed::Pay(terms)) => terms,
-            Err(ground) => return Verdict::Denial(self.denial(ground)),
-        };
-        match terms.step(None) {
-            Ok(first) => {
-                let (attempt, rate) = (attempt.clone(), terms.rate);
+            Ok((_, Some((Terms { rate, .. }, first)))) => {
+                let attempt = attempt.clone();
                 Verdict::NeedReserve(ReserveRequest { attempt, rate, first })
             }
             Err(ground) => Verdict::Denial(self.denial(ground)),
@@ -395,21 +394,21 @@ impl Gate {
     ) -> Result<Permit, Denial> {
         let ReserveRequest { attempt, rate, first } = request;
         let Attempt { call, leg, .. } = attempt;
-        let terms = match self.weigh(now, &attempt, ledger, Stage::Told(&rate)) {
-            Ok(Weighed::Pay(terms)) => terms,
+        let fits = match self.found(now, &attempt, ledger, Stage::Told(&rate)) {
+            Ok((_, Some((terms, most)))) if most.seconds >= first.seconds => Ok(terms),
+            Ok((_, Some((terms, _)))) => Err(terms.short(first.held)),
             // A request is made for legs outside alone; said so that nothing else is ever paid for.
-            Ok(Weighed::Permit(_)) => return Err(self.denial(Ground::of(Rule::Budget))),
-            Err(ground) => return Err(self.denial(ground)),
+            Ok((_, None)) => Err(Ground::of(Rule::Budget)),
+            Err(ground) => Err(ground),
         };
-        let fits = terms.step(None).and_then(|most| {
-            let enough = most.seconds >= first.seconds && most.held >= first.held;
-            if enough { Ok(()) } else { Err(terms.short(first.held)) }
-        });
-        if let Err(ground) = fits {
-            let denial = self.denial(ground);
-            ledger.refused(&denial);
-            return Err(denial);
-        }
+        let terms = match fits {
+            Ok(terms) => terms,
+            Err(ground) => {
+                let denial = self.denial(ground);
+                ledger.refused(&denial);
+                return Err(denial);
+            }
+        };
         ledger.count_attempt(now, terms.extension);
         terms.take(leg, first.held, first.seconds, ledger);
         Ok(Permit { call, leg, decision: self.decision(Rule::Outside) })
@@ -461,6 +460,23 @@ impl Gate {
     ) -> Result<(), Denial> {
         let weighed = self.weigh(now, attempt, ledger, Stage::Up(rate));
         weighed.map(|_| ()).map_err(|ground| self.denial(ground))
+    }
+
+    /// What a new leg would get: the rule, and the terms and the first step where it costs money.
+    fn found(
+        &self,
+        now: Now,
+        attempt: &Attempt,
+        ledger: &Ledger,
+        stage: Stage<'_>,
+    ) -> Result<(Rule, Option<(Terms<'_>, Paid)>), Ground> {
+        match self.weigh(now, attempt, ledger, stage)? {
+            Weighed::Permit(rule) => Ok((rule, None)),
+            Weighed::Pay(terms) => {
+                let first = terms.step(None)?;
+                Ok((Rule::Outside, Some((terms, first))))
+            }
+        }
     }
 
     /// The judgement itself, but for the size of the step.
@@ -833,12 +849,12 @@ impl Permit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::number::{Country, Digits, Outside};
-    use crate::policy::Lockdown;
+    use crate::number::{Country, Digits};
+    use crate::policy::{Account, Budget, Hours, Lockdown};
     use proptest::prelude::*;
     use std::time::Duration;
 
-    const ALICE: ExtensionId = ExtensionId(0xa11ce);
+    pub(super) const ALICE: ExtensionId = ExtensionId(0xa11ce);
     const BOB: ExtensionId = ExtensionId(0xb0b);
     const ROLE: crate::id::RoleId = crate::id::RoleId(7);
     const TRUNK: TrunkId = TrunkId(3);
@@ -847,6 +863,15 @@ mod tests {
 
     fn at(utc: Utc) -> Now {
         Now { utc, ..Now::default() }
+    }
+
+    /// A Sunday, 16:50.
+    pub(super) fn sunday() -> Now {
+        at(START)
+    }
+
+    pub(super) fn calls_from_alice(destination: Destination) -> Attempt {
+        Attempt { destination, ..internal() }
     }
 
     fn emergency() -> Destination {
@@ -985,6 +1010,299 @@ mod tests {
         assert!(matches!(verdict, Verdict::Permit(_)));
     }
 
+    fn to(number: &str, class: Class, country: Option<&str>) -> Destination {
+        let country = country.map(|code| code.parse().expect("capitals"));
+        Destination::Outside(Outside::new(Digits::parse(number).expect("digits"), class, country))
+    }
+
+    fn national() -> Destination {
+        to("+12125550100", Class::National, Some("US"))
+    }
+
+    /// A gate at whose deck a national minute costs 0.06, in wholes of 10 seconds after the first 30.
+    fn priced(change: impl FnOnce(&mut Policy)) -> Gate {
+        let policy = policy(&[]).next(change);
+        let text = "prefix,price,connect,increment\n1212,0.06,0,30/10\n";
+        let deck = RateDeck::import(text.as_bytes(), policy.currency, 1).expect("a deck");
+        Gate::new(policy, Arc::new(deck))
+    }
+
+    fn budget(policy: &mut Policy, hard: i64) {
+        let (of, window) = (Account::Operator, Window::Day);
+        policy.budgets = vec![Budget { of, window, soft: None, hard: Some(Money(hard)) }];
+    }
+
+    fn request(gate: &Gate, attempt: &Attempt, ledger: &Ledger) -> ReserveRequest {
+        match gate.judge(sunday(), attempt, ledger) {
+            Verdict::NeedReserve(request) => request,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn open(gate: &Gate, attempt: &Attempt, ledger: &mut Ledger) -> (Rate, Paid) {
+        let request = request(gate, attempt, ledger);
+        let told = (request.rate().clone(), request.first());
+        let permit = gate.reserve(sunday(), request, ledger).expect("judged a moment ago");
+        assert_eq!((permit.leg(), permit.decision().rule), (attempt.leg, Rule::Outside));
+        assert_eq!(ledger.paid(attempt.leg), Some(told.1));
+        told
+    }
+
+    #[test]
+    fn the_rules_are_asked_in_their_order() {
+        let mut attempt = Attempt {
+            origin: Origin::Voicemail,
+            responsible: None,
+            standing: Standing::Stranger,
+            ..calls_from_alice(to("+37190555010", Class::Premium, Some("LV")))
+        };
+        // Everything is wrong; each mended thing shows the next.
+        let mut policy = (*policy(&[Scope::Operator])).clone();
+        policy.roles.insert(
+            ROLE,
+            Role {
+                classes: [Class::National].into(),
+                hours: Hours::never(),
+                calls_max: 0,
+                calls_per_hour: 0,
+                longest: Duration::ZERO,
+                price_max: Money::ZERO,
+                ..Role::staff()
+            },
+        );
+        budget(&mut policy, 0);
+        policy.currency = "XTS".parse().expect("capitals");
+        let mut found = Vec::new();
+        for step in 0..14 {
+            let role = policy.roles.get_mut(&ROLE).expect("inserted");
+            match step {
+                0 => {}
+                1 => policy.lockdown = Lockdown::default(),
+                2 => attempt.standing = Standing::Proved(Proof::ClientCertificate),
+                3 => attempt.responsible = Some(Responsible::Extension(ALICE)),
+                4 => attempt.origin = Origin::Forward,
+                5 => drop(role.classes.insert(Class::Premium)),
+                6 => drop(role.countries.insert("LV".parse().expect("capitals"))),
+                7 => role.hours = Hours::always(),
+                8 => role.calls_per_hour = 1,
+                9 => role.calls_max = 1,
+                10 => policy.currency = "USD".parse().expect("capitals"),
+                11 => role.price_max = Money(20_000_000),
+                12 => role.longest = Duration::from_secs(1),
+                _ => policy.budgets.clear(),
+            }
+            let gate = gate(Arc::new(policy.clone()));
+            let rule = match gate.judge(sunday(), &attempt, &Ledger::default()) {
+                Verdict::Denial(denial) => denial.decision.rule,
+                Verdict::NeedReserve(_) => Rule::Outside,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(gate.explain(sunday(), &attempt, &Ledger::default()).decision.rule, rule);
+            found.push(rule);
+        }
+        let elsewhere = [
+            Rule::Emergency,
+            Rule::EmergencyStranger,
+            Rule::Internal,
+            Rule::Service,
+            Rule::UnknownDestination,
+        ];
+        let asked = Rule::ALL.into_iter().filter(|rule| !elsewhere.contains(rule));
+        assert_eq!(found, asked.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn only_an_extension_pays_and_voicemail_never_dials_out() {
+        let all = [
+            Origin::Phone,
+            Origin::Forward,
+            Origin::RingGroup,
+            Origin::Transfer,
+            Origin::Refer,
+            Origin::Redirect,
+            Origin::TrunkToTrunk,
+            Origin::Alert,
+        ];
+        for origin in all {
+            let of = |responsible| Attempt {
+                origin,
+                responsible: Some(responsible),
+                ..calls_from_alice(national())
+            };
+            let gate = priced(|_| {});
+            let verdict =
+                gate.judge(sunday(), &of(Responsible::Extension(ALICE)), &Ledger::default());
+            assert!(matches!(verdict, Verdict::NeedReserve(_)), "{origin:?}");
+            for nobody in [Responsible::Trunk(TRUNK), Responsible::System] {
+                let verdict = gate.judge(sunday(), &of(nobody), &Ledger::default());
+                let Verdict::Denial(denial) = verdict else { panic!("{origin:?} {nobody:?}") };
+                assert_eq!(denial.decision.rule, Rule::NobodyResponsible);
+            }
+        }
+    }
+
+    #[test]
+    fn a_number_abroad_needs_its_country_whatever_its_class() {
+        let judged = |destination: Destination| {
+            let gate = priced(|policy| {
+                let role = policy.roles.get_mut(&ROLE).expect("inserted");
+                let classes = Class::ALL.into_iter().filter(|class| *class != Class::Satellite);
+                role.classes = classes.collect();
+                role.countries = ["CA".parse().expect("capitals")].into();
+                role.price_max = Money(20_000_000);
+                policy.budgets.clear();
+            });
+            match gate.judge(sunday(), &calls_from_alice(destination), &Ledger::default()) {
+                Verdict::Denial(denial) => denial.decision.rule,
+                Verdict::NeedReserve(_) => Rule::Outside,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(judged(national()), Rule::Outside);
+        assert_eq!(judged(to("+14165550100", Class::NanpAbroad, Some("CA"))), Rule::Outside);
+        assert_eq!(
+            judged(to("+18765550100", Class::NanpAbroad, Some("JM"))),
+            Rule::NotAllowedCountry
+        );
+        assert_eq!(judged(to("+37126555010", Class::Mobile, Some("LV"))), Rule::NotAllowedCountry);
+        assert_eq!(
+            judged(to("+883510055501", Class::International, None)),
+            Rule::NotAllowedCountry
+        );
+        assert_eq!(judged(to("+881605550100", Class::Satellite, None)), Rule::NotAllowedClass);
+        // A role that names it allows nothing unknown all the same.
+        assert_eq!(judged(to("+12125550100", Class::Unknown, Some("US"))), Rule::NotAllowedClass);
+    }
+
+    #[test]
+    fn a_first_step_is_a_minute_or_as_many_increments_as_fit() {
+        let first = |hard: i64| {
+            let gate = priced(|policy| budget(policy, hard));
+            match gate.judge(sunday(), &calls_from_alice(national()), &Ledger::default()) {
+                Verdict::NeedReserve(request) => {
+                    Ok((request.first().seconds, request.first().held.0))
+                }
+                Verdict::Denial(denial) => Err((denial.decision.rule, denial.figures)),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(first(1_000_000), Ok((60, 60_000)));
+        assert_eq!(first(60_000), Ok((60, 60_000)));
+        assert_eq!(first(59_999), Ok((50, 50_000)));
+        assert_eq!(first(30_000), Ok((30, 30_000)));
+        let bucket = Bucket { account: Scope::Operator, window: Window::Day, begin: 1_795_305_600 };
+        let (spent, limit, needed) = (Money::ZERO, Money(29_999), Money(30_000));
+        let figures = Some(Figures::Budget { bucket, spent, limit, needed });
+        assert_eq!(first(29_999), Err((Rule::Budget, figures)));
+    }
+
+    #[test]
+    fn a_leg_that_is_up_is_paid_by_steps_until_nothing_fits() {
+        let gate = priced(|policy| budget(policy, 145_000));
+        let (attempt, mut ledger) = (calls_from_alice(national()), Ledger::default());
+        let (rate, first) = open(&gate, &attempt, &mut ledger);
+        assert_eq!(first, Paid { seconds: 60, held: Money(60_000) });
+        let mut next = || gate.extend(sunday(), &attempt, &rate, &mut ledger);
+        assert_eq!(next(), Ok(Paid { seconds: 120, held: Money(120_000) }));
+        assert_eq!(next(), Ok(Paid { seconds: 140, held: Money(140_000) }));
+        assert_eq!(next().map_err(|denial| denial.decision.rule), Err(Rule::Budget));
+        assert_eq!(ledger.paid(attempt.leg), Some(Paid { seconds: 140, held: Money(140_000) }));
+    }
+
+    #[test]
+    fn no_more_is_held_than_the_longest_call_costs() {
+        let gate = priced(|policy| {
+            policy.roles.get_mut(&ROLE).expect("inserted").longest = Duration::from_secs(75);
+        });
+        let (attempt, mut ledger) = (calls_from_alice(national()), Ledger::default());
+        let (rate, _) = open(&gate, &attempt, &mut ledger);
+        let mut next = || gate.extend(sunday(), &attempt, &rate, &mut ledger);
+        assert_eq!(next(), Ok(Paid { seconds: 75, held: Money(80_000) }));
+        assert_eq!(next().map_err(|denial| denial.decision.rule), Err(Rule::Longest));
+    }
+
+    #[test]
+    fn a_reservation_is_judged_anew() {
+        let gate = priced(|policy| budget(policy, 100_000));
+        let mut ledger = Ledger::default();
+        let one = calls_from_alice(national());
+        let other = Attempt { leg: LegId(3), ..calls_from_alice(national()) };
+        // Both are judged before either is reserved, and there is money for one.
+        let (first, second) = (request(&gate, &one, &ledger), request(&gate, &other, &ledger));
+        gate.reserve(sunday(), first, &mut ledger).expect("there is money");
+        let before = ledger.clone();
+        let denial = gate.reserve(sunday(), second, &mut ledger).expect_err("there is none left");
+        assert_eq!(denial.decision.rule, Rule::Budget);
+        assert!(ledger.hold(other.leg).is_none());
+        assert_eq!(ledger.attempts(sunday(), ALICE), before.attempts(sunday(), ALICE));
+        assert!(ledger.poll_note().is_some_and(|note| note.crossing == Crossing::Hard));
+        // A leg that has a hold is no new leg.
+        let Verdict::Denial(denial) = gate.judge(sunday(), &one, &ledger) else { panic!("twice") };
+        assert_eq!(denial.decision.rule, Rule::Concurrency);
+    }
+
+    #[test]
+    fn a_changed_policy_reaches_calls_that_are_up() {
+        let gate = priced(|_| {});
+        let (attempt, mut ledger) = (calls_from_alice(national()), Ledger::default());
+        let (rate, _) = open(&gate, &attempt, &mut ledger);
+        let review = |change: fn(&mut Policy), ledger: &mut Ledger| {
+            let gate = priced(change);
+            let reviewed = gate.review(sunday(), &attempt, &rate, ledger);
+            let extended = gate.extend(sunday(), &attempt, &rate, ledger).map(|_| ());
+            assert_eq!(reviewed, extended);
+            reviewed.map_err(|denial| denial.decision.rule)
+        };
+        fn role(policy: &mut Policy) -> &mut Role {
+            policy.roles.get_mut(&ROLE).expect("inserted")
+        }
+        assert_eq!(review(|_| {}, &mut ledger), Ok(()));
+        type Change = fn(&mut Policy);
+        let cases: [(Change, Rule); 6] = [
+            (|p| p.lockdown.add(Scope::Role(ROLE)), Rule::Lockdown),
+            (|p| role(p).classes.clear(), Rule::NotAllowedClass),
+            (|p| p.home = "GB".parse().expect("capitals"), Rule::NotAllowedCountry),
+            (|p| role(p).hours = Hours::never(), Rule::Hours),
+            (|p| role(p).calls_max = 0, Rule::Concurrency),
+            (|p| role(p).price_max = Money(59_999), Rule::TooDear),
+        ];
+        for (change, rule) in cases {
+            assert_eq!(review(change, &mut ledger), Err(rule));
+        }
+        // Attempts of the past don't end it.
+        assert_eq!(review(|p| role(p).calls_per_hour = 0, &mut ledger), Ok(()));
+    }
+
+    #[test]
+    fn attempts_count_for_an_hour_and_lines_while_they_are_up() {
+        let gate = priced(|policy| {
+            let role = policy.roles.get_mut(&ROLE).expect("inserted");
+            (role.calls_max, role.calls_per_hour) = (2, 3);
+        });
+        let mut ledger = Ledger::default();
+        let leg = |leg: u128| Attempt { leg: LegId(leg), ..calls_from_alice(national()) };
+        let judged =
+            |now: Now, number: u128, ledger: &Ledger| match gate.judge(now, &leg(number), ledger) {
+                Verdict::Denial(denial) => denial.decision.rule,
+                Verdict::NeedReserve(_) => Rule::Outside,
+                other => panic!("{other:?}"),
+            };
+        let (rate, _) = open(&gate, &leg(1), &mut ledger);
+        open(&gate, &leg(2), &mut ledger);
+        assert_eq!(judged(sunday(), 3, &ledger), Rule::Concurrency);
+        // Its own line is no other's, and its attempt was counted.
+        gate.extend(sunday(), &leg(1), &rate, &mut ledger).expect("it is up already");
+        ledger.settle(LegId(2), Money::ZERO);
+        open(&gate, &leg(3), &mut ledger);
+        ledger.settle(LegId(3), Money::ZERO);
+        assert_eq!(judged(sunday(), 4, &ledger), Rule::Rate);
+        // The wall clock may jump; an hour is an hour.
+        let hour = Duration::from_secs(3_600);
+        assert_eq!(judged(Now { utc: START + hour, ..sunday() }, 4, &ledger), Rule::Rate);
+        let later = Now { instant: sunday().instant + hour, ..sunday() };
+        assert_eq!(judged(later, 4, &ledger), Rule::Outside);
+    }
+
     #[test]
     fn names_of_rules_are_those_of_serde() {
         for rule in Rule::ALL {
@@ -1071,9 +1389,9 @@ mod tests {
             prop_assert_eq!(rule(&lockdown, &attempt), Rule::Emergency);
         }
 
-        // Nothing outside is permitted by anything that exists yet, and nothing at all to strangers.
+        // Nothing outside is permitted without money set aside, and nothing at all to strangers.
         #[test]
-        fn nothing_costs_money(
+        fn judging_permits_nothing_that_costs_money(
             lockdown in proptest::collection::vec(scopes(), 0..3),
             origin in origins(),
             responsible in responsibles(),

@@ -224,6 +224,10 @@ fn unlisted(digits: &str, home: Country) -> Option<String> {
 /// thousands of characters that can't occur here, for four times the price: it comes last.
 fn number(text: &str, home: Country) -> Option<Number> {
     if let Some(digits) = text.strip_prefix('+') {
+        // No calling code begins with 0; the library would look for one behind it.
+        if digits.starts_with('0') {
+            return None;
+        }
         return Number::international(digits, home).or_else(|| parsed(text, None, home));
     }
     let facts = facts(home)?;

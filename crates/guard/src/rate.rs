@@ -86,6 +86,9 @@ pub struct Ceiling {
     pub increment: Money,
     /// Seconds that are billed as a whole, at most.
     pub whole: u16,
+    /// So many times the least that can be paid for may one increment cost: once, where no first step is
+    /// shorter than an increment; zero where nothing may be called.
+    pub factor: i64,
 }
 
 impl RateDeck {
@@ -223,6 +226,11 @@ impl Ceiling {
             answer: self.answer.max(answer),
             increment: self.increment.max(part(increment.max(1))),
             whole: self.whole.max(first).max(increment),
+            factor: self.factor.max(if first == 0 {
+                1
+            } else {
+                i64::from(increment.max(1).div_ceil(first))
+            }),
         }
     }
 }

@@ -25,8 +25,8 @@ mod tests;
 mod trouble;
 mod views;
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -48,8 +48,8 @@ use crate::io::{Answer, ConnectError, Far, Place, Query, Ticket};
 pub(crate) struct Trunks {
     lines: BTreeMap<TrunkId, Line>,
     inbound: BTreeMap<String, Inbound>,
-    /// Names of trunks that are being written: two additions of one name can't both win.
-    pending: BTreeSet<String>,
+    /// Trunks that are being written: two additions of one name or id can't both win.
+    pending: BTreeMap<String, TrunkId>,
     engine: Engine,
 }
 
@@ -149,7 +149,7 @@ impl Trunks {
         Self {
             lines,
             inbound: inbound.map(|one| (one.number.clone(), one)).collect(),
-            pending: BTreeSet::new(),
+            pending: BTreeMap::new(),
             engine: Engine {
                 chance,
                 tickets: BTreeMap::new(),
@@ -345,7 +345,8 @@ impl Trunks {
     /// Whether this path is one of the trunk's now: its own connection, or one of its addresses.
     pub(crate) fn is_at(&self, trunk: TrunkId, path: Path) -> bool {
         let Some(line) = self.lines.get(&trunk) else { return false };
-        line.link().is_some_and(|link| link.path == path) || self.is_from(line, path)
+        line.link().is_some_and(|link| link.path == path)
+            || self.realm_of(path).is_some_and(|realm| line.is_source(realm, path))
     }
 
     /// A place failed a call (503, time-out, transport): it goes to the end for [`PENALTY`].
@@ -368,6 +369,16 @@ impl Trunks {
         let line = self.lines.get_mut(&trunk).ok_or(Refusal::NotFound)?;
         let engine = &mut self.engine;
         line.begin_test(&mut Turn { desk, engine, out }, ticket)
+    }
+
+    /// How much is held, and how much may be, for one trunk.
+    #[cfg(test)]
+    fn sizes(&self) -> [(&'static str, usize, usize); 3] {
+        [
+            ("requests", self.engine.sent.len(), 40),
+            ("questions", self.engine.tickets.len(), TICKETS_MAX),
+            ("timers", self.engine.timers.len(), 2_000),
+        ]
     }
 
     fn with(

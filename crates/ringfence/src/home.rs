@@ -13,6 +13,7 @@ use guard::fact::Fact;
 use guard::number::Country;
 use guard::pii::Pii;
 use guard::policy::Policy;
+use guard::zone::Zone;
 use pure::Now;
 use store::{Noted, Stored, Writer};
 
@@ -135,13 +136,9 @@ fn zone(variable: impl Fn(&str) -> Option<String>, etc: &Path) -> Option<String>
         .or_else(|| from_link().and_then(named))
 }
 
-/// Whether this is a zone by name, as a policy wants it, and not a rule such as `CET-1CEST`.
+/// Whether a policy takes it: a zone by name, and not a rule such as `CET-1CEST`.
 fn is_zone(zone: &str) -> bool {
-    let word = |part: &str| {
-        part.starts_with(|c: char| c.is_ascii_uppercase())
-            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-+".contains(&b))
-    };
-    zone == "UTC" || (zone.contains('/') && zone.len() <= 64 && zone.split('/').all(word))
+    Zone::named(zone).is_some()
 }
 
 #[cfg(test)]

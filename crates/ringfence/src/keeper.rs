@@ -274,14 +274,14 @@ impl Kept {
                 }
             }
         });
-        let trunks =
-            self.trunks.values().filter_map(|trunk| match credentials::open_trunk(master, trunk) {
-                Ok(secret) => Some((trunk.clone(), secret)),
-                Err(error) => {
-                    tracing::error!(trunk = trunk.id.0, %error, "a trunk's secret does not open");
-                    None
-                }
+        let trunks = self.trunks.values().map(|trunk| {
+            let secret = credentials::open_trunk(master, trunk).unwrap_or_else(|error| {
+                // It stays in sight, so that its owner can give it the secret again.
+                tracing::error!(trunk = trunk.id.0, %error, "a trunk's secret does not open");
+                None
             });
+            (trunk.clone(), secret)
+        });
         Loaded {
             tenants: self.tenants.values().cloned().collect(),
             extensions: extensions.collect(),
@@ -340,3 +340,101 @@ const QUEUE_MAX: usize = 4_096;
 const LOOK_UPS_MAX: usize = 64;
 /// Buckets in memory: a thousand accounts with three windows each, for weeks of hours.
 const SPENDS_MAX: usize = 65_536;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::time::Duration;
+
+    use guard::id::RealmId;
+    use guard::money::{Currency, Money};
+    use guard::number::Country;
+    use guard::policy::Scope;
+    use guard::secret::Sealed;
+    use pbx::directory::{Secret, TrunkAccess, TrunkAccount, TrunkIdentity, TrunkMedia};
+    use pure::{Chance, Utc};
+
+    fn trunk(id: u32, sealed: Sealed) -> Row {
+        let account = TrunkAccount {
+            user: "4711".to_owned(),
+            auth_user: None,
+            secret: Secret { sealed, since: Utc(1) },
+            weakest: guard::gate::Algorithm::Sha256,
+        };
+        Row::Trunk(Box::new(Trunk {
+            id: TrunkId(id),
+            tenant: None,
+            name: format!("carrier {id}"),
+            enabled: true,
+            realm: RealmId(0),
+            host: "sip.carrier.example".to_owned(),
+            port: None,
+            transport: None,
+            access: TrunkAccess::Registration(account),
+            sources: Vec::new(),
+            media: TrunkMedia::Srtp,
+            identity: TrunkIdentity { asserted: true, from_account: false, private: false },
+            default_caller_id: None,
+            codecs: Vec::new(),
+            channels: 1,
+            priority: 1,
+            silence_limit: Duration::from_secs(60),
+            call_max: Duration::from_secs(3_600),
+            authority: None,
+            created: Utc(1),
+        }))
+    }
+
+    #[test]
+    fn a_trunks_secret_opens_in_its_own_row_alone() {
+        let mut chance = Chance::from_number(1);
+        let master = MasterKey::draw(&mut chance);
+        let record = credentials::trunk_record(TrunkId(1));
+        let sealed = Sealed::seal(&master, &mut chance, record.as_bytes(), b"hunter2");
+        let mut kept = Kept::default();
+        kept.take(trunk(1, sealed.clone()));
+        // Copied from the other row: no login, but the trunk stays in sight.
+        kept.take(trunk(2, sealed));
+        let loaded = kept.load(&master);
+        let secrets = loaded.trunks.iter();
+        let secrets: Vec<_> =
+            secrets.map(|(_, secret)| secret.as_ref().map(|secret| secret.0.as_str())).collect();
+        assert_eq!(secrets, [Some("hunter2"), None]);
+    }
+
+    #[test]
+    fn answers_out_of_order_leave_the_newest_policy_and_deck() {
+        let first = Policy::first(Country::US);
+        let second = first.next(|next| next.lockdown.add(Scope::Operator));
+        let deck = |version| {
+            let mut deck = RateDeck::estimates(Currency::of(Country::US));
+            deck.version = version;
+            Arc::new(deck)
+        };
+        let mut kept = Kept::default();
+        let policies = [Row::Policy(second.clone()), Row::Policy(first)];
+        policies.into_iter().for_each(|row| kept.take(row));
+        [3, 2].into_iter().for_each(|version| kept.take(Row::Deck(deck(version))));
+        assert_eq!(kept.policy, Some(second));
+        assert_eq!(kept.deck, Some(deck(3)));
+    }
+
+    #[test]
+    fn old_hours_make_room_and_weeks_stay() {
+        let mut kept = Kept::default();
+        let spend = |window, begin| {
+            let bucket = Bucket { account: Scope::Operator, window, begin };
+            Row::Spend(Spend { bucket, settled: Money(1) })
+        };
+        kept.take(spend(Window::Week, 0));
+        let hours = i64::try_from(SPENDS_MAX).expect("small");
+        (0..hours).for_each(|hour| kept.take(spend(Window::Hour, hour * 3_600)));
+        assert!(kept.spends.len() <= SPENDS_MAX);
+        let held = |window, begin| {
+            kept.spends.contains_key(&Bucket { account: Scope::Operator, window, begin })
+        };
+        assert!(held(Window::Week, 0) && held(Window::Hour, (hours - 1) * 3_600));
+        assert!(!held(Window::Hour, 0));
+    }
+}

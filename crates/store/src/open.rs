@@ -238,8 +238,11 @@ async fn deck(
     database: &mut Database,
     damaged: &mut Vec<Error>,
 ) -> Result<Option<Arc<RateDeck>>, Error> {
-    let sql = format!("{} ORDER BY version DESC", table::DECK.select());
-    for row in database.query("rate_deck", &sql, Vec::new()).await? {
+    // One at a time: a deck may be tens of megabytes.
+    let sql = format!("{} ORDER BY version DESC LIMIT 1 OFFSET $1", table::DECK.select());
+    for at in 0_i64.. {
+        let rows = database.query("rate_deck", &sql, vec![at.into()]).await?;
+        let Some(row) = rows.into_iter().next() else { break };
         match table::to_deck(row) {
             Ok(deck) => return Ok(Some(Arc::new(deck))),
             Err(error) => damaged.push(error),

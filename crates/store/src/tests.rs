@@ -243,6 +243,8 @@ fn hold() -> Hold {
     Hold {
         leg: LegId(7),
         extension: ExtensionId(3),
+        seconds: 60,
+        tail: Money(2),
         parts: vec![HoldPart { amount: Money(5), buckets: vec![bucket] }],
     }
 }
@@ -499,6 +501,22 @@ async fn the_newest_deck_is_in_force_and_ten_former_ones_are_kept() {
     let deck = store.stored.deck.unwrap();
     assert_eq!((deck.version, deck.currency), (13, currency));
     assert_eq!(store.stored.damaged.len(), 1);
+}
+
+#[tokio::test]
+async fn a_deck_reads_back_with_every_price() {
+    let scratch = scratch("deck");
+    let (folder, store) = opened(scratch.path(), 1).await;
+    let text = "prefix,name,price,connect,first,increment\n\
+                371,\"Latvia, \"\"fixed\"\"\",0.0123,0,60,60\n3712,Latvia mobile,0.25,0.01,30,6\n";
+    let deck = RateDeck::import(text.as_bytes(), "EUR".parse().unwrap(), 7).unwrap();
+    store.writer.persist(vec![Row::Deck(Arc::new(deck.clone()))], Vec::new()).await.unwrap();
+    store.writer.close().await.unwrap();
+    drop((folder, store));
+    let (_folder, store) = opened(scratch.path(), 2).await;
+    let found = store.stored.deck.unwrap();
+    assert_eq!(*found, deck);
+    assert_eq!(found.rates().len(), 2);
 }
 
 #[tokio::test]

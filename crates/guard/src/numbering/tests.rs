@@ -332,6 +332,7 @@ fn at_home_in_the_united_kingdom() {
         020 7946 00000           > unknown
         0207 *946                > unknown
         +44                      > unknown
+        +094 76 1000000          > unknown
         +440                     > unknown
         ",
     );
@@ -718,8 +719,12 @@ fn each_area_code_of_north_america_is_where_the_library_has_it() {
     for area in 200..1_000 {
         // Some islands have few exchanges.
         let regions: std::collections::BTreeSet<_> = (200..1_000)
-            .step_by(if area % 100 == 11 { 800 } else { 3 })
-            .filter_map(|exchange| PLANS.parse(format!("+1{area}{exchange}2345"), None).ok())
+            .step_by(3)
+            .map(|exchange| PhoneNumber {
+                country_code: 1,
+                national_number: area * 10_000_000 + exchange * 10_000 + 2_345,
+                ..PhoneNumber::default()
+            })
             .filter_map(|number| PLANS.get_region_for_number(&number))
             .collect();
         assert!(regions.len() <= 1, "{area} {regions:?}");
@@ -762,7 +767,7 @@ fn plans() -> impl Strategy<Value = DialPlan> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4_000))]
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
     fn what_was_read_reads_as_itself(plan in plans(), text in dialled()) {
@@ -811,6 +816,19 @@ proptest! {
             && plan.read(&digits).class() == Class::Unknown
         {
             prop_assert_eq!(Digits::parse(&format!("9{abroad}")), None);
+        }
+    }
+
+    // Our short way to the plans and the library's own parser never mean two numbers by the same digits.
+    #[test]
+    fn the_library_reads_the_same_number(plan in plans(), text in dialled()) {
+        let region = Region::from_code(plan.home.code()).expect("two letters");
+        let library = PLANS.parse(&text, Some(region)).ok();
+        let library = library.filter(|number| PLANS.is_valid_number(number)).map(|number| {
+            format!("{}{}", number.country_code, get_national_significant_number_owned(&number))
+        });
+        if let (Some(ours), Some(library)) = (number(&text, plan.home), library) {
+            prop_assert_eq!(ours.digits, library);
         }
     }
 

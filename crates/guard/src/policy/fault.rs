@@ -117,17 +117,17 @@ impl Policy {
         for amount in [budget.soft, budget.hard].into_iter().flatten() {
             faults.extend(money(amount));
         }
-        if let (Some(soft), Some(hard)) = (budget.soft, budget.hard) {
-            if soft > hard {
-                let remedy = "Warn before the end: make the soft limit smaller than the hard one.";
-                faults.push(("The soft limit is above the hard one.".to_owned(), remedy));
-            }
+        if let (Some(soft), Some(hard)) = (budget.soft, budget.hard)
+            && soft > hard
+        {
+            let remedy = "Warn before the end: make the soft limit smaller than the hard one.";
+            faults.push(("The soft limit is above the hard one.".to_owned(), remedy));
         }
-        if let Account::Role(role) = budget.of {
-            if !self.roles.contains_key(&role) {
-                let remedy = "Remove the budget, or name a role that there is.";
-                faults.push((format!("There is no role {}.", role.0), remedy));
-            }
+        if let Account::Role(role) = budget.of
+            && !self.roles.contains_key(&role)
+        {
+            let remedy = "Remove the budget, or name a role that there is.";
+            faults.push((format!("There is no role {}.", role.0), remedy));
         }
         faults
     }

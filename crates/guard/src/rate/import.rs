@@ -381,11 +381,11 @@ impl Columns {
             (None, None) => (RateDeck::WHOLE_MINUTE, RateDeck::WHOLE_MINUTE),
         };
 
-        if let Some(code) = filled(self.currency) {
-            if !code.eq_ignore_ascii_case(style.currency.code()) {
-                let remedy = format!("The policy's currency is {}.", style.currency);
-                return Err(("currency", code, remedy));
-            }
+        if let Some(code) = filled(self.currency)
+            && !code.eq_ignore_ascii_case(style.currency.code())
+        {
+            let remedy = format!("The policy's currency is {}.", style.currency);
+            return Err(("currency", code, remedy));
         }
         let name = field(self.name).unwrap_or_default();
         if name.contains(['\r', '\n']) {

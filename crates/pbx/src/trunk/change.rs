@@ -26,10 +26,12 @@ impl Trunks {
                 if self.lines.len() + self.pending.len() >= TRUNKS_MAX {
                     return Err(Refusal::TooMany);
                 }
-                if self.lines.contains_key(&trunk.id) || self.pending.contains(&trunk.name) {
+                let taken =
+                    |id| self.lines.contains_key(id) || self.pending.values().any(|p| p == id);
+                if taken(&trunk.id) || self.pending.contains_key(&trunk.name) {
                     return Err(Refusal::InUse);
                 }
-                self.pending.insert(trunk.name.clone());
+                self.pending.insert(trunk.name.clone(), trunk.id);
                 let Trunk { id, name, host, tenant, .. } = &**trunk;
                 let (name, host) = (name.clone(), host.clone());
                 let fact = Fact::TrunkAdded { trunk: *id, name, host, actor };
@@ -38,7 +40,7 @@ impl Trunks {
             Change::SetTrunk { trunk, secret } => {
                 let line = self.lines.get(&trunk.id).ok_or(Refusal::NotFound)?;
                 self.judge(trunk, secret.as_ref(), Some(line))?;
-                if self.pending.contains(&trunk.name) {
+                if self.pending.contains_key(&trunk.name) {
                     return Err(Refusal::InUse);
                 }
                 // A number stays with who may use its trunk.

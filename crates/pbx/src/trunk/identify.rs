@@ -9,13 +9,13 @@
 use std::net::IpAddr;
 
 use guard::gate::Proof;
-use guard::id::TrunkId;
+use guard::id::{RealmId, TrunkId};
 use sip::Request;
 
 use super::Trunks;
 use super::line::Line;
 use crate::directory::TrunkAccess;
-use crate::flow::{FlowOpened, Path, Transport};
+use crate::flow::{Path, Transport};
 
 impl Trunks {
     /// Who sends this, and how it is proved; `None`: no trunk that is known.
@@ -24,18 +24,20 @@ impl Trunks {
     /// host in From, then whose number is called; then the lowest id.
     pub(crate) fn identify(&self, path: Path, request: &Request) -> Option<(TrunkId, Proof)> {
         let user = request.uri().user();
+        let realm = self.realm_of(path)?;
         let enabled = self.lines.values().filter(|line| line.trunk.enabled);
         let told = enabled.clone().find(|line| {
             let registers = matches!(line.trunk.access, TrunkAccess::Registration(_));
             registers
                 && user == Some(&line.registration.token)
-                && (line.link().is_some_and(|link| link.path == path) || self.is_from(line, path))
+                && (line.link().is_some_and(|link| link.path == path)
+                    || line.is_source(realm, path))
         });
         if let Some(line) = told {
             return Some((line.trunk.id, Proof::TrunkContact));
         }
         let by_address = enabled.filter(|line| {
-            matches!(line.trunk.access, TrunkAccess::Address(_)) && self.is_from(line, path)
+            matches!(line.trunk.access, TrunkAccess::Address(_)) && line.is_source(realm, path)
         });
         let mut candidates: Vec<&Line> = by_address.collect();
         let narrow = |candidates: &mut Vec<&Line>, fits: &dyn Fn(&Line) -> bool| {
@@ -65,24 +67,25 @@ impl Trunks {
     /// Whether anything on this UDP socket from this address may be answered at all: there is a trunk that
     /// it could be, or there was one whose calls may go on.
     pub(crate) fn is_carrier(&self, path: Path) -> bool {
-        let former = || {
-            let opened = self.engine.flows.get(&path.flow);
-            let key = |opened: &FlowOpened| (opened.realm, path.remote.ip().to_canonical());
-            opened.is_some_and(|opened| self.engine.former.contains_key(&key(opened)))
-        };
-        self.lines.values().any(|line| self.is_from(line, path)) || former()
+        let Some(realm) = self.realm_of(path) else { return false };
+        let former = (realm, path.remote.ip().to_canonical());
+        self.lines.values().any(|line| line.is_source(realm, path))
+            || self.engine.former.contains_key(&former)
     }
 
-    /// From an address of the trunk, on its realm, over a transport as good as its own.
-    pub(super) fn is_from(&self, line: &Line, path: Path) -> bool {
-        let Some(opened) = self.engine.flows.get(&path.flow) else { return false };
-        opened.realm == line.trunk.realm
-            && line.speaks(path.flow.transport)
-            && line.has_address(path.remote.ip())
+    pub(super) fn realm_of(&self, path: Path) -> Option<RealmId> {
+        self.engine.flows.get(&path.flow).map(|opened| opened.realm)
     }
 }
 
 impl Line {
+    /// From an address of the trunk, on its realm, over a transport as good as its own.
+    pub(super) fn is_source(&self, realm: RealmId, path: Path) -> bool {
+        realm == self.trunk.realm
+            && self.speaks(path.flow.transport)
+            && self.has_address(path.remote.ip())
+    }
+
     /// What is configured, what the host says itself, and what the look-ups brought.
     pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         let host = self.trunk.host.trim_start_matches('[').trim_end_matches(']');

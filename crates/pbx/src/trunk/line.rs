@@ -451,7 +451,9 @@ impl Line {
     }
 
     fn probe_interval(&self) -> Duration {
+        let datagrams = self.link().is_some_and(|link| !link.path.flow.transport.is_reliable());
         match self.trunk.access {
+            _ if datagrams => PROBE_DATAGRAM,
             TrunkAccess::Registration(_) => PROBE_REGISTERED,
             TrunkAccess::Address(_) => PROBE_ADDRESS,
         }
@@ -696,7 +698,8 @@ impl Line {
         }
     }
 
-    /// Ends the registration, if there is one. The connection stays.
+    /// Ends the registration, if there is one. The connection stays. What is under way to a carrier that
+    /// hasn't answered yet is let be: at the worst it lasts as long as the carrier grants.
     pub(super) fn leave(&mut self, turn: &mut Turn<'_, '_>) {
         let (TrunkAccess::Registration(account), Some(known)) = (&self.trunk.access, &self.account)
         else {
@@ -927,7 +930,9 @@ const LOCATE_TIMEOUT: Duration = Duration::from_secs(12);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// DNS of a carrier changes with its maintenance, announced by hours.
 const RELOCATE_INTERVAL: Duration = Duration::from_secs(3_600);
-/// Address translations of UDP live for 30 seconds and more.
+/// Over UDP an address translation on the way must not forget us: they live for 30 seconds and more.
+const PROBE_DATAGRAM: Duration = Duration::from_secs(25);
+/// Nothing else says that the carrier is there.
 const PROBE_ADDRESS: Duration = Duration::from_secs(30);
 /// The registration is a sign of life by itself.
 const PROBE_REGISTERED: Duration = Duration::from_secs(60);

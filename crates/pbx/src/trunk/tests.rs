@@ -416,9 +416,9 @@ fn one_lost_options_is_nothing() {
     world.locate(&[udp(1)]);
     world.connect();
     world.answer(Method::Options, 200, |a| a);
-    world.pass(34 + 32);
-    world.ignore();
-    world.pass(6);
+    world.pass(28);
+    world.ignore(); // the one that is lost
+    world.pass(32 + 5);
     world.answer(Method::Options, 200, |a| a);
     world.pass(20);
     assert!(world.is_up());
@@ -813,6 +813,49 @@ fn a_test_ends_in_time_whatever_the_carrier_does() {
     let last = test.steps.last().expect("a step");
     let why = "The carrier refuses the password of account 4930123 (192.0.2.1:5061).";
     assert_eq!((last.what, last.passed, last.found.as_str()), ("registration", false, why));
+}
+
+// Whatever comes.
+
+/// A carrier, a name server and a network that do anything at any time, with administrators who change
+/// their minds: nothing panics, nothing grows, and the journal hears of up and down in turn.
+#[test]
+fn any_course_of_events_leaves_the_engine_within_its_bounds() {
+    for seed in 0..60 {
+        let access = if seed % 3 == 0 { TrunkAccess::Address(None) } else { registration() };
+        let mut first = trunk(1, access);
+        if seed % 2 == 0 {
+            first = over_udp(first);
+        }
+        let mut world = World::with(vec![first.clone()], Vec::new());
+        let mut chance = pure::Chance::from_number(seed);
+        for step in 0..300 {
+            world.anything(&mut chance, &first);
+            let told: Vec<bool> = world
+                .facts
+                .iter()
+                .filter_map(|fact| match fact {
+                    Fact::TrunkUp { .. } => Some(true),
+                    Fact::TrunkDown { .. } => Some(false),
+                    Fact::TrunkChanged { .. } => None,
+                    other => panic!("{other:?}"),
+                })
+                .collect();
+            assert!(
+                told.windows(2).all(|two| two[0] != two[1]),
+                "seed {seed} step {step}: {told:?}"
+            );
+            let sizes = world.trunks.sizes();
+            assert!(sizes.iter().all(|(_, size, most)| size <= most), "seed {seed}: {sizes:?}");
+            let open = world.open_connections();
+            assert!(open <= 4, "seed {seed} step {step}: {open} connections are open");
+            assert!(world.waits(), "seed {seed} step {step}: it waits for nothing");
+        }
+        // The carrier comes to its senses.
+        world.come_to_senses();
+        assert!(world.is_up(), "seed {seed}: {:?}", world.view().state);
+        assert!(!world.routes(false).is_empty());
+    }
 }
 
 // The end.

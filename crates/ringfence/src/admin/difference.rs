@@ -204,3 +204,165 @@ fn within(inner: &Hours, outer: &Hours) -> bool {
 }
 
 const DAY: u64 = 86_400;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use guard::id::{RoleId, TenantId};
+    use guard::number::{Class, Country};
+    use guard::policy::{Budget, Scope};
+    use std::sync::Arc;
+
+    const ALICE: ExtensionId = ExtensionId(0xa);
+
+    fn names() -> Names {
+        Names {
+            tenant: TenantId::HOUSE,
+            extensions: vec![(ALICE, "101".to_owned())],
+            trunks: Vec::new(),
+        }
+    }
+
+    fn bare() -> Arc<Policy> {
+        Policy::first(Country::US).next(|policy| policy.budgets.clear())
+    }
+
+    fn check(before: &Policy, change: impl FnOnce(&mut Policy), expected: &[&str]) {
+        let after = before.next(change);
+        let found = differences(before, &after, &names());
+        let shown: Vec<String> = found
+            .iter()
+            .map(|one| format!("{} {}", if one.loosens { "looser" } else { "same" }, one.words))
+            .collect();
+        assert_eq!(shown, expected);
+    }
+
+    fn staff(policy: &mut Policy) -> &mut Role {
+        policy.roles.get_mut(&RoleId(1)).unwrap()
+    }
+
+    #[test]
+    fn the_same_rules_differ_in_nothing() {
+        check(&bare(), |_| {}, &[]);
+    }
+
+    #[test]
+    fn whatever_allows_more_loosens_and_its_opposite_does_not() {
+        let latvia: Country = "LV".parse().unwrap();
+        let wide = bare().next(|policy| {
+            let role = staff(policy);
+            role.classes.insert(Class::International);
+            role.countries.insert(latvia);
+            role.calls_max = 4;
+            role.price_max = Money(600_000);
+            role.hours = Hours::always();
+        });
+        let narrow = |policy: &mut Policy| {
+            let role = staff(policy);
+            role.classes.remove(&Class::International);
+            role.countries.remove(&latvia);
+            role.calls_max = 3;
+            role.price_max = Money(500_000);
+            role.hours = Hours::office();
+        };
+        check(
+            &wide,
+            narrow,
+            &[
+                "same role staff may no longer dial international numbers",
+                "same role staff may no longer dial numbers of LV",
+                "same role staff: hours always → mon-fri 08:00-18:00",
+                "same role staff: calls outside at once 4 → 3",
+                "same role staff: highest price a minute 0.60 → 0.50 USD",
+            ],
+        );
+        let narrowed = wide.next(narrow);
+        check(
+            &narrowed,
+            |policy| policy.roles = wide.roles.clone(),
+            &[
+                "looser role staff may dial international numbers",
+                "looser role staff may dial numbers of LV",
+                "looser role staff: hours mon-fri 08:00-18:00 → always",
+                "looser role staff: calls outside at once 3 → 4",
+                "looser role staff: highest price a minute 0.50 → 0.60 USD",
+            ],
+        );
+    }
+
+    #[test]
+    fn other_hours_loosen_where_they_are_not_within_the_former_ones() {
+        assert!(within(&Hours(vec![(10, 20)]), &Hours(vec![(5, 15), (15, 30)])));
+        assert!(!within(&Hours(vec![(10, 20)]), &Hours(vec![(5, 15), (16, 30)])));
+        assert!(!within(&Hours::always(), &Hours::office()));
+        assert!(within(&Hours(Vec::new()), &Hours(Vec::new())));
+    }
+
+    #[test]
+    fn a_budget_of_ones_own_is_compared_with_everybodys() {
+        let each = |policy: &mut Policy, of, hard| {
+            policy.budgets.push(Budget { of, window: Window::Day, soft: None, hard: Some(hard) });
+        };
+        let shared = bare().next(|policy| each(policy, Account::EachExtension, Money(10_000_000)));
+        check(
+            &shared,
+            |policy| each(policy, Account::Extension(ALICE), Money(20_000_000)),
+            &["looser budget of extension 101 a day: hard none → 20.00 USD"],
+        );
+        check(
+            &shared,
+            |policy| each(policy, Account::Extension(ALICE), Money(5_000_000)),
+            &["same budget of extension 101 a day: hard none → 5.00 USD"],
+        );
+        check(
+            &shared,
+            |policy| policy.budgets.clear(),
+            &["looser budget of each-extension a day: hard 10.00 USD → none"],
+        );
+    }
+
+    #[test]
+    fn who_gets_a_role_and_what_is_unlocked_are_told() {
+        let locked = bare().next(|policy| {
+            policy.lockdown.add(Scope::Operator);
+            let open = Role { name: "open".to_owned(), calls_max: 9, ..Role::staff() };
+            policy.roles.insert(RoleId(9), open);
+        });
+        check(
+            &locked,
+            |policy| {
+                policy.lockdown.lift(Scope::Operator);
+                policy.lockdown.add(Scope::Extension(ALICE));
+                policy.members.insert(ALICE, RoleId(9));
+            },
+            &[
+                "looser the lockdown of operator ends",
+                "same lockdown of extension 101: nothing outside but emergency",
+                "looser extension 101: role staff → open",
+            ],
+        );
+        let joined = locked.next(|policy| {
+            policy.members.insert(ALICE, RoleId(9));
+        });
+        check(&joined, |policy| policy.members.clear(), &["same extension 101: role open → staff"]);
+    }
+
+    #[test]
+    fn general_rules_say_before_and_after() {
+        check(
+            &bare(),
+            |policy| {
+                policy.home = "DE".parse().unwrap();
+                policy.zone = "Europe/Berlin".to_owned();
+                policy.outside_line = Some('0');
+                policy.emergency_for_strangers = true;
+            },
+            &[
+                "looser home country: US → DE",
+                "looser time zone: UTC → Europe/Berlin",
+                "same digit for an outside line: none → 0",
+                "looser emergency calls by strangers: off → on",
+            ],
+        );
+    }
+}

@@ -282,3 +282,197 @@ const GUARANTEE_DAYS_MAX: u32 = 3_650;
 const AREA_MAX: usize = 6;
 /// Fits in a table.
 const ROLE_NAME_MAX: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::super::protocol::{Reach, Whose};
+    use super::*;
+    use guard::id::{ExtensionId, TenantId, TrunkId};
+    use guard::number::{Class, Country};
+    use guard::policy::Scope;
+
+    fn names() -> Names {
+        Names {
+            tenant: TenantId::HOUSE,
+            extensions: vec![
+                (ExtensionId(0xa), "101".to_owned()),
+                (ExtensionId(0xb), "102".to_owned()),
+            ],
+            trunks: vec![(TrunkId(7), "carrier".to_owned())],
+        }
+    }
+
+    fn edited(policy: &Policy, edit: Edit) -> Arc<Policy> {
+        apply(policy, &edit, &names()).unwrap_or_else(|failure| panic!("{edit:?}: {failure:?}"))
+    }
+
+    fn refused(policy: &Policy, edit: Edit) -> Failure {
+        let failure = apply(policy, &edit, &names()).expect_err(&format!("{edit:?}"));
+        assert!(!failure.wrong.is_empty() && !failure.remedy.is_empty(), "{failure:?}");
+        failure
+    }
+
+    fn set(key: Key, value: &str) -> Edit {
+        Edit::Set { key, value: value.to_owned() }
+    }
+
+    fn budget(of: Whose, hard: &str) -> Edit {
+        Edit::Budget { of, window: Window::Day, soft: None, hard: Some(hard.to_owned()) }
+    }
+
+    fn hard(policy: &Policy, of: Account, window: Window) -> Option<Money> {
+        policy.budgets.iter().find(|one| one.of == of && one.window == window)?.hard
+    }
+
+    #[test]
+    fn each_edit_is_the_next_version_and_leaves_the_former_one() {
+        let first = Policy::first(Country::US);
+        let second = edited(&first, set(Key::Home, "de"));
+        assert_eq!((second.home.code(), second.version.0), ("DE", first.version.0 + 1));
+        assert_eq!(first.home, Country::US);
+        let third = edited(&second, set(Key::Zone, "Europe/Berlin"));
+        assert_eq!((third.zone.as_str(), third.home.code()), ("Europe/Berlin", "DE"));
+    }
+
+    #[test]
+    fn what_is_set_is_read_strictly() {
+        let first = Policy::first(Country::US);
+        assert_eq!(edited(&first, set(Key::OutsideLine, "9")).outside_line, Some('9'));
+        assert_eq!(edited(&first, set(Key::Area, "212")).area.as_deref(), Some("212"));
+        assert!(edited(&first, set(Key::EmergencyForStrangers, "on")).emergency_for_strangers);
+        let days = edited(&first, set(Key::EmergencyGuaranteeDays, "7")).emergency_guarantee;
+        assert_eq!(days, DAY * 7);
+        assert_eq!(edited(&first, set(Key::WorkingHours, "always")).working, Hours::always());
+        for (key, value) in [
+            (Key::Home, "Germany"),
+            (Key::Home, "1"),
+            (Key::Currency, "dollars"),
+            (Key::OutsideLine, "99"),
+            (Key::OutsideLine, "x"),
+            (Key::Area, ""),
+            (Key::Area, "030-12"),
+            (Key::EmergencyForStrangers, "perhaps"),
+            (Key::EmergencyGuaranteeDays, "0"),
+            (Key::EmergencyGuaranteeDays, "36500"),
+            (Key::DefaultRole, "nobody"),
+            (Key::WorkingHours, "sometimes"),
+            (Key::Lockdown, "on"),
+        ] {
+            refused(&first, set(key, value));
+        }
+    }
+
+    #[test]
+    fn a_role_begins_like_another_and_changes_only_in_what_is_said() {
+        let first = Policy::first(Country::US);
+        let add = Edit::RoleAdd { name: "sales".to_owned(), like: Some("staff".to_owned()) };
+        let added = edited(&first, add.clone());
+        let sales = names::role(&added, "sales").unwrap();
+        let staff = names::role(&added, "staff").unwrap();
+        assert_eq!(added.roles[&sales].classes, added.roles[&staff].classes);
+        refused(&added, add);
+        let change = RoleChange {
+            allow: vec![Class::International],
+            deny: vec![Class::Mobile],
+            countries: vec!["LV".parse().unwrap()],
+            calls: Some(1),
+            price_max: Some("0.0045".to_owned()),
+            ..RoleChange::default()
+        };
+        let set = |change| Edit::RoleSet { name: "sales".to_owned(), change };
+        let changed = edited(&added, set(change));
+        let role = &changed.roles[&sales];
+        assert!(role.classes.contains(&Class::International));
+        assert!(!role.classes.contains(&Class::Mobile));
+        assert_eq!((role.calls_max, role.price_max), (1, Money(4_500)));
+        assert_eq!(role.calls_per_hour, added.roles[&sales].calls_per_hour);
+        let both = RoleChange {
+            allow: vec![Class::Premium],
+            deny: vec![Class::Premium],
+            ..RoleChange::default()
+        };
+        refused(&added, set(both));
+        refused(
+            &added,
+            set(RoleChange { hours: Some("noon".to_owned()), ..RoleChange::default() }),
+        );
+        for name in ["", "two words", "ünïcode", &"x".repeat(33)] {
+            refused(&first, Edit::RoleAdd { name: name.to_owned(), like: None });
+        }
+    }
+
+    #[test]
+    fn a_role_goes_only_when_nobody_needs_it() {
+        let remove = |name: &str| Edit::RoleRemove { name: name.to_owned() };
+        let first = Policy::first(Country::US);
+        assert!(refused(&first, remove("staff")).wrong.contains("no other"));
+        let added = edited(&first, Edit::RoleAdd { name: "sales".to_owned(), like: None });
+        let member = |role: Option<&str>| Edit::Member {
+            extension: "101".to_owned(),
+            role: role.map(str::to_owned),
+        };
+        let joined = edited(&added, member(Some("sales")));
+        assert!(refused(&joined, remove("sales")).wrong.contains("extension 101"));
+        let bounded = edited(&added, budget(Whose::Role("sales".to_owned()), "5"));
+        assert!(refused(&bounded, remove("sales")).wrong.contains("budget"));
+        let left = edited(&joined, member(None));
+        let removed = edited(&left, remove("sales"));
+        assert!(names::role(&removed, "sales").is_err());
+        // Its number is not given again: what the former one spent is not the new one's.
+        refused(&first, member(Some("sales")));
+    }
+
+    #[test]
+    fn a_lockdown_reaches_what_was_named_and_is_lifted_by_the_same_name() {
+        let first = Policy::first(Country::US);
+        for (reach, scope) in [
+            (Reach::Everything, Scope::Operator),
+            (Reach::Tenant, Scope::Tenant(TenantId::HOUSE)),
+            (Reach::Role("staff".to_owned()), Scope::Role(first.default_role)),
+            (Reach::Extension("102".to_owned()), Scope::Extension(ExtensionId(0xb))),
+            (Reach::Trunk("carrier".to_owned()), Scope::Trunk(TrunkId(7))),
+        ] {
+            let on = edited(&first, Edit::Lockdown { reach: reach.clone(), on: true });
+            assert!(on.lockdown.covers(scope), "{reach:?}");
+            assert!(edited(&on, Edit::Lockdown { reach, on: false }).lockdown.is_empty());
+        }
+        let nobody = Reach::Extension("999".to_owned());
+        refused(&first, Edit::Lockdown { reach: nobody, on: true });
+        refused(&first, Edit::Lockdown { reach: Reach::Trunk("x".to_owned()), on: true });
+    }
+
+    #[test]
+    fn a_raised_extension_gets_its_own_budget_above_everybodys() {
+        let first = Policy::first(Country::US);
+        let shared = edited(&first, budget(Whose::EachExtension, "10"));
+        let of = Whose::Extension("101".to_owned());
+        let raise = |by: &str, window| Edit::Raise { of: of.clone(), window, by: by.to_owned() };
+        let raised = edited(&shared, raise("2.50", Window::Day));
+        let own = Account::Extension(ExtensionId(0xa));
+        assert_eq!(hard(&raised, own, Window::Day), Some(Money(12_500_000)));
+        let everybody = hard(&raised, Account::EachExtension, Window::Day);
+        assert_eq!(everybody, Some(Money(10_000_000)));
+        let again = edited(&raised, raise("1", Window::Day));
+        assert_eq!(hard(&again, own, Window::Day), Some(Money(13_500_000)));
+        refused(&shared, raise("1", Window::Hour));
+        refused(&shared, raise("9223372036854", Window::Day));
+        refused(&shared, raise("much", Window::Day));
+    }
+
+    #[test]
+    fn a_budget_without_bounds_is_gone() {
+        let first = Policy::first(Country::US);
+        let bounded = edited(&first, budget(Whose::Tenant, "5"));
+        let of = Account::Tenant(TenantId::HOUSE);
+        assert_eq!(hard(&bounded, of, Window::Day), Some(Money(5_000_000)));
+        let gone = edited(&bounded, budget(Whose::Tenant, "none"));
+        assert!(gone.budgets.iter().all(|one| one.of != of));
+        let upside_down = Edit::Budget {
+            of: Whose::Tenant,
+            window: Window::Day,
+            soft: Some("6".to_owned()),
+            hard: None,
+        };
+        assert!(refused(&bounded, upside_down).wrong.contains("6.00"));
+    }
+}

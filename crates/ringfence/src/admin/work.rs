@@ -4,6 +4,8 @@
 mod costs;
 mod rates;
 mod rules;
+#[cfg(test)]
+mod tests;
 mod trunks;
 
 use std::path::PathBuf;

@@ -2,6 +2,8 @@
 
 mod carriers;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Write;
 

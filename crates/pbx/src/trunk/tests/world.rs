@@ -49,6 +49,10 @@ pub(super) struct World {
     pub(super) seen: Vec<(Path, Request)>,
     pub(super) facts: Vec<Fact>,
     pub(super) tests: Vec<TrunkTest>,
+    /// Connections that the engine wants closed.
+    closing: Vec<FlowId>,
+    /// Connections that are open.
+    connections: Vec<(FlowId, SocketAddr)>,
     generation: u64,
     tickets: u64,
 }
@@ -108,6 +112,8 @@ impl World {
             seen: Vec::new(),
             facts: Vec::new(),
             tests: Vec::new(),
+            closing: Vec::new(),
+            connections: Vec::new(),
             generation: 0,
             tickets: 1_000_000,
         };
@@ -194,6 +200,9 @@ impl World {
             peer_certificate: None,
             sni: None,
         });
+        if let Some(remote) = remote.filter(|_| transport.is_reliable()) {
+            self.connections.push((flow, remote));
+        }
         self.trunks.flow_opened(&FlowOpened {
             flow,
             realm,
@@ -208,6 +217,11 @@ impl World {
     /// The connection that the last request went over breaks.
     pub(super) fn break_connection(&mut self) {
         let path = self.seen.last().expect("a request").0;
+        self.lose(path);
+    }
+
+    fn lose(&mut self, path: Path) {
+        self.connections.retain(|(flow, _)| *flow != path.flow);
         self.log.push(format!("{} {} breaks", self.at(), name_of(path.remote)));
         self.core.flow_closed(self.now, path.flow, Some(path.remote), &|_, _| false);
         let mut out = Vec::new();
@@ -377,6 +391,7 @@ impl World {
                 }
                 Effect::CloseFlow(flow) => {
                     self.log.push(format!("{at} pbx closes {}", flow.generation));
+                    self.closing.push(flow);
                 }
                 Effect::Fact { fact, .. } => {
                     match &fact {
@@ -432,6 +447,123 @@ impl World {
             assert!(ours);
             // Whoever never answered won't now.
             self.carry(out);
+        }
+    }
+
+    // Anything.
+
+    /// One thing that may happen, the likelier ones more often.
+    pub(super) fn anything(&mut self, chance: &mut Chance, first: &Trunk) {
+        match chance.below(24) {
+            0..=2 if !self.lookups.is_empty() => {
+                let transport = first.transport.expect("configured");
+                let count = chance.below(4);
+                let places: Vec<_> = (0..count)
+                    .map(|_| {
+                        let host = u8::try_from(1 + chance.below(5)).expect("small");
+                        Place { transport, remote: ([192, 0, 2, host], 5_060).into() }
+                    })
+                    .collect();
+                self.locate(&places);
+            }
+            3..=6 if !self.connects.is_empty() => match chance.below(4) {
+                0 => self.refuse(ConnectError::TimedOut),
+                _ => drop(self.connect()),
+            },
+            7..=12 if !self.pending.is_empty() => {
+                let method = self.pending[0].1.method();
+                self.say_anything(chance, method);
+            }
+            13 if !self.connections.is_empty() => {
+                let at =
+                    usize::try_from(chance.below(self.connections.len() as u64)).expect("small");
+                let (flow, remote) = self.connections[at];
+                self.lose(Path { flow, remote });
+            }
+            14 => {
+                let enabled = chance.one_in(2);
+                let channels = u16::try_from(chance.below(9)).expect("small");
+                let host = if chance.one_in(3) { "other.test" } else { "sip.carrier.test" };
+                let changed = Trunk { enabled, channels, host: host.into(), ..first.clone() };
+                self.set(changed);
+                // It may be off for a while; never at the end.
+                if !enabled {
+                    self.pass(chance.below(100));
+                    self.facts.clear();
+                    self.set(first.clone());
+                }
+            }
+            15 => {
+                let _ = self.test();
+            }
+            16 => self.ignore(),
+            17 => self.pass(chance.below(4_000)),
+            _ => self.pass(chance.below(40)),
+        }
+        self.close_what_is_wanted();
+    }
+
+    fn set(&mut self, trunk: Trunk) {
+        let secret = trunk.account().map(|_| secret("geheim"));
+        self.change(Change::SetTrunk { trunk: Box::new(trunk), secret }).expect("sound");
+    }
+
+    fn say_anything(&mut self, chance: &mut Chance, method: Method) {
+        let nonce = chance.below(5).to_string();
+        let seconds = [0, 1, 60, 300, u32::MAX][usize::try_from(chance.below(5)).expect("small")];
+        match chance.below(8) {
+            0 => self.challenge(method, &nonce),
+            1 => self.answer(method, 503, |a| a.header(Name::RetryAfter, &seconds.to_string())),
+            2 => self.answer(method, 423, |a| a.header(Name::MinExpires, &seconds.to_string())),
+            3 => {
+                let status = u16::try_from(300 + chance.below(400)).expect("small");
+                self.answer(method, status, |a| a);
+            }
+            4 => self.answer(method, 200, |a| a.expires(seconds)),
+            _ if method == Method::Register => self.grant(seconds),
+            _ => self.answer(method, 200, |a| a),
+        }
+    }
+
+    /// What the engine gave up is closed, and it hears of that.
+    fn close_what_is_wanted(&mut self) {
+        while let Some(flow) = self.closing.pop() {
+            let found = self.connections.iter().find(|(open, _)| *open == flow).copied();
+            if let Some((flow, remote)) = found {
+                self.lose(Path { flow, remote });
+            }
+        }
+    }
+
+    /// Something will happen by itself.
+    pub(super) fn waits(&self) -> bool {
+        self.trunks.poll_timeout().or(self.core.poll_timeout()).is_some()
+    }
+
+    pub(super) fn open_connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Everything works again, for an hour.
+    pub(super) fn come_to_senses(&mut self) {
+        for _ in 0..3_600 {
+            while !self.lookups.is_empty() {
+                self.locate(&[tls(1), udp(1)]);
+            }
+            while !self.connects.is_empty() {
+                self.connect();
+            }
+            while let Some((_, request)) = self.pending.front() {
+                match request.method() {
+                    Method::Register if request.headers().expires() != Some(0) => self.grant(300),
+                    method => self.answer(method, 200, |a| a),
+                }
+            }
+            self.close_what_is_wanted();
+            self.pass(1);
+            if self.now.instant.since(self.start).as_secs() % 60 == 0 && self.is_up() {
+                return;
+            }
         }
     }
 

@@ -1,0 +1,469 @@
+//! Every table and screen about money, as it is read, and the shapes that scripts go by.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::admin::protocol::{
+    AtMost, Budget, BudgetRule, Cost, Costs, Edit, Explained, Exposure, ExposureLine, Number,
+    Policy, PolicyChange, PolicyVersion, Rate, Rates, RatesChange, Reach, Role, TestStep, Toll,
+    Trunk, TrunkSettings, TrunkTest,
+};
+
+fn owned(text: &str) -> String {
+    text.to_owned()
+}
+
+fn some(text: &str) -> Option<String> {
+    Some(text.to_owned())
+}
+
+fn check(question: &Question, answer: &Answer, expected: &str) {
+    let shown = text(question, answer);
+    if std::env::var_os("SNAP").is_some() {
+        println!("<<<{shown}>>>");
+        return;
+    }
+    assert_eq!(shown, expected, "\n{shown}");
+}
+
+/// The names of a value's fields: what a script relies on.
+fn check_fields(answer: &Answer, expected: &str) {
+    let value: serde_json::Value = serde_json::from_str(&json(answer)).unwrap();
+    let one = match &value {
+        serde_json::Value::Array(list) => &list[0],
+        other => other,
+    };
+    let names: BTreeSet<&str> = one.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(names, expected.split(' ').collect());
+}
+
+fn trunk(name: &str) -> Trunk {
+    Trunk {
+        name: owned(name),
+        enabled: true,
+        state: owned("up"),
+        since: some("2026-11-22T08:00:00.000Z"),
+        expires: some("2026-11-22T09:00:00.000Z"),
+        why: None,
+        retry: None,
+        server: owned("sip.example.net"),
+        transport: owned("tls"),
+        access: owned("registration"),
+        addresses: Vec::new(),
+        user: some("4711"),
+        auth_user: None,
+        caller_id: some("+12025550123"),
+        asserted_identity: true,
+        from_account: false,
+        private: false,
+        codecs: vec![owned("PCMA"), owned("PCMU")],
+        channels: 10,
+        calls: 2,
+        priority: 10,
+        silence_limit_seconds: 120,
+        longest_seconds: 14_400,
+        own_authority: false,
+        media: owned("srtp"),
+        md5: false,
+        places: vec![owned("TLS 192.0.2.7:5061")],
+        tls: some("TLSv1.3 TLS13_AES_128_GCM_SHA256"),
+        weaknesses: Vec::new(),
+        created: owned("2026-11-01T00:00:00.000Z"),
+    }
+}
+
+fn weak_trunk() -> Trunk {
+    Trunk {
+        state: owned("down"),
+        why: some("nobody listens\u{202e}"),
+        retry: some("2026-11-22T08:01:00.000Z"),
+        expires: None,
+        transport: owned("udp"),
+        access: owned("address"),
+        user: None,
+        media: owned("plain"),
+        codecs: Vec::new(),
+        calls: 0,
+        places: Vec::new(),
+        tls: None,
+        addresses: vec![owned("192.0.2.8")],
+        weaknesses: vec![owned("signalling is not encrypted"), owned("audio is not encrypted")],
+        ..trunk("old")
+    }
+}
+
+fn rate() -> Rate {
+    Rate {
+        prefix: owned("3712"),
+        name: owned("Latvia, mobile"),
+        per_minute: owned("0.05"),
+        connect: owned("0.10"),
+        first: 60,
+        increment: 1,
+        source: owned("deck"),
+    }
+}
+
+fn at_most(all: &str) -> AtMost {
+    AtMost {
+        currency: owned("USD"),
+        all: owned(all),
+        one: owned(all),
+        until: owned("2026-11-26T08:00:00.000Z"),
+        summary: format!("At most {all} USD can be lost until Thursday 08:00."),
+    }
+}
+
+fn role() -> Role {
+    Role {
+        name: owned("staff"),
+        default: true,
+        classes: vec![owned("local"), owned("national")],
+        countries: vec![owned("LV")],
+        hours: owned("mon-fri 08:00-18:00"),
+        calls: 3,
+        calls_per_hour: 60,
+        longest_seconds: 14_400,
+        currency: owned("USD"),
+        price_max: owned("0.50"),
+        extensions: vec![owned("101")],
+    }
+}
+
+fn toll() -> Toll {
+    Toll {
+        leg: owned("00ff"),
+        trunk: owned("carrier"),
+        number: owned("+37120000000"),
+        class: owned("international"),
+        country: some("LV"),
+        rule: owned("outside"),
+        policy: 3,
+        rate: rate(),
+        answered: some("2026-11-22T08:00:05.000Z"),
+        seconds: 61,
+        currency: owned("USD"),
+        cost: owned("0.150834"),
+        held: owned("0.20"),
+    }
+}
+
+fn call() -> Call {
+    Call {
+        id: owned("3fa90000000000000000000000000000"),
+        from: owned("101"),
+        to: owned("+37120000000"),
+        responsible: some("101"),
+        started: owned("2026-11-22T08:00:00.000Z"),
+        answered: some("2026-11-22T08:00:05.000Z"),
+        ended: owned("2026-11-22T08:01:06.000Z"),
+        seconds: 61,
+        disposition: owned("answered"),
+        rule: some("outside"),
+        policy: Some(3),
+        emergency: false,
+        origin: owned("forward"),
+        cost: vec![owned("0.150834 USD")],
+        tolls: vec![toll()],
+        legs: Vec::new(),
+        ladder: None,
+    }
+}
+
+fn costs() -> Costs {
+    let cost = |of: &str, cost: &str| Cost {
+        of: owned(of),
+        currency: owned("USD"),
+        legs: 2,
+        answered: 1,
+        seconds: 61,
+        cost: owned(cost),
+    };
+    Costs {
+        by: owned("extension"),
+        lines: vec![cost("101", "0.150834"), cost("102", "0.00")],
+        totals: vec![cost("all", "0.150834")],
+    }
+}
+
+#[test]
+fn trunks_show_what_is_weak() {
+    let list = Answer::Trunks(vec![trunk("carrier"), weak_trunk()]);
+    check(&Question::TrunkList, &list, "");
+    let show = |name: &str| Question::TrunkShow { name: owned(name) };
+    check(&show("carrier"), &Answer::Trunks(vec![trunk("carrier")]), "");
+    let settings = Box::new(TrunkSettings::default());
+    let add = Question::TrunkAdd { name: owned("old"), settings };
+    check(&add, &Answer::Trunks(vec![weak_trunk()]), "");
+    let names = "name enabled state since expires why retry server transport access addresses user \
+                 auth_user caller_id asserted_identity from_account private codecs channels calls \
+                 priority silence_limit_seconds longest_seconds own_authority media md5 places tls \
+                 weaknesses created";
+    check_fields(&list, names);
+}
+
+#[test]
+fn a_test_of_a_trunk_shows_its_steps() {
+    let step = |what: &str, passed, found: &str| TestStep {
+        what: owned(what),
+        passed,
+        found: owned(found),
+    };
+    let test = TrunkTest {
+        name: owned("carrier"),
+        passed: false,
+        steps: vec![
+            step("look-up", true, "sip.example.net is at 192.0.2.7:5061."),
+            step("registration", false, "The carrier refused the password (403)."),
+        ],
+        weaknesses: vec![owned("digest may use MD5")],
+    };
+    let question = Question::TrunkTest { name: owned("carrier") };
+    check(&question, &Answer::TrunkTested(test.clone()), "");
+    check_fields(&Answer::TrunkTested(test), "name passed steps weaknesses");
+}
+
+#[test]
+fn empty_lists_say_what_to_do_first() {
+    for (question, answer) in [
+        (Question::TrunkList, Answer::Trunks(Vec::new())),
+        (Question::NumberList, Answer::Numbers(Vec::new())),
+        (Question::BudgetShow, Answer::Budgets(Vec::new())),
+    ] {
+        let shown = text(&question, &answer);
+        assert!(shown.contains(":  ringfence "), "{shown}");
+    }
+}
+
+#[test]
+fn numbers_show_who_answers() {
+    let list = Answer::Numbers(vec![Number {
+        number: owned("+12025550123"),
+        trunk: owned("carrier"),
+        extension: owned("101"),
+    }]);
+    check(&Question::NumberList, &list, "");
+    check_fields(&list, "number trunk extension");
+}
+
+#[test]
+fn the_policy_shows_in_the_words_that_set_it() {
+    let policy = Policy {
+        version: 3,
+        home: owned("US"),
+        currency: owned("USD"),
+        zone: owned("America/New_York"),
+        outside_line: some("9"),
+        area: None,
+        lockdown: vec![owned("extension 104")],
+        emergency_guarantee_days: 30,
+        emergency_for_strangers: false,
+        working_hours: owned("mon-fri 08:00-18:00"),
+        default_role: owned("staff"),
+        roles: vec![role()],
+        budgets: vec![BudgetRule {
+            of: owned("each-extension"),
+            per: owned("day"),
+            soft: None,
+            hard: some("10.00"),
+        }],
+    };
+    let answer = Answer::Policy(Box::new(policy));
+    check(&Question::PolicyShow { version: None }, &answer, "");
+    let names = "version home currency zone outside_line area lockdown emergency_guarantee_days \
+                 emergency_for_strangers working_hours default_role roles budgets";
+    check_fields(&answer, names);
+    let roles = Answer::Roles(vec![role()]);
+    check(&Question::RoleShow { name: owned("staff") }, &roles, "");
+    let names = "name default classes countries hours calls calls_per_hour longest_seconds currency \
+                 price_max extensions";
+    check_fields(&roles, names);
+}
+
+#[test]
+fn a_change_says_what_it_does_and_what_could_be_lost() {
+    let edit = Edit::Lockdown { reach: Reach::Everything, on: false };
+    let question = Question::PolicyChange { edit, dry_run: false };
+    let change = |saved, changes: &[&str]| {
+        Answer::PolicyChanged(Box::new(PolicyChange {
+            saved,
+            from: 2,
+            version: 3,
+            changes: changes.iter().map(|words| owned(words)).collect(),
+            loosens: true,
+            before: at_most("0.00"),
+            after: at_most("23.40"),
+        }))
+    };
+    check(&question, &change(true, &["the lockdown of operator ends"]), "");
+    check(&question, &change(false, &["the lockdown of operator ends"]), "");
+    check(&question, &change(false, &[]), "");
+    let names = "saved from version changes loosens before after";
+    check_fields(&change(true, &[]), names);
+    let history = Answer::PolicyHistory(vec![PolicyVersion {
+        version: 3,
+        since: owned("2026-11-22T08:00:00.000Z"),
+        changes: vec![owned("the lockdown of operator ends")],
+    }]);
+    check(&Question::PolicyHistory { limit: 1 }, &history, "");
+    check_fields(&history, "version since changes");
+}
+
+#[test]
+fn an_explanation_names_rule_price_and_reason() {
+    let explained = Explained {
+        number: owned("00371 20000000"),
+        from: owned("101"),
+        destination: owned("+37120000000"),
+        class: some("international"),
+        country: some("LV"),
+        role: owned("staff"),
+        permitted: true,
+        rule: owned("outside"),
+        policy: 3,
+        currency: owned("USD"),
+        rate: Some(rate()),
+        first_hold: some("0.15"),
+        first_seconds: Some(60),
+        trunks: vec![owned("carrier"), owned("old")],
+        why: owned("The role staff may dial LV, and 9.85 USD of the day's budget are left."),
+    };
+    let answer = Answer::Explained(Box::new(explained));
+    let question = Question::Explain { number: owned("00371 20000000"), from: owned("101") };
+    check(&question, &answer, "");
+    let names = "number from destination class country role permitted rule policy currency rate \
+                 first_hold first_seconds trunks why";
+    check_fields(&answer, names);
+}
+
+#[test]
+fn rates_show_where_they_come_from() {
+    let rates = Rates {
+        version: 2,
+        currency: owned("USD"),
+        lines: 90,
+        price: Some(rate()),
+        class: some("international"),
+        country: some("LV"),
+        rates: vec![rate()],
+    };
+    let show = Question::RatesShow { number: owned("+37120000000") };
+    check(&show, &Answer::Rates(rates.clone()), "");
+    check(&Question::RatesList { limit: 1 }, &Answer::Rates(rates.clone()), "");
+    let unknown = Rates { price: None, rates: Vec::new(), version: 0, ..rates.clone() };
+    check(&show, &Answer::Rates(unknown), "");
+    check_fields(&Answer::Rates(rates), "version currency lines price class country rates");
+    let change = Answer::RatesChanged(Box::new(RatesChange {
+        saved: true,
+        version: 2,
+        currency: owned("USD"),
+        lines: 90,
+        added: 4,
+        removed: 0,
+        dearer: 34,
+        cheaper: 1,
+        otherwise: 0,
+        before: at_most("23.40"),
+        after: at_most("24.00"),
+    }));
+    check(&Question::RatesImport { bytes: 1, dry_run: false }, &change, "");
+    let names = "saved version currency lines added removed dearer cheaper otherwise before after";
+    check_fields(&change, names);
+}
+
+#[test]
+fn budgets_show_spent_and_left() {
+    let list = Answer::Budgets(vec![
+        Budget {
+            of: owned("extension 101"),
+            per: owned("day"),
+            currency: owned("USD"),
+            soft: some("8.00"),
+            hard: some("10.00"),
+            spent: owned("0.0045"),
+            left: some("9.9955"),
+            begins: owned("2026-11-22T00:00:00.000Z"),
+            ends: owned("2026-11-23T00:00:00.000Z"),
+        },
+        Budget {
+            of: owned("operator"),
+            per: owned("week"),
+            currency: owned("USD"),
+            soft: some("80.00"),
+            hard: None,
+            spent: owned("12.50"),
+            left: None,
+            begins: owned("2026-11-16T00:00:00.000Z"),
+            ends: owned("2026-11-23T00:00:00.000Z"),
+        },
+    ]);
+    check(&Question::BudgetShow, &list, "");
+    check_fields(&list, "of per currency soft hard spent left begins ends");
+}
+
+#[test]
+fn exposure_begins_with_its_sentence() {
+    let line = |of: &str, most: &str, tail: &str, binding: &str| ExposureLine {
+        of: owned(of),
+        most: owned(most),
+        tail: owned(tail),
+        binding: owned(binding),
+    };
+    let answer = Answer::Exposure(Box::new(Exposure {
+        summary: owned(
+            "At most 23.40 USD can be lost until Thursday 08:00; a single stolen password at most \
+             20.00 USD (extension 104, day budget).",
+        ),
+        currency: owned("USD"),
+        from: owned("2026-11-25T18:00:00.000Z"),
+        until: owned("2026-11-26T08:00:00.000Z"),
+        until_local: owned("Thursday 08:00"),
+        lines: vec![
+            line("extension 101", "0.00", "0.00", "nothing outside may be dialled"),
+            line("extension 104", "20.00", "0.05", "day budget"),
+            line("operator", "23.40", "0.10", "week budget"),
+        ],
+    }));
+    check(&Question::Exposure, &answer, "");
+    check_fields(&answer, "summary currency from until until_local lines");
+}
+
+#[test]
+fn calls_show_what_they_cost_where_it_was_asked_for() {
+    let question = Question::Calls {
+        up: false,
+        extension: None,
+        since: None,
+        from: None,
+        limit: 1,
+        costs: None,
+    };
+    let list = |costs| Answer::Calls(Calls { up: Vec::new(), records: vec![call()], costs });
+    check(&question, &list(Some(costs())), "");
+    assert!(!text(&question, &list(None)).contains("0.150834"));
+    let show = Question::CallShow { call: owned("3fa9"), ladder: false };
+    let one = Answer::Call(Box::new(call()));
+    check(&show, &one, "");
+    let names = "id from to responsible started answered ended seconds disposition rule policy \
+                 emergency origin cost tolls legs";
+    check_fields(&one, names);
+}
+
+#[test]
+fn the_status_screen_shows_the_way_outside() {
+    let status = Status {
+        version: owned("0.1.0"),
+        node: 0,
+        extensions: 2,
+        devices_known: 2,
+        devices_registered: 1,
+        calls_up: 0,
+        weak: 1,
+        draining: false,
+        trunks: 2,
+        trunks_up: 1,
+        weak_trunks: vec![owned("old: signalling is not encrypted")],
+        exposure: some("At most 23.40 USD can be lost until Thursday 08:00."),
+    };
+    check(&Question::Status, &Answer::Status(status), "");
+}
