@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use actors::phone::{Action, PhoneSettings, State};
-use guard::policy::Scope;
+use guard::policy::{Policy, Scope};
 use pbx::directory::Exceptions;
 use pbx::settings::Settings;
 use pure::{Chance, Instant};
@@ -197,7 +197,9 @@ impl Ladder {
             }
             ["pbx", "drains"] => self.world.act(Act::Drain),
             ["pbx", "locks", "down"] => {
-                self.world.server.change_policy(|policy| policy.lockdown.add(Scope::Operator));
+                let now = self.world.now();
+                let lock = |policy: &mut Policy| policy.lockdown.add(Scope::Operator);
+                self.world.server.change_policy(now, lock);
             }
             ["network", "drops", "datagrams"] => self.world.weather.loss = 1_000,
             ["network", "heals"] => self.world.weather.loss = 0,
