@@ -64,6 +64,8 @@ pub struct CarrierSettings {
     pub challenges_invites: bool,
     pub answers_options: bool,
     pub security: Security,
+    /// Refuses what it would have to encrypt (488).
+    pub only_plain: bool,
     pub transport: sip::Transport,
     /// Who answers at a number, by the user part of the Request-URI.
     pub numbers: BTreeMap<String, Habit>,
@@ -270,6 +272,11 @@ impl Carrier {
 
     pub fn is_registered(&self, now: Now, user: &str) -> bool {
         self.registrar.contact(now, user).is_some()
+    }
+
+    /// Where a customer says that it is called.
+    pub fn contact(&self, now: Now, user: &str) -> Option<String> {
+        self.registrar.contact(now, user).map(|binding| binding.contact.clone())
     }
 
     /// Every call it took or made, in the order in which they began.

@@ -71,6 +71,9 @@ pub struct World {
     /// The last INVITE of each phone, and the To of its answer: what an eavesdropper would know.
     tapped: BTreeMap<usize, Bytes>,
     tapped_answers: BTreeMap<usize, sip::NameAddrBuf>,
+    /// The INVITE of the last call that a carrier took, and its answer.
+    tapped_outside: Option<(Bytes, Bytes)>,
+    tapped_toward: Option<Bytes>,
     /// The last packet that arrived from each address and where, for whoever repeats it.
     overheard_media: BTreeMap<SocketAddr, (SocketAddr, Vec<u8>)>,
 }
@@ -215,6 +218,8 @@ impl World {
             seen: VecDeque::new(),
             tapped: BTreeMap::new(),
             tapped_answers: BTreeMap::new(),
+            tapped_outside: None,
+            tapped_toward: None,
             overheard_media: BTreeMap::new(),
         }
     }

@@ -9,7 +9,7 @@ use sip::digest::Algorithm;
 use sip::{Message, Method, Name, Request, Status};
 
 use super::{Action, Carrier, Event, Habit, Output, Record, Takes, Timer};
-use crate::media::Voice;
+use crate::media::{Security, Voice};
 use crate::phone::{self, CallId, Link, Phone, PhoneSettings};
 
 /// A call, and the phone behind us that is in it.
@@ -50,6 +50,15 @@ impl Carrier {
         self.records[line.record].asserted = asserted;
         self.lines.insert(call_id.clone(), line);
         self.tell(now, &call_id, phone::Input::Received { link, bytes });
+        // Refused at once: no line is taken, what comes again is answered again.
+        if let Some(line) = self.lines.get_mut(&call_id)
+            && line.phone.calls().next().is_none()
+            && !line.ended
+        {
+            line.ended = true;
+            self.end(now, &call_id);
+            self.timers.set(now.instant + REMEMBERED, Timer::Forget(call_id));
+        }
     }
 
     /// A phone for one call.
@@ -78,7 +87,10 @@ impl Carrier {
             agent: "Carrier".to_owned(),
             transport: self.settings.transport,
             expires: self.settings.expires,
-            security: self.settings.security,
+            security: match self.settings.only_plain {
+                true => Security::Plain,
+                false => self.settings.security,
+            },
             answer_after: match habit.takes {
                 Takes::Answers { after } => Some(after),
                 Takes::Refuses(_) | Takes::Rings | Takes::Mute => None,

@@ -133,7 +133,7 @@ impl Watch {
 }
 
 /// Once everything is quiet.
-pub(super) fn judge(world: &mut World) {
+pub(crate) fn judge(world: &mut World) {
     let mut broken = Vec::new();
     let records = last_records(&world.server.store);
     for node in &world.carriers {

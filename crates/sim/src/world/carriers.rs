@@ -239,6 +239,13 @@ impl World {
         self.repeated(&bytes, link.id);
         self.watch.says(Far::Carrier(at), &bytes);
         self.watch.carrier_says(self.instant, &bytes);
+        if bytes.starts_with(b"SIP/2.0 200")
+            && let Ok(Message::Response(answer)) = Message::parse(bytes.clone())
+            && answer.headers().cseq().method == Method::Invite
+            && let Some(invite) = self.tapped_toward.clone()
+        {
+            self.tapped_outside = Some((invite, bytes.clone()));
+        }
         self.send_up(link.id, bytes);
     }
 }

@@ -40,7 +40,14 @@ impl World {
                     Method::Invite if within => "re-INVITE".to_owned(),
                     Method::Invite => {
                         let user = request.uri().user_unescaped().unwrap_or_default();
-                        format!("INVITE {user}")
+                        // At a Contact of ours: whom it is meant for stands in To.
+                        if user.len() == 32 {
+                            let to = request.headers().to();
+                            let to = to.uri().user_unescaped().unwrap_or_default().into_owned();
+                            format!("INVITE {to} as registered")
+                        } else {
+                            format!("INVITE {user}")
+                        }
                     }
                     _ => method.as_str().to_owned(),
                 };
@@ -54,6 +61,11 @@ impl World {
                     text.push_str(&format!(" {}", method.as_str()));
                 }
                 push_description(&mut text, response.body(), true);
+                // What a phone may show its owner.
+                let reason = response.headers().reasons().flatten().find_map(|one| one.text);
+                if let Some(reason) = reason.filter(|_| response.status() == sip::Status::FORBIDDEN) {
+                    text.push_str(&format!(": {reason}"));
+                }
                 text
             }
             Err(_) => "?".to_owned(),

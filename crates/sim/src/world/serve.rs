@@ -147,6 +147,9 @@ impl World {
             }
             Far::Carrier(_) => {
                 self.watch.is_told(far, &bytes);
+                if bytes.starts_with(b"INVITE ") {
+                    self.tapped_toward = Some(bytes.clone());
+                }
                 self.watch.carrier_is_told(&bytes, &self.server.store);
             }
             Far::Stranger => {}
