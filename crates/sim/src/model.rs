@@ -426,10 +426,11 @@ fn agree(world: &mut World, talks: &[Talk]) {
                     D::Declined => &[603],
                     D::NoAnswer | D::Unavailable => &[480],
                     D::NotFound => &[404],
-                    D::Refused(_) => &[404, 403],
+                    // Too many at once is busy.
+                    D::Refused(_) => &[404, 403, 486],
                     D::NotEncrypted => &[488],
                     // The called phone refused what it was offered.
-                    D::Failed => &[488, 500, 502],
+                    D::Failed => &[488, 500, 502, 503],
                     D::Answered | D::Cancelled | D::Interrupted => &[],
                 };
                 expected.contains(&status.code())
