@@ -32,6 +32,7 @@ use crate::id::{ExtensionId, RoleId, TenantId};
 use crate::ledger::{Bucket, Hold, Ledger, Window};
 use crate::money::{Currency, Money};
 use crate::number::Class;
+use crate::numbering::countries_of;
 use crate::policy::{Account, Budget, Hours, Policy, Role, Scope};
 use crate::rate::{Ceiling, estimate, of_minute};
 
@@ -415,8 +416,8 @@ fn ceiling(gate: &Gate, role: &Role) -> Ceiling {
     }
     let policy = gate.policy();
     let max = role.price_max;
-    // A prefix says little about the class of a number below it, so any class may be meant.
-    let mut ceiling = gate.deck().ceiling(max, |_prefix| true);
+    let mut known = BTreeMap::new();
+    let mut ceiling = gate.deck().ceiling(max, |prefix| reaches(policy, role, prefix, &mut known));
     let countries = role.countries.iter().copied().chain([policy.home]).map(Some);
     for country in countries.chain([None]) {
         for class in role.classes.iter().filter(|class| **class != Class::Unknown) {
@@ -429,6 +430,32 @@ fn ceiling(gate: &Gate, role: &Role) -> Ceiling {
         }
     }
     ceiling
+}
+
+/// Whether some number below a prefix may be in a country that the role allows. A prefix says little
+/// about the class of a number below it, so any class may be meant.
+///
+/// `known` remembers the answers for short beginnings: a longer prefix belongs to no more countries,
+/// so a deck's thousands of lines for one country ask once.
+fn reaches(policy: &Policy, role: &Role, prefix: &str, known: &mut BTreeMap<String, bool>) -> bool {
+    // Networks of no country begin with +87, +88 and +97.
+    if role.classes.contains(&Class::Satellite) && prefix.starts_with(['8', '9']) {
+        return true;
+    }
+    let allowed = |prefix: &str| {
+        let owners = countries_of(prefix);
+        owners.iter().any(|owner| *owner == policy.home || role.countries.contains(owner))
+    };
+    let short = prefix.get(..4).unwrap_or(prefix);
+    let maybe = match known.get(short) {
+        Some(known) => *known,
+        None => {
+            let found = allowed(short);
+            known.insert(short.to_owned(), found);
+            found
+        }
+    };
+    maybe && (short == prefix || allowed(prefix))
 }
 
 /// Seconds between two instants in which hours are open, rounded up to minutes, and how many runs they
@@ -492,6 +519,7 @@ mod tests {
     /// A dollar a minute, in whole ones.
     fn gate(change: impl FnOnce(&mut Policy)) -> Gate {
         let policy = Policy::first(Country::US).next(|policy| {
+            policy.zone = "UTC".to_owned();
             for role in policy.roles.values_mut() {
                 role.price_max = Money(1_000_000);
             }
@@ -655,6 +683,29 @@ the operator: 176.00 USD, tail 16.00 USD, the day budget of extension 101
         // most twenty attempts, each with a minute of rounding (and a millionth) and one of tail.
         assert_eq!(line.most, Money(70_000_000 + 20 * 2_000_001));
         assert_eq!(line.tail, Money(20_000_000));
+    }
+
+    #[test]
+    fn only_prefixes_of_allowed_countries_count() {
+        let text = "prefix,price,increment\n1,0.1,60/60\n1876,0.7,60/60\n37190,0.9,60/60\n8816,0.95,60/60\n";
+        let dearest = |countries: &[&str], satellite: bool| {
+            let mut role = Role { price_max: Money(1_000_000), ..Role::staff() };
+            role.classes = [Class::National].into();
+            if satellite {
+                role.classes.insert(Class::Satellite);
+            }
+            role.countries = countries.iter().map(|code| code.parse().expect("capitals")).collect();
+            let policy = Policy::first(Country::US);
+            let deck = RateDeck::import(text.as_bytes(), policy.currency, 1).expect("a deck");
+            let gate = Gate::new(policy, Arc::new(deck));
+            let of_deck =
+                |prefix: &str| reaches(gate.policy(), &role, prefix, &mut BTreeMap::new());
+            gate.deck().ceiling(role.price_max, of_deck).per_minute.0
+        };
+        assert_eq!(dearest(&[], false), 100_000);
+        assert_eq!(dearest(&["JM"], false), 700_000);
+        assert_eq!(dearest(&["LV", "JM"], false), 900_000);
+        assert_eq!(dearest(&[], true), 950_000);
     }
 
     #[test]

@@ -897,6 +897,7 @@ mod tests {
     fn policy(lockdown: &[Scope]) -> Arc<Policy> {
         Policy::first(Country::US).next(|policy| {
             policy.lockdown = Lockdown::new(lockdown.iter().copied());
+            policy.zone = "UTC".to_owned();
             policy.roles.insert(ROLE, Role::staff());
             policy.members.insert(ALICE, ROLE);
         })

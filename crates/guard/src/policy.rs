@@ -18,6 +18,7 @@ use crate::id::{ExtensionId, RoleId, TenantId, TrunkId};
 use crate::ledger::Window;
 use crate::money::{Currency, Money};
 use crate::number::{Class, Country};
+use crate::numbering::facts;
 
 /// What the gate goes by. Shared as `Arc<Policy>`; never changed in place.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -141,7 +142,7 @@ impl Policy {
             version: PolicyVersion(1),
             home,
             currency,
-            zone: "UTC".to_owned(),
+            zone: facts(home).map_or("UTC", |facts| facts.zone).to_owned(),
             outside_line: None,
             area: None,
             lockdown: Lockdown::default(),
@@ -353,7 +354,7 @@ mod tests {
             policy.members.insert(ExtensionId(0xa), RoleId(2));
         });
         let text = serde_json::to_string(&*policy).expect("a struct");
-        let expected = r#"{"version":2,"home":"US","currency":"USD","zone":"UTC""#;
+        let expected = r#"{"version":2,"home":"US","currency":"USD","zone":"America/New_York""#;
         assert!(text.starts_with(expected), "{text}");
         assert!(text.contains(r#""emergency_guarantee_seconds":2592000"#), "{text}");
         assert_eq!(serde_json::from_str::<Policy>(&text).expect("as written"), *policy);

@@ -138,7 +138,7 @@ impl RateDeck {
 
     /// The most that numbers can cost of those prefixes that are `allowed`, leaving out what costs more
     /// than `max` a minute or to connect. `allowed` is asked for few: those that would raise a figure.
-    pub fn ceiling(&self, max: Money, allowed: impl Fn(&str) -> bool) -> Ceiling {
+    pub fn ceiling(&self, max: Money, mut allowed: impl FnMut(&str) -> bool) -> Ceiling {
         let mut ceiling = Ceiling::default();
         for line in &self.lines {
             let (per_minute, connect) = (line.per_minute(), line.connect());

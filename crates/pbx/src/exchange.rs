@@ -302,7 +302,7 @@ impl Exchange {
     fn carry(&mut self, now: Now, effects: Vec<trunk::Effect>) {
         for effect in effects {
             match effect {
-                trunk::Effect::Connect { ticket, to } => {
+                trunk::Effect::Connect { ticket, to } | trunk::Effect::Lifeline { ticket, to } => {
                     self.core.output(Output::Connect { ticket, to });
                 }
                 trunk::Effect::Lookup { ticket, query } => {

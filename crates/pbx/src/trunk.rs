@@ -27,7 +27,7 @@ mod views;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use guard::fact::Fact;
@@ -57,6 +57,11 @@ pub(crate) struct Trunks {
 #[derive(Debug)]
 pub(crate) enum Effect {
     Connect {
+        ticket: Ticket,
+        to: Far,
+    },
+    /// Open the carriers' UDP socket of a realm: nobody waits for it.
+    Lifeline {
         ticket: Ticket,
         to: Far,
     },
@@ -110,6 +115,10 @@ struct Engine {
     /// Addresses of carriers that were removed or moved, as often as that happened: the BYE of a call that
     /// is up, and the answer to our leaving, still come from there.
     former: BTreeMap<(RealmId, IpAddr), u32>,
+    /// The carriers' UDP socket of each realm, where one is open.
+    sockets: BTreeMap<RealmId, FlowId>,
+    /// Sockets that were asked for as a last way for calls for help.
+    lifelines: BTreeMap<Ticket, RealmId>,
     /// The process is about to end: nothing is kept alive any more.
     draining: bool,
 }
@@ -157,6 +166,8 @@ impl Trunks {
                 timers: Timers::new(),
                 flows: BTreeMap::new(),
                 former: BTreeMap::new(),
+                sockets: BTreeMap::new(),
+                lifelines: BTreeMap::new(),
                 draining: false,
             },
         }
@@ -189,8 +200,16 @@ impl Trunks {
         result: Result<FlowId, ConnectError>,
         out: &mut Vec<Effect>,
     ) -> bool {
-        let Some(trunk) = self.engine.tickets.remove(&ticket) else { return false };
         let flow = result.as_ref().ok().copied();
+        if let Some(flow) = flow.filter(|flow| flow.transport == Transport::Udp)
+            && let Some(realm) = self.engine.flows.get(&flow).map(|opened| opened.realm)
+        {
+            self.engine.sockets.insert(realm, flow);
+        }
+        if self.engine.lifelines.remove(&ticket).is_some() {
+            return true;
+        }
+        let Some(trunk) = self.engine.tickets.remove(&ticket) else { return false };
         let mut wanted = false;
         self.with(desk, trunk, out, |line, turn| wanted = line.connected(turn, ticket, result));
         if let Some(flow) = flow.filter(|flow| !wanted && flow.transport.is_reliable()) {
@@ -206,6 +225,7 @@ impl Trunks {
 
     pub(crate) fn flow_closed(&mut self, desk: &mut Desk<'_>, flow: FlowId, out: &mut Vec<Effect>) {
         self.engine.flows.remove(&flow);
+        self.engine.sockets.retain(|_, socket| *socket != flow);
         self.each(desk, out, |line, turn| {
             if line.link().is_some_and(|link| link.path.flow == flow) {
                 line.flow_lost(turn);
@@ -286,6 +306,34 @@ impl Trunks {
     pub(crate) fn drain(&mut self, desk: &mut Desk<'_>, out: &mut Vec<Effect>) {
         self.engine.draining = true;
         self.each(desk, out, Line::drain);
+    }
+
+    /// In clear over UDP, to the servers of every trunk that is open to this tenant: for calls for help
+    /// whose encrypted ways have failed. Their answers are heard from now on. [`ROUTES_MAX`] at the most.
+    pub(crate) fn lifelines(&mut self, desk: &mut Desk<'_>, tenant: TenantId) -> Vec<Route> {
+        let mut turn = Turn { desk, engine: &mut self.engine, out: &mut Vec::new() };
+        let mut routes = Vec::new();
+        for line in self.lines.values() {
+            let open = line.trunk.tenant.is_none_or(|owner| owner == tenant) && line.trunk.enabled;
+            let socket = turn.engine.sockets.get(&line.trunk.realm).copied();
+            let Some(flow) = socket.filter(|_| open) else { continue };
+            for place in line.places.all().iter().filter(|place| place.transport != Transport::Udp)
+            {
+                let remote = SocketAddr::new(place.remote.ip(), UDP_PORT);
+                turn.remember(line.trunk.realm, remote.ip(), line.trunk.call_max);
+                routes.push(Route {
+                    trunk: line.trunk.id,
+                    path: Path { flow, remote },
+                    realm: line.trunk.realm,
+                    place: Place { transport: Transport::Udp, remote },
+                    tls: None,
+                    host: uri_host(&line.trunk.host),
+                    port: None,
+                });
+            }
+        }
+        routes.truncate(ROUTES_MAX);
+        routes
     }
 
     /// Where a call of this tenant can leave, best first: by priority, then places that failed lately
@@ -440,6 +488,20 @@ impl Turn<'_, '_> {
         }
     }
 
+    /// Asks for the carriers' UDP socket of a realm whose encrypted line is down: whoever must call for
+    /// help then has a last way.
+    fn lifeline(&mut self, far: Far) {
+        let realm = far.realm;
+        let known = self.engine.sockets.contains_key(&realm);
+        if known || self.engine.lifelines.values().any(|asked| *asked == realm) {
+            return;
+        }
+        *self.desk.tickets += 1;
+        let ticket = Ticket(*self.desk.tickets);
+        self.engine.lifelines.insert(ticket, realm);
+        self.out.push(Effect::Lifeline { ticket, to: far });
+    }
+
     /// Hears this address for as long as a call that is up may last.
     fn remember(&mut self, realm: RealmId, address: IpAddr, span: Duration) {
         let key = (realm, address.to_canonical());
@@ -506,6 +568,9 @@ pub(crate) const SOURCES_MAX: usize = 64;
 const FORMER_MAX: usize = 2_000;
 /// Ways out that one call may try.
 const ROUTES_MAX: usize = 16;
+
+/// RFC 3261 §18.1.1: where a server listens for UDP when nobody says otherwise.
+const UDP_PORT: u16 = 5060;
 /// Questions without an answer; at the bound the oldest is given up. Each line asks one or two at a
 /// time, and the driver answers each.
 const TICKETS_MAX: usize = 8 * TRUNKS_MAX;

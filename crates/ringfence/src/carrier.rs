@@ -329,7 +329,7 @@ async fn receive<S: Sink>(
         }
         for _ in 0..BATCH {
             match socket.try_recv_from(&mut buffer) {
-                Ok((len, _)) if len < RUNT => {}
+                Ok((len, _)) if len < RUNT || flows::signs_in(&buffer[..len]) => {}
                 Ok((len, from)) => match room.clone().try_acquire_owned() {
                     Ok(permit) => {
                         let from = SocketAddr::new(from.ip().to_canonical(), from.port());
@@ -801,6 +801,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_phone_that_signs_in_in_clear_is_cut_off() {
+        let mut ours = Ours::new(Some(0));
+        let door = ours.carriers.listen(REALM).await.unwrap();
+        let mut phone = TcpStream::connect(door).await.unwrap();
+        let (opened, _outlet) = ours.opened().await;
+        phone.write_all(MESSAGE.replace("OPTIONS", "REGISTER").as_bytes()).await.unwrap();
+        let ended = ours.events.recv().await;
+        assert!(matches!(&ended, Some(Event::Closed(flow)) if *flow == opened.flow), "{ended:?}");
+    }
+
+    #[tokio::test]
     async fn datagrams_go_out_and_come_in_over_one_socket_that_nothing_ends() {
         let theirs = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let remote = theirs.local_addr().unwrap();
@@ -821,7 +832,8 @@ mod tests {
         outlet.write(nobody, Bytes::from_static(MESSAGE.as_bytes())).unwrap();
         let long = Bytes::from(vec![b'x'; DATAGRAM_MAX]);
         assert_eq!(outlet.write(remote, long), Err(flows::Unsent::Datagram));
-        for runt in [&b""[..], b"\r\n\r\n", b"OPTIONS sip:a S"] {
+        // Nor does a phone sign in here.
+        for runt in [&b""[..], b"\r\n\r\n", b"OPTIONS sip:a S", b"REGISTER sip:a SIP/2.0\r\n\r\n"] {
             theirs.send_to(runt, local).await.unwrap();
         }
         let largest = vec![b'y'; 65_507];

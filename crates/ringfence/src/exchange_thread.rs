@@ -163,8 +163,13 @@ impl Inbox {
     /// Asks the exchange and waits for its answer.
     pub(crate) async fn ask(&self, command: Command) -> Result<Reply, Unavailable> {
         let (sender, reply) = oneshot::channel();
+        // A carrier is given its time to answer.
+        let longest = match command {
+            Command::TestTrunk { .. } => TEST_ANSWER_MAX,
+            _ => ANSWER_MAX,
+        };
         self.send(Event::Ask(command, sender));
-        match tokio::time::timeout(ANSWER_MAX, reply).await {
+        match tokio::time::timeout(longest, reply).await {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(_)) | Err(_) => Err(Unavailable),
         }
@@ -547,6 +552,8 @@ const BATCH: usize = 128;
 const ASKED_MAX: usize = 256;
 /// A change waits for the store; a disk that takes longer has failed.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// Longer than [`pbx::settings::Settings::trunk_test_timeout`].
+const TEST_ANSWER_MAX: Duration = Duration::from_secs(30);
 /// A third of the relay's lease at the least, so that one late turn closes no call.
 const RENEW_EVERY: Duration = Duration::from_secs(5);
 /// Three turns missed: the thread hangs.

@@ -139,6 +139,12 @@ fn proves(bytes: &[u8]) -> bool {
     })
 }
 
+/// Whether this asks to register. Ways in clear are for carriers, who never do: a phone there would
+/// show its number and its calls to whoever listens, and a scanner gets no answer to learn from.
+pub(crate) fn signs_in(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"REGISTER ")
+}
+
 /// What every connection of the node shares.
 #[derive(Debug)]
 pub(crate) struct Flows<S> {
@@ -358,6 +364,9 @@ impl<S: Sink> Flows<S> {
                     Ok(Some(Frame::Message(bytes))) => {
                         heard = heard.or_else(|| Some(Instant::now()));
                         begun = None;
+                        if path.flow.transport == Transport::Tcp && signs_in(&bytes) {
+                            return "a phone wanted to sign in over a connection in clear";
+                        }
                         let Some(credit) = self.credit(&own).await else { return "shutting down" };
                         self.sink.received(path, bytes, credit);
                     }
@@ -384,8 +393,7 @@ impl<S: Sink> Flows<S> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Security {
     Tls,
-    /// For carriers that offer nothing else. What comes in this way is the exchange's to judge: no
-    /// phone signs in over it.
+    /// For carriers that offer nothing else: no phone signs in over it.
     Clear,
 }
 

@@ -278,3 +278,100 @@ fn silent_handshakes_of_one_source_do_not_keep_out_a_phone() {
     assert_eq!(first.read(&mut [0; 1]).unwrap_or(0), 0);
     assert!(started.elapsed() < Duration::from_secs(12));
 }
+
+/// Runs a command that the running node carries out, and returns what it printed.
+fn told(data: &Path, arguments: &[&str]) -> String {
+    let Output { status, stdout, stderr } = command(data, arguments).output().unwrap();
+    let talk = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(0), "{arguments:?}: {talk}");
+    String::from_utf8(stdout).unwrap()
+}
+
+/// Runs a command that the node refuses: status 1, and a remedy.
+fn denied(data: &Path, arguments: &[&str]) -> String {
+    let Output { status, stdout, stderr } = command(data, arguments).output().unwrap();
+    let talk = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(1), "{arguments:?}: {talk}");
+    assert!(stdout.is_empty() && talk.contains("remedy: "), "{arguments:?}: {talk}");
+    talk
+}
+
+#[test]
+fn a_house_gets_its_rules_its_prices_and_its_carrier_and_keeps_them() {
+    let data = folder();
+    let mut node = Running::start(data.path());
+    let told = |line: &[&str]| told(data.path(), line);
+    let json = |line: &[&str]| -> serde_json::Value {
+        serde_json::from_str(&told(&[line, &["--json"]].concat())).unwrap()
+    };
+    told(&["extension", "add", "101", "--name", "Desk"]);
+    // A carrier where nobody listens: it is kept, shown as weak, and its test fails.
+    let secret = data.path().join("secret");
+    fs::write(&secret, "s3cret\n").unwrap();
+    private(&secret, 0o600);
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let secret = secret.to_str().unwrap();
+    let add = ["trunk", "add", "old", "--server", &nobody, "--transport", "tcp", "--allow-md5"];
+    let shown = told(&[&add[..], &["--user", "4711", "--secret-file", secret]].concat());
+    assert!(shown.contains("signalling is not encrypted, "), "{shown}");
+    assert!(shown.contains("digest may use MD5"), "{shown}");
+    fs::remove_file(secret).unwrap();
+    told(&["number", "add", "+12025550123", "--trunk", "old", "--to", "101"]);
+    denied(data.path(), &["extension", "caller-id", "101", "+12025550199"]);
+    told(&["extension", "caller-id", "101", "+12025550123"]);
+    denied(data.path(), &["trunk", "remove", "old"]);
+
+    // What is allowed, and for how much.
+    let international = ["policy", "explain", "+37120000000", "--from", "101"];
+    let explained = json(&international);
+    assert_eq!(explained["permitted"], false, "{explained}");
+    let change = ["role", "set", "staff", "--allow", "international,mobile", "--country", "LV"];
+    let tried = json(&[&change[..], &["--dry-run"]].concat());
+    assert_eq!((&tried["saved"], &tried["loosens"]), (&false.into(), &true.into()), "{tried}");
+    let saved = json(&change);
+    assert_eq!(saved["saved"], true, "{saved}");
+    told(&["budget", "set", "--of", "extension", "101", "--per", "day", "--hard", "0.0045"]);
+    let raised = json(&["budget", "raise", "2", "--of", "extension", "101", "--per", "day"]);
+    assert!(raised["changes"][0].as_str().unwrap().contains("2.0045"), "{raised}");
+    let deck = data.path().join("rates.csv");
+    fs::write(&deck, "prefix,rate\n371,0.05\nlatvia,1\n").unwrap();
+    private(&deck, 0o600);
+    let import = ["rates", "import", deck.to_str().unwrap()];
+    assert!(denied(data.path(), &import).contains("line 3"));
+    fs::write(&deck, "prefix,rate,name\n371,0.05,Latvia\n").unwrap();
+    assert_eq!(json(&import)["added"], 1);
+    let priced = json(&["rates", "show", "+37120000000"]);
+    assert_eq!(priced["price"]["per_minute"], "0.05", "{priced}");
+    assert_eq!(json(&international)["rate"]["source"], "deck");
+    let exposure = told(&["exposure"]);
+    assert!(exposure.starts_with("At most "), "{exposure}");
+    assert!(exposure.contains("(extension 101, day budget)"), "{exposure}");
+    told(&["lockdown", "on"]);
+    assert_eq!(json(&international)["rule"], "lockdown");
+    assert!(told(&["exposure"]).starts_with("Nothing can be lost"));
+    told(&["lockdown", "off"]);
+    let test = command(data.path(), &["trunk", "test", "old"]).output().unwrap();
+    assert_eq!(test.status.code(), Some(1), "{test:?}");
+    assert!(String::from_utf8(test.stdout).unwrap().contains("failed"));
+
+    // All of it is there after a restart, with every version of the rules.
+    let before = [json(&["policy", "show"]), json(&["number", "list"])];
+    let exported = told(&["rates", "export"]);
+    node.signal(Signal::SIGTERM);
+    assert_eq!(node.end(), 0, "{}", node.rest_of_log());
+    drop(node);
+    let node = Running::start(data.path());
+    assert_eq!(before, [json(&["policy", "show"]), json(&["number", "list"])]);
+    assert_eq!(told(&["rates", "export"]), exported);
+    let history = json(&["policy", "history"]);
+    assert!(history.as_array().unwrap().len() >= 6, "{history}");
+    let status = json(&["status"]);
+    assert_eq!((&status["trunks"], &status["trunks_up"]), (&1.into(), &0.into()), "{status}");
+    assert!(status["weak_trunks"][0].as_str().unwrap().starts_with("old: "), "{status}");
+    let page = node.address("status page");
+    let page = http(page, "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    assert!(page.contains("At most ") && page.contains("old"), "{page}");
+    assert!(!page.contains("+12025550123"), "{page}");
+    assert!(json(&["calls", "--since", "7d", "--cost"])["costs"]["totals"].is_array());
+    assert!(told(&["journal", "verify"]).contains("intact"));
+}

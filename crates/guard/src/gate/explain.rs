@@ -7,6 +7,7 @@ use crate::id::ExtensionId;
 use crate::ledger::Ledger;
 use crate::money::Money;
 use crate::number::{Class, Outside};
+use crate::numbering::name;
 use crate::policy::Scope;
 use crate::rate::{Rate, Source};
 use pure::Now;
@@ -111,6 +112,7 @@ impl Gate {
             },
             Rule::NotAllowedCountry => match number.and_then(Outside::country) {
                 Some(country) => {
+                    let country = name(country);
                     format!("calls to {country} are not among the countries of {role}")
                 }
                 None => format!("{role} allows no numbers that belong to no country"),
@@ -246,6 +248,7 @@ mod tests {
 
     fn told(change: impl FnOnce(&mut Policy, &mut Role)) -> String {
         let policy = Policy::first(Country::US).next(|policy| {
+            policy.zone = "UTC".to_owned();
             let mut staff = Role::staff();
             staff.classes.insert(Class::Premium);
             staff.countries.insert("LV".parse().expect("capitals"));
@@ -280,7 +283,7 @@ mod tests {
         );
         assert_eq!(
             told(|_, staff| staff.countries.clear()),
-            "Refused: calls to LV are not among the countries of role staff."
+            "Refused: calls to Latvia are not among the countries of role staff."
         );
         assert_eq!(
             told(|_, staff| drop(staff.classes.split_off(&Class::Premium))),
@@ -335,7 +338,7 @@ mod tests {
         let explained = gate.explain(sunday(), &calls_from_alice(latvia()), &Ledger::default());
         assert_eq!(
             explained.why,
-            "Allowed: 10.00 USD a minute and 10.00 USD to connect by our own cautious guess for LV, \
+            "Allowed: 10.00 USD a minute and 10.00 USD to connect by our own cautious guess for Latvia, \
              premium (estimate); 20.00 USD are left of the day budget of this extension of 20.00 USD."
         );
         let stranger = Attempt { standing: Standing::Stranger, ..calls_from_alice(latvia()) };

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{Account, Budget, Policy, Role};
 use crate::money::Money;
 use crate::number::Class;
+use crate::numbering::is_known;
 use crate::zone::Zone;
 
 /// What is wrong with a policy, and what to do about it: two sentences for people.
@@ -52,6 +53,13 @@ impl Policy {
         if Zone::named(&self.zone).is_none() {
             let remedy = "Use an IANA name, such as Europe/Berlin or America/New_York.";
             fault("zone", format!("There is no zone \"{}\".", shortened(&self.zone)), remedy);
+        }
+        // A typing error in a list of allowed countries would be a country that never calls.
+        let named = self.roles.values().flat_map(|role| &role.countries).chain([&self.home]);
+        let unknown: BTreeSet<_> = named.filter(|country| !is_known(**country)).collect();
+        for country in unknown {
+            let remedy = "Use the two letters of ISO 3166, such as DE.";
+            fault("countries", format!("There is no country {country}."), remedy);
         }
         if self.outside_line.is_some_and(|digit| !digit.is_ascii_digit()) {
             fault("outside line", "It is not a digit.".to_owned(), "Use one digit, such as 9.");
@@ -220,6 +228,13 @@ mod tests {
             faults(|p| p.zone = "Europe/Atlantis".to_owned()),
             "zone: There is no zone \"Europe/Atlantis\". Use an IANA name",
         );
+        is(
+            faults(|p| p.home = "QQ".parse().expect("capitals")),
+            "countries: There is no country QQ.",
+        );
+        let abroad =
+            |role: &mut Role| role.countries.extend(["XY".parse::<Country>().expect("capitals")]);
+        is(staff(abroad), "countries: There is no country XY.");
         is(faults(|p| p.outside_line = Some('x')), "outside line: It is not a digit.");
         is(faults(|p| p.area = Some("21a".to_owned())), "area: It is not an area code");
         is(faults(|p| p.working = Hours(vec![(5, 9), (8, 12)])), "working: The hours overlap");

@@ -7,6 +7,7 @@
 use super::{Rate, Source};
 use crate::money::{Currency, Money};
 use crate::number::{Class, Country};
+use crate::numbering;
 
 /// How dear a country is to call, mobile numbers included, because a prefix says little about them.
 #[derive(Clone, Copy)]
@@ -67,7 +68,7 @@ pub fn estimate(
         },
     };
     let money = |thousandths: i64| Some(Money(thousandths * 100 * currency.per_dollar_tenths()?));
-    let place = country.map_or_else(|| "no country".to_owned(), |country| country.to_string());
+    let place = country.map_or("no country", numbering::name);
     Some(Rate {
         prefix: String::new(),
         name: format!("{place}, {class} (estimate)"),

@@ -95,7 +95,7 @@ impl Exchange {
         let tenant = extension.tenant;
         let policy = self.core.gate.policy();
         let role = policy.role_of(id).1.map(|role| role.name.clone()).unwrap_or_default();
-        let destination = match policy.home.emergency(dialled) {
+        let destination = match self.core.gate.plan().emergency(dialled) {
             Some(emergency) => Destination::Emergency(emergency),
             None => self.destination(tenant, dialled),
         };

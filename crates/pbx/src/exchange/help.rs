@@ -103,6 +103,7 @@ impl Exchange {
             dialled: asker.dialled.clone(),
             ways: self.ways_for_help(now, tenant),
             tried: None,
+            last_ways: false,
         };
         let party = self.caller(path, request, &asker);
         let heard = self.offer(request, path, &party, &asker);
@@ -160,12 +161,17 @@ impl Exchange {
     }
 
     fn first_leg_for_help(&mut self, now: Now, outside: &mut Outside) -> Option<Leg> {
-        while !outside.ways.is_empty() {
-            if let Some(leg) = self.next_leg_for_help(now, outside) {
-                return Some(leg);
+        loop {
+            while !outside.ways.is_empty() {
+                if let Some(leg) = self.next_leg_for_help(now, outside) {
+                    return Some(leg);
+                }
             }
+            if std::mem::replace(&mut outside.last_ways, true) {
+                return None;
+            }
+            outside.ways = self.last_ways_for_help(now, outside.attempt.tenant);
         }
-        None
     }
 
     /// A leg on the next way, on a line that is made free where none is. `None`: that way can't be used.
@@ -191,6 +197,20 @@ impl Exchange {
     /// What the last way failed of may be mended on the same way: audio in clear where encryption was
     /// refused, a line of somebody else's where the carrier has none.
     pub(super) fn help_onward(&mut self, now: Now, call: CallId, outside: &mut Outside) {
+        self.mend_for_help(now, call, outside);
+        if outside.ways.is_empty() && !outside.last_ways {
+            outside.last_ways = true;
+            outside.ways = self.last_ways_for_help(now, outside.attempt.tenant);
+        }
+    }
+
+    /// In clear over UDP, where every other way has failed.
+    fn last_ways_for_help(&mut self, now: Now, tenant: TenantId) -> VecDeque<Way> {
+        let routes = self.trunks.lifelines(&mut self.core.desk(now), tenant);
+        routes.into_iter().map(|route| Way { route, plain: true }).collect()
+    }
+
+    fn mend_for_help(&mut self, now: Now, call: CallId, outside: &mut Outside) {
         let Some(last) = self.core.call(call).and_then(|call| call.forks.last()) else { return };
         let (status, plain, trunk) = (last.status, last.offered_plain, last.party.trunk);
         let Some(trunk) = trunk else { return };

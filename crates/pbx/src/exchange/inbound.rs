@@ -4,6 +4,7 @@ use guard::cause::Cause;
 use guard::gate::{Origin, Proof, Standing};
 use guard::id::{CallId, LegId, TenantId, TrunkId};
 use guard::number::Digits;
+use guard::numbering::e164;
 use pure::Now;
 use sip::Request;
 use sip::transaction::Key;
@@ -15,7 +16,7 @@ use crate::flow::Path;
 
 impl Exchange {
     /// An INVITE of a trunk.
-    pub(super) fn from_carrier(
+    pub(super) fn called_by_carrier(
         &mut self,
         now: Now,
         key: Key,
@@ -85,21 +86,12 @@ impl Exchange {
         let uri = request.uri().user_unescaped().unwrap_or_default().into_owned();
         let to = request.headers().to();
         let to = to.uri().user_unescaped().unwrap_or_default().into_owned();
+        let home = self.core.gate.policy().home;
         let found = [&uri, &to].into_iter().find_map(|user| {
-            self.spellings(user).into_iter().find_map(|number| self.trunks.inbound(trunk, &number))
+            let number = e164(user, home)?;
+            self.trunks.inbound(trunk, &number)
         });
         found.cloned().ok_or(uri)
-    }
-
-    /// What a carrier may mean by these digits, as `+` and E.164: with its plus, without it, or as they
-    /// are dialled at home.
-    fn spellings(&self, user: &str) -> Vec<String> {
-        let Some(digits) = Digits::parse(user) else { return Vec::new() };
-        let plan = self.core.gate.plan();
-        let plus = Digits::parse(&format!("+{}", digits.as_str().trim_start_matches('+')));
-        let mut spelt = vec![plan.read(&digits).digits().as_str().to_owned()];
-        spelt.extend(plus.map(|plus| plus.as_str().to_owned()));
-        spelt
     }
 
     /// Who calls, as far as the carrier says: P-Asserted-Identity before From (RFC 3325 §9.1), cut and
@@ -115,10 +107,9 @@ impl Exchange {
             .or_else(|| from.uri().user_unescaped().map(std::borrow::Cow::into_owned))
             .unwrap_or_default();
         let name = from.display_name().map(std::borrow::Cow::into_owned).unwrap_or_default();
-        let number = match Digits::parse(&user) {
-            Some(digits) => self.core.gate.plan().read(&digits).digits().as_str().to_owned(),
-            None => ANONYMOUS.to_owned(),
-        };
+        let home = self.core.gate.policy().home;
+        let plain = || Digits::parse(&user).map(|digits| digits.as_str().to_owned());
+        let number = e164(&user, home).or_else(plain).unwrap_or_else(|| ANONYMOUS.to_owned());
         (name, number)
     }
 }

@@ -61,12 +61,12 @@ impl Asker {
 
 impl Exchange {
     pub(super) fn emergency(&self, request: &Request) -> Option<Emergency> {
-        self.core.gate.policy().home.emergency(request.uri().as_str())
+        self.core.gate.plan().emergency(request.uri().as_str())
     }
 
     pub(super) fn invite(&mut self, now: Now, key: Key, path: Path, request: &Request) {
         if let Some((trunk, proof)) = self.trunks.identify(path, request) {
-            return self.from_carrier(now, key, path, request, trunk, proof);
+            return self.called_by_carrier(now, key, path, request, trunk, proof);
         }
         let emergency = self.emergency(request);
         // What a call for help asks for beside help is ignored; nothing may stand in its way.

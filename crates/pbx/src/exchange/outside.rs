@@ -45,6 +45,7 @@ impl Exchange {
             dialled: asker.dialled.clone(),
             ways,
             tried: None,
+            last_ways: false,
         };
         // The judgement above was about the call; the leg's own is made with its money.
         drop(reserve);
@@ -287,7 +288,7 @@ impl Exchange {
         let found = self.core.call(call).and_then(|call| call.leg(leg));
         let trunk = found.and_then(|leg| leg.party.trunk);
         let uri = found.map(|leg| leg.target()).unwrap_or_default();
-        let method = response.headers().cseq().method.clone();
+        let method = response.headers().cseq().method;
         let credentials =
             trunk.and_then(|trunk| self.trunks.answer_challenge(trunk, response, &method, &uri));
         self.on_core(now, |core, now, is_at| {

@@ -1,6 +1,7 @@
 //! One trunk's life: looked up, connected, registered or asked, up, and down for a while.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use guard::fact::Fact;
@@ -17,7 +18,7 @@ use super::trouble::{LONG, Patience, Trouble, back_off};
 use super::{Effect, Route, Turn, Wake, allowed, health, uri_host, uri_of};
 use crate::command::TrunkSecret;
 use crate::directory::{Trunk, TrunkAccess};
-use crate::flow::{FlowId, FlowOpened, Path, TlsFacts};
+use crate::flow::{FlowId, FlowOpened, Path, TlsFacts, Transport};
 use crate::io::{Answer, ConnectError, Far, Place, Query, Ticket};
 
 #[derive(Debug)]
@@ -628,6 +629,16 @@ impl Line {
         }
         let since = self.trouble.take().map_or(now.utc, |(_, since)| since);
         self.trouble = Some((trouble, since));
+        let encrypted = self.places.all().iter().find(|place| place.transport != Transport::Udp);
+        if let Some(place) = encrypted.filter(|_| self.trunk.enabled) {
+            let remote = SocketAddr::new(place.remote.ip(), super::UDP_PORT);
+            turn.lifeline(Far {
+                realm: self.trunk.realm,
+                place: Place { transport: Transport::Udp, remote },
+                name: self.trunk.host.clone(),
+                authority: None,
+            });
+        }
         self.enter(turn, Stage::Waiting { retry: now.utc + span });
         self.set(turn, Alarm::Retry, span);
         self.finish_test(turn, false);

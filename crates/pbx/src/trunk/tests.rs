@@ -829,7 +829,8 @@ fn any_course_of_events_leaves_the_engine_within_its_bounds() {
         }
         let mut world = World::with(vec![first.clone()], Vec::new());
         let mut chance = pure::Chance::from_number(seed);
-        for step in 0..300 {
+        let mut ups = 0;
+        for step in 0..1_000 {
             world.anything(&mut chance, &first);
             let told: Vec<bool> = world
                 .facts
@@ -849,8 +850,10 @@ fn any_course_of_events_leaves_the_engine_within_its_bounds() {
             assert!(sizes.iter().all(|(_, size, most)| size <= most), "seed {seed}: {sizes:?}");
             let open = world.open_connections();
             assert!(open <= 4, "seed {seed} step {step}: {open} connections are open");
+            ups += usize::from(world.is_up());
             assert!(world.waits(), "seed {seed} step {step}: it waits for nothing");
         }
+        assert!((20..980).contains(&ups), "seed {seed}: {ups}, which tests little");
         // The carrier comes to its senses.
         world.come_to_senses();
         assert!(world.is_up(), "seed {seed}: {:?}", world.view().state);

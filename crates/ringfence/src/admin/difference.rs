@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use guard::id::ExtensionId;
 use guard::ledger::Window;
 use guard::money::Money;
+use guard::numbering;
 use guard::policy::{Account, Hours, Policy, Role};
 
 use super::amount;
@@ -83,10 +84,12 @@ fn role_changes(before: &Role, after: &Role, policy: &Policy, say: &mut impl FnM
         say(false, format!("role {name} may no longer dial {class} numbers"));
     }
     for country in after.countries.difference(&before.countries) {
-        say(true, format!("role {name} may dial numbers of {country}"));
+        let of = numbering::name(*country);
+        say(true, format!("role {name} may dial numbers of {country} ({of})"));
     }
     for country in before.countries.difference(&after.countries) {
-        say(false, format!("role {name} may no longer dial numbers of {country}"));
+        let of = numbering::name(*country);
+        say(false, format!("role {name} may no longer dial numbers of {country} ({of})"));
     }
     if before.hours != after.hours {
         let loosens = !within(&after.hours, &before.hours);
@@ -270,7 +273,7 @@ mod tests {
             narrow,
             &[
                 "same role staff may no longer dial international numbers",
-                "same role staff may no longer dial numbers of LV",
+                "same role staff may no longer dial numbers of LV (Latvia)",
                 "same role staff: hours always → mon-fri 08:00-18:00",
                 "same role staff: calls outside at once 4 → 3",
                 "same role staff: highest price a minute 0.60 → 0.50 USD",
@@ -282,7 +285,7 @@ mod tests {
             |policy| policy.roles = wide.roles.clone(),
             &[
                 "looser role staff may dial international numbers",
-                "looser role staff may dial numbers of LV",
+                "looser role staff may dial numbers of LV (Latvia)",
                 "looser role staff: hours mon-fri 08:00-18:00 → always",
                 "looser role staff: calls outside at once 3 → 4",
                 "looser role staff: highest price a minute 0.50 → 0.60 USD",

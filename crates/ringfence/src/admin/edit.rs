@@ -6,6 +6,7 @@ use std::time::Duration;
 use guard::id::RoleId;
 use guard::ledger::Window;
 use guard::money::Money;
+use guard::numbering;
 use guard::policy::{Account, Budget, Hours, Policy, Role};
 
 use super::names::{self, Names};
@@ -80,7 +81,8 @@ fn set(policy: &mut Policy, key: Key, value: &str) -> Result<(), Failure> {
     match key {
         Key::Home => {
             let code = value.to_ascii_uppercase();
-            policy.home = code.parse().map_err(|_| wrong("give two letters, such as US or DE"))?;
+            let known = code.parse().ok().filter(|country| numbering::is_known(*country));
+            policy.home = known.ok_or_else(|| wrong("give two letters, such as US or DE"))?;
         }
         Key::Currency => {
             let code = value.to_ascii_uppercase();
@@ -345,7 +347,7 @@ mod tests {
         assert_eq!(edited(&first, set(Key::WorkingHours, "always")).working, Hours::always());
         for (key, value) in [
             (Key::Home, "Germany"),
-            (Key::Home, "1"),
+            (Key::Home, "XX"),
             (Key::Currency, "dollars"),
             (Key::OutsideLine, "99"),
             (Key::OutsideLine, "x"),

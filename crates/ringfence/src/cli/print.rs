@@ -143,20 +143,14 @@ fn status_screen(status: &Status) -> String {
     if let Some(exposure) = &status.exposure {
         let _ = writeln!(out, "  exposure     {exposure}");
     }
-    match status.weak {
-        0 => {
-            let _ = writeln!(
-                out,
-                "  weaknesses   none: everything registered and every call is encrypted"
-            );
+    let all_well = "none: everything registered and every call is encrypted";
+    let _ = match (status.weak, &status.weak_trunks[..]) {
+        (0, []) => writeln!(out, "  weaknesses   {all_well}"),
+        (0, _) => writeln!(out, "  weaknesses   of trunks only; see `ringfence trunk list`"),
+        (weak, _) => {
+            writeln!(out, "  weaknesses   {weak}; see `ringfence devices` and `ringfence calls`")
         }
-        weak => {
-            let _ = writeln!(
-                out,
-                "  weaknesses   {weak}; see `ringfence devices` and `ringfence calls`"
-            );
-        }
-    }
+    };
     for trunk in &status.weak_trunks {
         let _ = writeln!(out, "  weak trunk   {trunk}");
     }

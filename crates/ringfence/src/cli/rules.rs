@@ -3,6 +3,7 @@
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
 use guard::ledger::Window;
 use guard::number::{Class, Country};
+use guard::numbering;
 
 use super::{Asked, Json, Saving, parse_seconds};
 use crate::admin::protocol::{Edit, Key, Question, Reach, RoleChange, Whose};
@@ -389,8 +390,9 @@ fn class(text: &str) -> Result<Class, String> {
 }
 
 fn country(text: &str) -> Result<Country, String> {
-    let code = text.to_ascii_uppercase();
-    code.parse().map_err(|_| "write the two letters of a country, such as LV".to_owned())
+    let code = text.to_ascii_uppercase().parse().ok();
+    let known = code.filter(|country| numbering::is_known(*country));
+    known.ok_or_else(|| "write the two letters of a country, such as LV".to_owned())
 }
 
 fn window(text: &str) -> Result<Window, String> {

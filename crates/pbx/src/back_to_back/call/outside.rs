@@ -26,6 +26,8 @@ pub(crate) struct Outside {
     pub(crate) dialled: String,
     pub(crate) ways: VecDeque<Way>,
     pub(crate) tried: Option<Way>,
+    /// For help: the ways in clear have been asked for.
+    pub(crate) last_ways: bool,
 }
 
 /// One way to the outside.

@@ -330,6 +330,28 @@ fn help_goes_another_way_where_the_carrier_is_gone() {
 }
 
 #[test]
+fn help_goes_out_in_clear_where_no_encrypted_way_is_left() {
+    let mut w = World::with_carriers(|_| {});
+    w.unreachable = true;
+    w.lose("carrier");
+    w.lose("second");
+    w.invite("alice", "911", Some(&offer("sendrecv")));
+    w.reply("plain", Method::Invite, 200, Some(&plain("sendrecv")));
+    w.check(
+        "
+        0ms  alice > pbx    INVITE 911 sdp
+        0ms  pbx   > plain  INVITE 911 sdp
+        0ms  plain > pbx    200 sdp
+        0ms  pbx   > plain  ACK
+        0ms  pbx   > alice  200 sdp
+        ",
+    );
+    // The honest caller of anything else is told that there is no line.
+    w.invite("bob", NUMBER, Some(&offer("sendrecv")));
+    w.check_ends_with("cdr 102 12125550177 failed 0s");
+}
+
+#[test]
 fn a_crash_loses_no_money() {
     let mut w = World::with_carriers(|_| {});
     talking(&mut w);

@@ -30,7 +30,7 @@ use crate::directory::{
 };
 use crate::exchange::{Exchange, Setup};
 use crate::flow::{FlowId, FlowOpened, Path, Realm, TlsFacts, Transport};
-use crate::io::{Answer, Far, Input, Output, Place, Query, Ticket};
+use crate::io::{Answer, ConnectError, Far, Input, Output, Place, Query, Ticket};
 use crate::record::{Cdr, Loaded, Row};
 use crate::registrar::RegistrarSettings;
 use crate::settings::Settings;
@@ -61,6 +61,8 @@ pub(super) struct World {
     pub(super) spends: BTreeMap<Bucket, Money>,
     /// Where each carrier is, and the connection to it.
     pub(super) carriers: BTreeMap<SocketAddr, &'static str>,
+    /// No carrier takes a connection.
+    pub(super) unreachable: bool,
 }
 
 pub(super) struct Phone {
@@ -129,6 +131,7 @@ impl World {
             trunks,
             spends: BTreeMap::new(),
             carriers: BTreeMap::new(),
+            unreachable: false,
         };
         world.run();
         for (name, number) in [("alice", "101"), ("bob", "102"), ("carol", "102")] {
@@ -194,6 +197,22 @@ impl World {
     fn connect_from(&mut self, address: [u8; 4], transport: Transport) -> Path {
         let port = 40_001 + u16::try_from(self.generation).expect("few connections");
         self.flow_to((address, port).into(), transport)
+    }
+
+    fn carriers_socket(&mut self) -> FlowId {
+        self.generation += 1;
+        let flow =
+            FlowId { node: NodeId(1), transport: Transport::Udp, generation: self.generation };
+        let opened = FlowOpened {
+            flow,
+            realm: RealmId(0),
+            local: ([198, 51, 100, 1], 5062).into(),
+            remote: None,
+            tls: None,
+            origin: None,
+        };
+        self.exchange.handle(self.now, Input::FlowOpened(opened));
+        flow
     }
 
     fn flow_to(&mut self, remote: SocketAddr, transport: Transport) -> Path {
@@ -494,6 +513,16 @@ impl World {
     }
 
     fn connect_out(&mut self, ticket: Ticket, to: &Far) {
+        if to.place.transport == Transport::Udp {
+            let flow = self.carriers_socket();
+            let path = Path { flow, remote: to.place.remote };
+            self.phones.insert("plain", Phone::new("plain", path));
+            return self.exchange.handle(self.now, Input::Connected { ticket, result: Ok(flow) });
+        }
+        if self.unreachable {
+            let result = Err(ConnectError::TimedOut);
+            return self.exchange.handle(self.now, Input::Connected { ticket, result });
+        }
         let name = if to.name.starts_with("carrier") { "carrier" } else { "second" };
         let path = self.flow_to(to.place.remote, Transport::Tls);
         self.carriers.insert(to.place.remote, name);

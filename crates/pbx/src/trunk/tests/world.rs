@@ -43,6 +43,8 @@ pub(super) struct World {
     log: Vec<String>,
     lookups: VecDeque<Ticket>,
     connects: VecDeque<(Ticket, Far)>,
+    /// UDP sockets asked for as a last way for calls for help.
+    pub(super) lifelines: Vec<(Ticket, Far)>,
     /// Requests without a final answer, with where they went; repetitions don't count.
     pending: VecDeque<(Path, Request)>,
     /// The last request of each kind, answered or not.
@@ -108,6 +110,7 @@ impl World {
             log: Vec::new(),
             lookups: VecDeque::new(),
             connects: VecDeque::new(),
+            lifelines: Vec::new(),
             pending: VecDeque::new(),
             seen: Vec::new(),
             facts: Vec::new(),
@@ -385,6 +388,7 @@ impl World {
                     self.log.push(format!("{at} pbx connects {over} {}", name_of(remote)));
                     self.connects.push_back((ticket, to));
                 }
+                Effect::Lifeline { ticket, to } => self.lifelines.push((ticket, to)),
                 Effect::Lookup { ticket, .. } => {
                     self.log.push(format!("{at} pbx looks up"));
                     self.lookups.push_back(ticket);
@@ -454,8 +458,18 @@ impl World {
 
     /// One thing that may happen, the likelier ones more often.
     pub(super) fn anything(&mut self, chance: &mut Chance, first: &Trunk) {
-        match chance.below(24) {
-            0..=2 if !self.lookups.is_empty() => {
+        // What was given up long ago comes to nothing, at some time.
+        while self.lookups.len() > 1 {
+            self.locate(&[]);
+        }
+        while self.connects.len() > 1 {
+            self.refuse(ConnectError::TimedOut);
+        }
+        while self.pending.len() > 2 {
+            self.pending.pop_front();
+        }
+        match chance.below(40) {
+            0..=9 if !self.lookups.is_empty() => {
                 let transport = first.transport.expect("configured");
                 let count = chance.below(4);
                 let places: Vec<_> = (0..count)
@@ -466,22 +480,22 @@ impl World {
                     .collect();
                 self.locate(&places);
             }
-            3..=6 if !self.connects.is_empty() => match chance.below(4) {
+            0..=14 if !self.connects.is_empty() => match chance.below(4) {
                 0 => self.refuse(ConnectError::TimedOut),
                 _ => drop(self.connect()),
             },
-            7..=12 if !self.pending.is_empty() => {
+            0..=25 if !self.pending.is_empty() => {
                 let method = self.pending[0].1.method();
                 self.say_anything(chance, method);
             }
-            13 if !self.connections.is_empty() => {
+            26 if !self.connections.is_empty() => {
                 let at =
                     usize::try_from(chance.below(self.connections.len() as u64)).expect("small");
                 let (flow, remote) = self.connections[at];
                 self.lose(Path { flow, remote });
             }
-            14 => {
-                let enabled = chance.one_in(2);
+            27 => {
+                let enabled = !chance.one_in(8);
                 let channels = u16::try_from(chance.below(9)).expect("small");
                 let host = if chance.one_in(3) { "other.test" } else { "sip.carrier.test" };
                 let changed = Trunk { enabled, channels, host: host.into(), ..first.clone() };
@@ -493,12 +507,13 @@ impl World {
                     self.set(first.clone());
                 }
             }
-            15 => {
+            28 => {
                 let _ = self.test();
             }
-            16 => self.ignore(),
-            17 => self.pass(chance.below(4_000)),
-            _ => self.pass(chance.below(40)),
+            29 => self.ignore(),
+            30 => self.pass(chance.below(4_000)),
+            31..=34 => self.pass(chance.below(70)),
+            _ => self.pass(chance.below(6)),
         }
         self.close_what_is_wanted();
     }
@@ -511,7 +526,7 @@ impl World {
     fn say_anything(&mut self, chance: &mut Chance, method: Method) {
         let nonce = chance.below(5).to_string();
         let seconds = [0, 1, 60, 300, u32::MAX][usize::try_from(chance.below(5)).expect("small")];
-        match chance.below(8) {
+        match chance.below(16) {
             0 => self.challenge(method, &nonce),
             1 => self.answer(method, 503, |a| a.header(Name::RetryAfter, &seconds.to_string())),
             2 => self.answer(method, 423, |a| a.header(Name::MinExpires, &seconds.to_string())),
@@ -561,7 +576,7 @@ impl World {
             }
             self.close_what_is_wanted();
             self.pass(1);
-            if self.now.instant.since(self.start).as_secs() % 60 == 0 && self.is_up() {
+            if self.now.instant.since(self.start).as_secs().is_multiple_of(60) && self.is_up() {
                 return;
             }
         }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use guard::access::Actor;
 use guard::gate::Algorithm;
 use guard::id::{RealmId, TrunkId};
-use guard::number::Digits;
+use guard::number::Country;
+use guard::numbering;
 use guard::secret::Sealed;
 use pbx::command::{Change, Command, Reply, TrunkSecret, TrunkState, TrunkView};
 use pbx::directory::{self, Inbound, TrunkAccount, TrunkIdentity, TrunkMedia};
@@ -75,7 +76,9 @@ impl Office {
         let now = self.clock.now().utc;
         let realm = self.trunk_realm(settings.realm.as_deref())?;
         let plain = Plain::of(&settings);
-        let (trunk, secret) = self.built(fresh(id, name.clone(), realm, now), settings, plain)?;
+        let home = self.policy().await?.0.home;
+        let (trunk, secret) =
+            self.built(fresh(id, name.clone(), realm, now), settings, plain, home)?;
         let trunk = Box::new(trunk);
         self.change(actor, Change::AddTrunk { trunk, secret }).await?;
         self.trunks(Some(&name)).await
@@ -92,7 +95,8 @@ impl Office {
             trunk.realm = self.trunk_realm(settings.realm.as_deref())?;
         }
         let plain = Plain::of(&settings);
-        let (trunk, secret) = self.built(trunk, settings, plain)?;
+        let home = self.policy().await?.0.home;
+        let (trunk, secret) = self.built(trunk, settings, plain, home)?;
         self.change(actor, Change::SetTrunk { trunk: Box::new(trunk), secret }).await?;
         self.trunks(Some(name)).await
     }
@@ -141,7 +145,7 @@ impl Office {
         extension: &str,
     ) -> Result<Answer> {
         let inbound = Inbound {
-            number: e164(number)?,
+            number: e164(number, self.policy().await?.0.home)?,
             tenant: self.tenant,
             trunk: self.trunk(trunk).await?.trunk.id,
             extension: self.extension_id(extension).await?,
@@ -165,7 +169,7 @@ impl Office {
     }
 
     pub(super) async fn number_remove(&self, actor: Actor, number: &str) -> Result<Answer> {
-        let number = e164(number)?;
+        let number = e164(number, self.policy().await?.0.home)?;
         if !self.inbound().await?.iter().any(|one| one.number == number) {
             return Err(failure(
                 format!("{number} is none of your numbers"),
@@ -182,7 +186,8 @@ impl Office {
         caller_id: Option<&str>,
     ) -> Result<Answer> {
         let extension = self.extension_id(extension).await?;
-        let caller_id = caller_id.map(e164).transpose()?;
+        let home = self.policy().await?.0.home;
+        let caller_id = caller_id.map(|number| e164(number, home)).transpose()?;
         self.change(actor, Change::SetCallerId { extension, caller_id }).await
     }
 
@@ -216,6 +221,7 @@ impl Office {
         trunk: directory::Trunk,
         mut settings: TrunkSettings,
         plain: Plain,
+        home: Country,
     ) -> Result<(directory::Trunk, Option<TrunkSecret>)> {
         let secret = settings.secret.take();
         let sealed = secret.as_ref().map(|Confidential(clear)| directory::Secret {
@@ -225,7 +231,7 @@ impl Office {
             }),
             since: self.clock.now().utc,
         });
-        let trunk = changed(trunk, settings, sealed, plain)?;
+        let trunk = changed(trunk, settings, sealed, plain, home)?;
         Ok((trunk, secret.map(|Confidential(clear)| TrunkSecret(clear))))
     }
 }
@@ -275,6 +281,7 @@ fn changed(
     settings: TrunkSettings,
     sealed: Option<directory::Secret>,
     plain: Plain,
+    home: Country,
 ) -> Result<directory::Trunk> {
     if let Some(text) = &settings.server {
         (trunk.host, trunk.port) = server(text)?;
@@ -311,7 +318,7 @@ fn changed(
         ));
     }
     if let Some(number) = settings.caller_id {
-        trunk.default_caller_id = if number.is_empty() { None } else { Some(e164(&number)?) };
+        trunk.default_caller_id = if number.is_empty() { None } else { Some(e164(&number, home)?) };
     }
     if let Some(codecs) = settings.codecs {
         trunk.codecs = checked_codecs(codecs)?;
@@ -487,14 +494,9 @@ fn server(text: &str) -> Result<(String, Option<u16>)> {
     }
 }
 
-/// `+` and E.164: 7 to 15 digits, separators dropped.
-fn e164(text: &str) -> Result<String> {
-    let digits = Digits::parse(text).filter(|digits| {
-        let number = digits.as_str().strip_prefix('+').unwrap_or_default();
-        let decimal = number.bytes().all(|byte| byte.is_ascii_digit());
-        decimal && (E164_MIN..=E164_MAX).contains(&number.len()) && !number.starts_with('0')
-    });
-    digits.map(|digits| digits.as_str().to_owned()).ok_or_else(|| {
+/// As it is compared with what callers and carriers write: `+` and E.164.
+fn e164(text: &str, home: Country) -> Result<String> {
+    numbering::e164(text, home).ok_or_else(|| {
         failure(
             format!("`{text}` is no number with its country code"),
             "write it with a plus, such as +12025550123",
@@ -603,6 +605,3 @@ const SECRET_MAX: usize = 256;
 const SOURCES_MAX: usize = 32;
 const CODECS_MAX: usize = 16;
 const CODEC_NAME_MAX: usize = 32;
-/// ITU-T E.164 has fifteen digits at most; the shortest with a country code in use have seven.
-const E164_MIN: usize = 7;
-const E164_MAX: usize = 15;

@@ -81,7 +81,8 @@ pub(super) fn role(one: &Role) -> String {
         list => list.join(", "),
     };
     line("classes", &joined(&one.classes));
-    line("countries abroad", &joined(&one.countries));
+    let countries: Vec<String> = one.countries.iter().map(|code| named(code)).collect();
+    line("countries abroad", &joined(&countries));
     line("hours", &one.hours);
     line("calls at once", &one.calls.to_string());
     line("calls an hour", &one.calls_per_hour.to_string());
@@ -90,6 +91,14 @@ pub(super) fn role(one: &Role) -> String {
     let others = if one.default { " and whoever has no other" } else { "" };
     line("extensions", &format!("{}{others}", joined(&one.extensions)));
     out
+}
+
+/// `LV (Latvia)`
+fn named(code: &str) -> String {
+    match code.parse() {
+        Ok(country) => format!("{code} ({})", guard::numbering::name(country)),
+        Err(_) => code.to_owned(),
+    }
 }
 
 fn budget_rules(list: &[BudgetRule], currency: &str) -> String {
@@ -149,7 +158,7 @@ pub(super) fn explained(one: &Explained) -> String {
         line("class", class);
     }
     if let Some(country) = &one.country {
-        line("country", country);
+        line("country", &named(country));
     }
     line("role", &one.role);
     line("rule", &format!("{} (policy version {})", one.rule, one.policy));
