@@ -24,8 +24,8 @@ use pure::{Chance, Instant};
 use sip::Status;
 
 use crate::house::{self, Line};
-use crate::model;
 use crate::link::Weather;
+use crate::model;
 use crate::world::{Act, Cast, InCall, OfCarrier, World, ordinary};
 
 /// A world for one ladder.
@@ -75,7 +75,10 @@ impl Ladder {
         Self::of(&[("alice", "101"), ("bob", "102"), ("carol", "103")], tell)
     }
 
-    pub fn of(cast: &[(&'static str, &'static str)], tell: impl Fn(&str, &mut PhoneSettings)) -> Self {
+    pub fn of(
+        cast: &[(&'static str, &'static str)],
+        tell: impl Fn(&str, &mut PhoneSettings),
+    ) -> Self {
         Self::with(Settings::default(), cast, &[], tell)
     }
 
