@@ -323,6 +323,7 @@ impl Ladder {
             ["vanishes"] => OfCarrier::Cut,
             ["is", "back"] => OfCarrier::Heal,
             ["closes"] => OfCarrier::Close,
+            ["opens"] => OfCarrier::Open,
             ["dies"] => OfCarrier::Do(Do::Die),
             ["starts"] => OfCarrier::Do(Do::Start),
             ["number", number, "refuses", status] => {

@@ -2,6 +2,7 @@
 //! break. The same seed is the same world, to the last packet.
 
 mod outside;
+pub mod theft;
 
 use std::time::Duration;
 

@@ -662,3 +662,15 @@ fn a_clock_that_steps_changes_no_bill() {
         ",
     );
 }
+
+#[test]
+fn hanging_up_while_the_line_is_broken() {
+    Ladder::outside(|_| {}).after(Duration::from_secs(140)).check(
+        "
+        0ms alice dials 12125550177
+        3000ms acme closes
+        5000ms alice hangs up
+        6000ms acme opens
+        ",
+    );
+}

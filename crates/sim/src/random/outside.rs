@@ -24,7 +24,7 @@ use crate::world::{Act, InCall, OfCarrier, World};
 
 /// What people dial, how a carrier is told, and what it is. The class of numbers at home stands for all
 /// that a role has or hasn't together.
-const NUMBERS: &[(&str, &str, Class, Option<&str>)] = &[
+pub(super) const NUMBERS: &[(&str, &str, Class, Option<&str>)] = &[
     ("12125550177", "+12125550177", Class::National, Some("US")),
     ("14155550142", "+14155550142", Class::National, Some("US")),
     ("18005550123", "+18005550123", Class::TollFree, Some("US")),
@@ -122,7 +122,7 @@ fn habit(chance: &mut Chance, calm: bool) -> Habit {
     }
 }
 
-fn role(chance: &mut Chance) -> Role {
+pub(super) fn role(chance: &mut Chance) -> Role {
     let mut classes = BTreeSet::new();
     let mut countries = BTreeSet::new();
     if !chance.one_in(12) {
@@ -163,7 +163,7 @@ fn role(chance: &mut Chance) -> Role {
     }
 }
 
-fn budgets(chance: &mut Chance) -> Vec<Budget> {
+pub(super) fn budgets(chance: &mut Chance) -> Vec<Budget> {
     let mut budgets = Vec::new();
     let accounts = [Account::EachExtension, Account::Role(RoleId(1)), Account::Operator];
     for of in accounts {
