@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use actors::carrier;
 use actors::phone::{self, Ending};
 use bytes::Bytes;
-use actors::carrier;
 use guard::fact::Fact;
 use guard::gate::Rule;
 use guard::id::{LegId, TrunkId};

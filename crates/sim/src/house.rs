@@ -89,8 +89,7 @@ impl Line {
 
     /// Installs the trunk in the store and sets the carrier beside it; the carrier's place.
     pub fn build(mut self, world: &mut World) -> usize {
-        self.carrier.security =
-            if self.encrypted { Security::Srtp } else { Security::Plain };
+        self.carrier.security = if self.encrypted { Security::Srtp } else { Security::Plain };
         self.carrier.transport = over(self.transport);
         let account = self.account.then(|| TrunkAccount {
             user: format!("{}-user", self.name),
@@ -139,7 +138,8 @@ pub fn deck(tariffs: &[Tariff]) -> RateDeck {
     for tariff in tariffs {
         let (price, connect) = (amount(tariff.per_minute), amount(tariff.connect));
         let (first, increment) = (tariff.first, tariff.increment);
-        text += &format!("{},{},{price},{connect},{first},{increment}\n", tariff.prefix, tariff.prefix);
+        text +=
+            &format!("{},{},{price},{connect},{first},{increment}\n", tariff.prefix, tariff.prefix);
     }
     let currency = "USD".parse().expect("three capitals");
     RateDeck::import(text.as_bytes(), currency, 1).expect("a sound deck")

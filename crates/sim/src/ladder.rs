@@ -24,8 +24,8 @@ use pure::{Chance, Instant};
 use sip::Status;
 
 use crate::house::{self, Line};
-use crate::model;
 use crate::link::Weather;
+use crate::model;
 use crate::world::{Act, Cast, InCall, OfCarrier, World, ordinary};
 
 /// A world for one ladder.
@@ -75,7 +75,10 @@ impl Ladder {
         Self::of(&[("alice", "101"), ("bob", "102"), ("carol", "103")], tell)
     }
 
-    pub fn of(cast: &[(&'static str, &'static str)], tell: impl Fn(&str, &mut PhoneSettings)) -> Self {
+    pub fn of(
+        cast: &[(&'static str, &'static str)],
+        tell: impl Fn(&str, &mut PhoneSettings),
+    ) -> Self {
         Self::with(Settings::default(), cast, &[], tell)
     }
 
@@ -285,10 +288,11 @@ impl Ladder {
             }
             ["admin", "rotates", number] => self.rotate(number),
             ["disk", "fails", span] => {
-                self.world.log.pop_back();
                 let seconds = span.strip_suffix('s').and_then(|s| s.parse().ok());
                 let span = Duration::from_secs(seconds.expect("seconds"));
                 self.world.act(Act::DiskFails { span });
+                // The world notes it itself.
+                self.world.log.pop_back();
             }
             ["mallory", "forges", "BYE", "of", _] => {
                 let bye = self.world.overheard_outside();
@@ -462,7 +466,7 @@ fn squeeze(line: &str) -> String {
 
 /// Lines with a time that tell what was seen rather than done.
 fn is_seen(words: &[&str]) -> bool {
-    matches!(words, ["pbx", "drained"] | ["disk", "fails"])
+    matches!(words, ["pbx", "drained"])
 }
 
 /// The first line where they part.

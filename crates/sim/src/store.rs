@@ -227,10 +227,8 @@ impl Store {
             });
             (trunk.clone(), clear)
         });
-        let spend = |(bucket, settled): (&Bucket, &Money)| Spend {
-            bucket: *bucket,
-            settled: *settled,
-        };
+        let spend =
+            |(bucket, settled): (&Bucket, &Money)| Spend { bucket: *bucket, settled: *settled };
         Loaded {
             trunks: trunks.collect(),
             inbound: self.inbound.values().cloned().collect(),

@@ -28,9 +28,9 @@ use sip::{Message, Method};
 
 use crate::coverage::{Coverage, Item};
 use crate::link::{Far, Weather, Wire};
-pub use carriers::{CarrierNode, OfCarrier};
 use crate::model::Watch;
 use crate::server::{DOMAIN, Effect, HOST, Server};
+pub use carriers::{CarrierNode, OfCarrier};
 
 /// See the module.
 #[derive(Debug)]

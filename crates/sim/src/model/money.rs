@@ -73,16 +73,18 @@ impl Watch {
         if number == HELP || known.answer_heard.is_some() {
             return;
         }
-        let mut legs = store.snapshots.values().flat_map(|call| {
-            call.legs.iter().map(move |leg| (call.responsible, leg))
-        });
+        let mut legs = store
+            .snapshots
+            .values()
+            .flat_map(|call| call.legs.iter().map(move |leg| (call.responsible, leg)));
         let held = legs.find(|(_, leg)| match &leg.stage {
             LegStage::Outgoing { invite, .. } => same_call(invite, &call_id),
             LegStage::Up { dialog } => dialog.call_id == call_id,
             LegStage::Incoming { .. } => false,
         });
         let Some((responsible, leg)) = held else {
-            return self.breaks(format!("money: INVITE {number} left before its snapshot was durable"));
+            return self
+                .breaks(format!("money: INVITE {number} left before its snapshot was durable"));
         };
         known.leg = Some(leg.leg);
         let Some((toll, hold)) = &leg.toll else {
@@ -105,7 +107,9 @@ impl Watch {
             role.classes.contains(&class) && here
         });
         if !allowed {
-            self.breaks(format!("money: INVITE {number} ({class:?}) left though it is not allowed"));
+            self.breaks(format!(
+                "money: INVITE {number} ({class:?}) left though it is not allowed"
+            ));
         }
     }
 
@@ -169,7 +173,8 @@ fn compare(
     let tolls = records.values().flat_map(|cdr| &cdr.tolls);
     let ours: Vec<&Toll> = tolls.filter(|toll| toll.leg == leg).collect();
     let [toll] = ours[..] else {
-        return broken.push(format!("money: {who}; our records name that leg {} times", ours.len()));
+        return broken
+            .push(format!("money: {who}; our records name that leg {} times", ours.len()));
     };
     let Some(ended) = record.ended else {
         return broken.push(format!("money: {who} and is not told that it is over"));
@@ -224,11 +229,7 @@ fn paid_seconds(toll: &Toll) -> u64 {
 }
 
 /// What each account settled is the sum of its calls.
-fn budgets(
-    store: &Store,
-    records: &BTreeMap<guard::id::CallId, &Cdr>,
-    broken: &mut Vec<String>,
-) {
+fn budgets(store: &Store, records: &BTreeMap<guard::id::CallId, &Cdr>, broken: &mut Vec<String>) {
     let mut owed: BTreeMap<Scope, i64> = BTreeMap::new();
     for cdr in records.values() {
         let cost: i64 = cdr.tolls.iter().map(|toll| toll.cost.0).sum();

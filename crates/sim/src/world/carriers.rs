@@ -38,7 +38,9 @@ pub enum OfCarrier {
     Open,
     Lag(Duration),
     /// Takes no further registration.
-    Registrar { closed: Option<u32> },
+    Registrar {
+        closed: Option<u32>,
+    },
 }
 
 impl World {

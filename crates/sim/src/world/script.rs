@@ -63,7 +63,8 @@ impl World {
                 push_description(&mut text, response.body(), true);
                 // What a phone may show its owner.
                 let reason = response.headers().reasons().flatten().find_map(|one| one.text);
-                if let Some(reason) = reason.filter(|_| response.status() == sip::Status::FORBIDDEN) {
+                if let Some(reason) = reason.filter(|_| response.status() == sip::Status::FORBIDDEN)
+                {
                     text.push_str(&format!(": {reason}"));
                 }
                 text
@@ -92,4 +93,3 @@ fn push_description(text: &mut String, body: &Bytes, said: bool) {
         }
     }
 }
-

@@ -126,9 +126,7 @@ impl World {
                 if self.phones[phone].dead {
                     return;
                 }
-                let giving = |(_, state): (CallId, &phone::State)| {
-                    *state == phone::State::GivingUp
-                };
+                let giving = |(_, state): (CallId, &phone::State)| *state == phone::State::GivingUp;
                 let giving_up = self.phones[phone].phone.calls().any(giving);
                 self.coverage.phone_hears(&bytes, giving_up);
                 self.phone(phone, phone::Input::Received { link, bytes });
