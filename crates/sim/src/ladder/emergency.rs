@@ -394,10 +394,40 @@ fn with_the_encrypted_trunk_down() {
 fn with_the_disk_gone() {
     Ladder::outside(|_| {}).expecting("error: ").check(
         "
-           500ms  disk fails 60s
+             0ms  disk fails 5s
           1000ms  bob dials 12125550177
+          1000ms  bob     > pbx     INVITE 12125550177
+          1000ms  pbx     > bob     100
+          1000ms  pbx     > bob     401
+          1000ms  bob     > pbx     ACK
+          1000ms  bob     > pbx     INVITE 12125550177
+          1000ms  pbx     > bob     100
+                  fact   persist-failed
+          1100ms  pbx     > bob     500
+          1100ms  bob     > pbx     ACK
           2000ms  alice dials 911
+          2000ms  alice   > pbx     INVITE 911
+          2000ms  pbx     > alice   100
+                  fact   emergency-called
+          2000ms  pbx     > acme    INVITE 911
+          2000ms  acme    > pbx     100
+          2000ms  acme    > pbx     180
+          2000ms  pbx     > alice   180
+          3000ms  acme    > pbx     200 sdp
+          3000ms  pbx     > acme    ACK
+                  fact   persist-failed
+          3100ms  pbx     > alice   200 sdp
+          3100ms  alice   > pbx     ACK
+                  cdr    102 12125550177 failed 0s
           8000ms  alice hangs up
+          8000ms  alice   > pbx     BYE
+          8000ms  pbx     > alice   200 BYE
+          8000ms  pbx     > acme    BYE
+          8000ms  acme    > pbx     200 BYE
+                  cdr    101 911 answered 5s
+                  heard  alice acme
+                  bill   acme 911 5s 0
+                  toll   +12125550177 0s 0
         ",
     );
 }

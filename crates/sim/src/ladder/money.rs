@@ -663,14 +663,41 @@ fn a_clock_that_steps_changes_no_bill() {
     );
 }
 
+/// Its BYE is said on the trunk's next connection, as recovery does after a crash, and the leg costs until
+/// that is answered.
 #[test]
+#[ignore = "the BYE of a leg whose connection is gone is never said, and what it costs is not known"]
 fn hanging_up_while_the_line_is_broken() {
     Ladder::outside(|_| {}).after(Duration::from_secs(140)).check(
         "
-        0ms alice dials 12125550177
-        3000ms acme closes
-        5000ms alice hangs up
-        6000ms acme opens
+             0ms  alice dials 12125550177
+             0ms  alice   > pbx     INVITE 12125550177
+             0ms  pbx     > alice   100
+             0ms  pbx     > alice   401
+             0ms  alice   > pbx     ACK
+             0ms  alice   > pbx     INVITE 12125550177
+             0ms  pbx     > alice   100
+             0ms  pbx     > acme    INVITE +12125550177
+             0ms  acme    > pbx     100
+             0ms  acme    > pbx     180
+             0ms  pbx     > alice   180
+          1000ms  acme    > pbx     200 sdp
+          1000ms  pbx     > acme    ACK
+          1000ms  pbx     > alice   200 sdp
+          1000ms  alice   > pbx     ACK
+          3000ms  acme closes
+                  fact   trunk-down
+          5000ms  alice hangs up
+          5000ms  alice   > pbx     BYE
+          5000ms  pbx     > alice   200 BYE
+          6000ms  acme opens
+                  fact   trunk-up
+          8496ms  pbx     > acme    BYE
+          8496ms  acme    > pbx     200 BYE
+                  cdr    101 12125550177 answered 4s
+                  heard  alice acme
+                  bill   acme +12125550177 8s 2400
+                  toll   +12125550177 8s 2400
         ",
     );
 }

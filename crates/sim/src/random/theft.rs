@@ -53,8 +53,12 @@ pub fn steal(seed: u64) -> Theft {
     world.log_registering = false;
     world.commit_delay = Duration::from_millis(chance.below(30));
     world.relay_delay = Duration::from_millis(chance.below(4));
-    // Any time of the week.
-    let seconds = i64::try_from(chance.below(7 * 86_400)).expect("a week");
+    // Any time of the week, mostly of its working days: nights pass sooner than weekends.
+    let seconds = match chance.one_in(8) {
+        true => chance.below(7 * 86_400),
+        false => 43_200 + chance.below(4 * 86_400),
+    };
+    let seconds = i64::try_from(seconds).expect("a week");
     world.act(Act::ClockStep { seconds });
     let extension = world.server.store.install(NUMBER, &secret(NUMBER), Exceptions::default());
     world.watch.secrets.push(secret(NUMBER));
