@@ -666,7 +666,6 @@ fn a_clock_that_steps_changes_no_bill() {
 /// Its BYE is said on the trunk's next connection, as recovery does after a crash, and the leg costs until
 /// that is answered.
 #[test]
-#[ignore = "the BYE of a leg whose connection is gone is never said, and what it costs is not known"]
 fn hanging_up_while_the_line_is_broken() {
     Ladder::outside(|_| {}).after(Duration::from_secs(140)).check(
         "
