@@ -10,10 +10,8 @@ import statistics
 import time
 
 import audio
-from ami import AmiError
 from checks import LIMIT, Result
 from load import LoadError, together
-from phones.base import PhoneError
 from servers import ServerError, charged
 from office import EARLY, LONG, OURS, VOICE, Office
 
@@ -57,11 +55,11 @@ def outward(phone, at, number, seconds=TALK):
     return _end(phone, at, at.recording())
 
 
-def inward(phone, at, where, called=None, seconds=TALK):
+def inward(phone, at, where, seconds=TALK):
     """The carrier calls the phone, which hangs up: the same pair."""
     phone.forget()
     here = phone.mark()
-    unique = at.call(where, called=called)
+    unique = at.call(where)
     phone.wait("up", 8, here)
     time.sleep(seconds)
     return _end(phone, at, at.recording(unique))
@@ -119,16 +117,14 @@ def _both_ways(office, what, kind, access, transport, srtp, digest, weak):
     results = []
     out = outward(phone, at, VOICE)
     billed = at.bill(2, 1)[-1]
-    # Where it registered, the carrier calls the Contact that it was given; else the number at our address.
-    into = inward(phone, at, line.user, called=OURS) if line else inward(phone, at, f"{OURS}@to-{transport}")
+    # Where it registered, the carrier calls the number at the Contact that it was given; else at our address.
+    into = inward(phone, at, f"{OURS}@{line.user if line else f'to-{transport}'}")
     worst = min(*out, *into)
     detail = f"{what}: out {out[0]:.4f} / {out[1]:.4f}, in {into[0]:.4f} / {into[1]:.4f}"
     results.append(Result("trunk call", worst > LIMIT, detail))
 
     if kind == "pjsua2" and srtp:
         results.append(_before_the_answer(phone, at))
-    if line:
-        results.append(_names_the_number(office, what, at, line, phone))
     made, came = [record for record in reversed(office.records(10)) if record["answered"]][:2]
     problems = []
     for record, direction in ((made, "out"), (came, "in")):
@@ -164,20 +160,6 @@ def _before_the_answer(phone, at):
     early = audio.match(audio.read(at.early), audio.read(phone.recording))
     detail = f"{early.correlation:.4f} of what the carrier said before it answered"
     return Result("early media", early.correlation > LIMIT and early.windows > 2, detail)
-
-
-def _names_the_number(office, what, at, line, phone):
-    """Asterisk, and who sells lines with it, put the number into the Request-URI, in place of the user that we registered."""
-    here = phone.mark()
-    try:
-        at.call(f"{OURS}@{line.user}", timeout=5)
-        phone.wait("up", 3, here)
-        phone.hangup()
-        phone.wait("ended", 5, here)
-        ok, detail = True, "rang"
-    except (AmiError, PhoneError) as error:
-        ok, detail = False, str(error)
-    return Result("number in the URI", ok, f"{what}: the number at the address of our Contact {detail}")
 
 
 # What is refused.
@@ -405,12 +387,15 @@ def emergency(folder):
         results = []
 
         def attempt(what, number, expected, carrier_of, reach="911"):
+            billed = len(carrier_of.bill())
             call = phones.run(caller.call(number))
             if call.status == 200:
                 phones.run(caller.hang_up(call))
-                bill = carrier_of.bill(2, 1)[-1]
-                found = f"{call.status}, the carrier was asked for {bill.number}"
-                ok = expected and bill.number == reach
+                # A call that gave way for this one may be billed beside it.
+                more = 2 if "full" in what else 1
+                asked = [bill.number for bill in carrier_of.bill(2, billed + more)[billed:]]
+                found = f"{call.status}, the carrier was asked for {reach if reach in asked else asked}"
+                ok = expected and reach in asked
             else:
                 ok, found = not expected, f"{call.status} {call.reason}"
             results.append(Result("emergency", ok, f"{what}: {number} {found}"))
@@ -467,13 +452,14 @@ def lost_bye(folder):
         at.freeze()
         vanished = time.monotonic()
         phones.loop.call_soon_threadsafe(gone.drop)
-        while len(office.server.calls_up()) > 1 and time.monotonic() - vanished < SILENCE + 10:
+        while sum(one["state"] == "up" for one in office.server.calls_up()) > 1 and time.monotonic() - vanished < SILENCE + 10:
             time.sleep(0.1)
         took = time.monotonic() - vanished
+        # Our BYE waits in its socket: what it charges until it takes it is what the record must say.
+        at.thaw()
         time.sleep(2)
         still = call.status == control.status == 200 and not control.over.is_set()
         phones.run(stays.hang_up(control))
-        at.thaw()
         record = next(r for r in office.records(2, 8) if r["from"] == gone.account.number)
         until = time.monotonic() + 5
         while at.channels() and time.monotonic() < until:
