@@ -1016,7 +1016,9 @@ pub(crate) fn explain(answer: ResponseBuilder, cause: Cause) -> ResponseBuilder 
     let outcome = cause.outcome();
     let answer = answer.header(Name::Reason, &reason(cause));
     match outcome.status {
-        488 => answer.header(Name::Warning, &format!("399 ringfence \"{}\"", outcome.sentence)),
+        403 | 488 => {
+            answer.header(Name::Warning, &format!("399 ringfence \"{}\"", outcome.sentence))
+        }
         503 => answer.header(Name::RetryAfter, "10"),
         _ => answer,
     }
