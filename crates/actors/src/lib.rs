@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 pub mod attacker;
+pub mod carrier;
+mod media;
 pub mod phone;
 
 pub use phone::{Action, CallId, Event, Input, Link, Output, Phone, PhoneSettings};

@@ -22,9 +22,9 @@ use sip::digest::{Algorithm, Client};
 use sip::transaction::{self, Key, Transactions};
 use sip::{Message, Method, Name, Request, Response, Status};
 
+pub use crate::media::{Security, Voice};
 use call::Call;
 pub use call::{Ending, State};
-pub use media::Voice;
 use registration::Registration;
 
 /// One softphone. See the module for how to drive it.
@@ -47,6 +47,7 @@ pub struct Phone {
     calls_made: u32,
     next_port: u16,
     session: Option<u32>,
+    answers_when_cancelled: bool,
 }
 
 /// What a phone was told when it was set up.
@@ -82,15 +83,6 @@ pub struct PhoneSettings {
     pub voice: Voice,
     /// How long after a lost connection it tries anew, at the most.
     pub reconnect_max: Duration,
-}
-
-/// What it demands of its calls' media.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Security {
-    /// SRTP by SDES and nothing else.
-    Srtp,
-    /// Plain RTP: what Ringfence refuses.
-    Plain,
 }
 
 /// Names a connection; never used twice.
@@ -153,6 +145,12 @@ pub enum Action {
     DialWithoutOffer {
         number: String,
     },
+    /// To somebody who isn't called what the address says: how carriers call a Contact that was
+    /// registered. Both are URIs.
+    DialVia {
+        uri: String,
+        to: String,
+    },
     Answer {
         call: CallId,
     },
@@ -171,6 +169,10 @@ pub enum Action {
     },
     /// Moves the call's media to another port (a roaming phone).
     Move {
+        call: CallId,
+    },
+    /// Says again what was agreed: a session kept alive by re-INVITE (RFC 4028 §7.4).
+    Refresh {
         call: CallId,
     },
     Press {
@@ -270,6 +272,8 @@ enum Timer {
     Packet(CallId),
     /// A re-INVITE that met another one is tried again.
     Glare(CallId),
+    /// A session that it refreshes.
+    Session(CallId),
 }
 
 impl Phone {
@@ -290,6 +294,7 @@ impl Phone {
             calls_made: 0,
             next_port: settings.media_port,
             session: None,
+            answers_when_cancelled: false,
             settings,
             chance,
         }
@@ -322,6 +327,34 @@ impl Phone {
     /// (RFC 4028).
     pub fn ask_for_sessions(&mut self, interval: Option<u32>) {
         self.session = interval;
+    }
+
+    /// From now on it takes calls up in the very moment when their callers give up.
+    pub fn answer_when_cancelled(&mut self) {
+        self.answers_when_cancelled = true;
+    }
+
+    /// Speaks over this connection from now on, without registering; says what was left unsaid.
+    pub(crate) fn attach(&mut self, now: Now, link: Link, local: SocketAddr) {
+        if self.link != Some((link, local)) {
+            self.link = Some((link, local));
+            self.catch_up(now);
+            self.settle(now);
+        }
+    }
+
+    pub(crate) fn link(&self) -> Option<Link> {
+        self.link.map(|(link, _)| link)
+    }
+
+    /// Whether the other side has anything to say in this call, as both agreed.
+    pub(crate) fn is_spoken_to(&self, call: CallId) -> bool {
+        self.calls.get(&call).is_some_and(|call| call.media.is_spoken_to())
+    }
+
+    /// Whether it is in no call and waits for nothing.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.calls.is_empty() && self.transactions.poll_timeout().is_none()
     }
 
     pub fn settings(&self) -> &PhoneSettings {
@@ -379,14 +412,16 @@ impl Phone {
                     self.forget(call, Ending::Died);
                 }
             }
-            Action::Dial { number } => self.dial(now, number, true),
-            Action::DialWithoutOffer { number } => self.dial(now, number, false),
+            Action::Dial { number } => self.dial(now, number, None, true),
+            Action::DialWithoutOffer { number } => self.dial(now, number, None, false),
+            Action::DialVia { uri, to } => self.dial(now, uri, Some(to), true),
             Action::Answer { call } => self.answer(now, call),
             Action::Reject { call } => self.reject(now, call, Status::DECLINE),
             Action::HangUp { call } => self.hang_up(now, call),
             Action::Hold { call } => self.reinvite(now, call, call::Wish::Hold),
             Action::Resume { call } => self.reinvite(now, call, call::Wish::Resume),
             Action::Move { call } => self.reinvite(now, call, call::Wish::Move),
+            Action::Refresh { call } => self.reinvite(now, call, call::Wish::Refresh),
             Action::Press { call, digit } => self.press(now, call, digit),
         }
     }
@@ -414,6 +449,7 @@ impl Phone {
                 Timer::Answer(call) => self.answer(now, call),
                 Timer::Packet(call) => self.speak(now, call),
                 Timer::Glare(call) => self.retry(now, call),
+                Timer::Session(call) => self.keep_alive(now, call),
             }
         }
     }

@@ -36,7 +36,7 @@ fn main() -> ExitCode {
             failed += 1;
             if failed <= SHOWN {
                 println!("seed {seed} broke:");
-                for line in outcome.ladder.iter().rev().take(60).rev() {
+                for line in outcome.ladder.iter().rev().take(shown()).rev() {
                     println!("    {line}");
                 }
                 for what in &outcome.broken {
@@ -57,6 +57,12 @@ fn main() -> ExitCode {
     }
     println!("{} passed, {failed} failed", worlds - failed);
     if failed == 0 && missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Lines of a ladder that are shown: SIM_LINES, or the last sixty.
+fn shown() -> usize {
+    let asked = std::env::var("SIM_LINES").ok().and_then(|lines| lines.parse().ok());
+    asked.unwrap_or(60)
 }
 
 /// Failures that are shown with their ladder.

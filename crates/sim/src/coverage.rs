@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use actors::carrier;
 use actors::phone::{self, Ending};
 use bytes::Bytes;
 use guard::fact::Fact;
+use guard::gate::Rule;
+use guard::id::{LegId, TrunkId};
 use sip::{Message, Method, Name};
 
 macro_rules! items {
@@ -66,6 +69,30 @@ items! {
     Emergency "emergency"
     RelayRefused "relay refused"
     DialogUnknown "481"
+    OutsideCall "outside call answered"
+    InboundCall "inbound call answered"
+    TrunkRegistered "trunk registered"
+    RegistrationLost "trunk lost"
+    RegistrationBack "trunk back"
+    InviteChallenged "challenge of an INVITE (407)"
+    Failover "failover to another way"
+    RefusedClass "refused: class"
+    RefusedCountry "refused: country"
+    RefusedHours "refused: hours"
+    RefusedConcurrency "refused: concurrency"
+    RefusedRate "refused: rate"
+    RefusedTooDear "refused: too dear"
+    RefusedBudget "refused: budget"
+    Extended "reserve extended"
+    BudgetEnded "budget ended a call"
+    EmergencyReached "emergency reached a carrier"
+    Preempted "emergency pre-empted a call"
+    EmergencyOtherWay "emergency fell back"
+    CarrierVanished "carrier vanished in a call"
+    LateOutside "late 2xx of a carrier"
+    CrashWithMoney "crash with money held"
+    RecoveredWithCost "recovered with cost"
+    ClockStepWithMoney "clock step with money held"
 }
 
 /// Counts.
@@ -74,6 +101,11 @@ pub struct Coverage {
     reached: BTreeMap<Item, u64>,
     /// Call-IDs of BYEs and CANCELs that the server sent last, to see crossings.
     byes: BTreeSet<String>,
+    /// Legs that have held money.
+    held: BTreeSet<LegId>,
+    /// A trunk that was lost.
+    down: BTreeSet<TrunkId>,
+
     cancels: BTreeSet<String>,
 }
 
@@ -103,7 +135,7 @@ impl Coverage {
     }
 
     /// A message arrived at the server.
-    pub(crate) fn server_hears(&mut self, bytes: &Bytes) {
+    pub(crate) fn server_hears(&mut self, bytes: &Bytes, outside: bool) {
         match Message::parse(bytes.clone()) {
             Ok(Message::Request(request)) => {
                 let call_id = request.headers().call_id();
@@ -122,10 +154,13 @@ impl Coverage {
                 let invite = headers.cseq().method == Method::Invite;
                 let status = response.status().code();
                 if invite && status == 200 && self.cancels.contains(headers.call_id()) {
-                    self.reach(Item::LateSuccess);
+                    self.reach(if outside { Item::LateOutside } else { Item::LateSuccess });
                 }
                 if invite && status == 183 {
                     self.reach(Item::EarlyMedia);
+                }
+                if outside && invite && matches!(status, 401 | 407) {
+                    self.reach(Item::InviteChallenged);
                 }
                 if status == 481 {
                     self.reach(Item::DialogUnknown);
@@ -139,7 +174,7 @@ impl Coverage {
     }
 
     /// The server sends a message.
-    pub(crate) fn server_says(&mut self, bytes: &Bytes) {
+    pub(crate) fn server_says(&mut self, bytes: &Bytes, outside: bool) {
         match Message::parse(bytes.clone()) {
             Ok(Message::Request(request)) => {
                 let headers = request.headers();
@@ -147,6 +182,10 @@ impl Coverage {
                 let within = headers.to().tag().is_some();
                 match request.method() {
                     Method::Bye => {
+                        let reason = headers.get(Name::Reason).unwrap_or_default();
+                        if outside && reason.contains("budget") {
+                            self.reach(Item::BudgetEnded);
+                        }
                         self.byes.insert(call_id);
                     }
                     Method::Cancel => {
@@ -198,6 +237,36 @@ impl Coverage {
         }
     }
 
+    pub(crate) fn carrier(&mut self, event: &carrier::Event) {
+        match event {
+            carrier::Event::Registered { .. } => self.reach(Item::TrunkRegistered),
+            carrier::Event::Called { number } if number == crate::model::money::HELP => {
+                self.reach(Item::EmergencyReached);
+            }
+            carrier::Event::Answered { .. } => self.reach(Item::OutsideCall),
+            _ => {}
+        }
+    }
+
+    /// A record was written.
+    pub(crate) fn record(&mut self, cdr: &pbx::record::Cdr) {
+        use guard::cause::Disposition;
+        let inbound = cdr.origin == guard::gate::Origin::Inbound;
+        if inbound && cdr.disposition == Disposition::Answered {
+            self.reach(Item::InboundCall);
+        }
+        if cdr.tolls.len() > 1 {
+            self.reach(Item::Failover);
+        }
+        let cost: i64 = cdr.tolls.iter().map(|toll| toll.cost.0).sum();
+        if cdr.disposition == Disposition::Interrupted && cost > 0 {
+            self.reach(Item::RecoveredWithCost);
+        }
+        if cdr.emergency && cdr.legs.len() > 2 {
+            self.reach(Item::EmergencyOtherWay);
+        }
+    }
+
     pub(crate) fn event(&mut self, event: &phone::Event) {
         match event {
             phone::Event::Answered { .. } => self.reach(Item::Call),
@@ -217,6 +286,31 @@ impl Coverage {
             Fact::FlowReplaced { .. } => self.reach(Item::FlowReplaced),
             Fact::CrashRecovered { .. } => self.reach(Item::Recovered),
             Fact::EmergencyCalled { .. } => self.reach(Item::Emergency),
+            Fact::CallPreempted { .. } => self.reach(Item::Preempted),
+            Fact::MoneyHeld { leg, .. } => {
+                if !self.held.insert(*leg) {
+                    self.reach(Item::Extended);
+                }
+            }
+            Fact::TrunkDown { trunk, .. } => {
+                self.down.insert(*trunk);
+                self.reach(Item::RegistrationLost);
+            }
+            Fact::TrunkUp { trunk, .. } => {
+                if self.down.remove(trunk) {
+                    self.reach(Item::RegistrationBack);
+                }
+            }
+            Fact::GateDecided { permitted: false, rule, .. } => match rule {
+                Rule::NotAllowedClass => self.reach(Item::RefusedClass),
+                Rule::NotAllowedCountry => self.reach(Item::RefusedCountry),
+                Rule::Hours => self.reach(Item::RefusedHours),
+                Rule::Concurrency => self.reach(Item::RefusedConcurrency),
+                Rule::Rate => self.reach(Item::RefusedRate),
+                Rule::TooDear => self.reach(Item::RefusedTooDear),
+                Rule::Budget => self.reach(Item::RefusedBudget),
+                _ => {}
+            },
             _ => {}
         }
     }

@@ -10,16 +10,23 @@
 //! line the world runs on for a while, and what then passes must be in the ladder too.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
+use actors::carrier::{Habit, Takes};
 use actors::phone::{Action, PhoneSettings, State};
-use guard::policy::Scope;
+use guard::number::Country;
+use guard::policy::{Policy, Scope};
 use pbx::directory::Exceptions;
+use pbx::flow::Transport;
 use pbx::settings::Settings;
 use pure::{Chance, Instant};
+use sip::Status;
 
+use crate::house::{self, Line};
 use crate::link::Weather;
-use crate::world::{Act, Cast, InCall, World, ordinary};
+use crate::model;
+use crate::world::{Act, Cast, InCall, OfCarrier, World, ordinary};
 
 /// A world for one ladder.
 #[derive(Debug)]
@@ -30,6 +37,31 @@ pub struct Ladder {
     after: Duration,
     expected: Vec<&'static str>,
     clear: bool,
+}
+
+/// What a ladder begins with.
+#[allow(missing_debug_implementations, reason = "it holds a function, and lives for one line")]
+pub struct House<'a> {
+    pub settings: Settings,
+    pub cast: Vec<(&'static str, &'static str)>,
+    /// Extensions that may be in clear.
+    pub weak: Vec<&'static str>,
+    pub tell: &'a dyn Fn(&str, &mut PhoneSettings),
+    pub lines: Vec<Line>,
+    pub policy: Policy,
+}
+
+impl Default for House<'_> {
+    fn default() -> Self {
+        Self {
+            settings: Settings::default(),
+            cast: vec![("alice", "101"), ("bob", "102"), ("carol", "103")],
+            weak: Vec::new(),
+            tell: &|_, _| {},
+            lines: Vec::new(),
+            policy: (*Policy::first(Country::US)).clone(),
+        }
+    }
 }
 
 /// Runs a ladder with the usual cast: alice 101, bob 102, carol 103.
@@ -43,23 +75,64 @@ impl Ladder {
         Self::of(&[("alice", "101"), ("bob", "102"), ("carol", "103")], tell)
     }
 
-    pub fn of(cast: &[(&str, &str)], tell: impl Fn(&str, &mut PhoneSettings)) -> Self {
+    pub fn of(
+        cast: &[(&'static str, &'static str)],
+        tell: impl Fn(&str, &mut PhoneSettings),
+    ) -> Self {
         Self::with(Settings::default(), cast, &[], tell)
     }
 
     /// `weak`: extensions that may be in clear. Sven's phone asks for session timers.
     pub fn with(
         settings: Settings,
-        cast: &[(&str, &str)],
-        weak: &[&str],
+        cast: &[(&'static str, &'static str)],
+        weak: &[&'static str],
         tell: impl Fn(&str, &mut PhoneSettings),
     ) -> Self {
+        Self::house(House {
+            settings,
+            cast: cast.to_vec(),
+            weak: weak.to_vec(),
+            tell: &tell,
+            ..House::default()
+        })
+    }
+
+    /// The usual cast, with two lines outside: acme, which registers over TLS with SRTP, and after it
+    /// bell, which knows our address, over UDP in clear. Alice is called at +1 212 555 0101 by acme, Bob
+    /// at 0102 by bell.
+    pub fn outside(change: impl FnOnce(&mut House<'_>)) -> Self {
+        let mut house = House {
+            lines: vec![
+                Line::new("acme", 1),
+                Line::new("bell", 2).by_address(Transport::Udp).plain(),
+            ],
+            ..House::default()
+        };
+        change(&mut house);
+        Self::house(house)
+    }
+
+    fn house(house: House<'_>) -> Self {
+        let House { settings, cast, weak, tell, lines, policy } = house;
         let mut world = World::new(settings, Weather::STILL, Chance::from_number(7));
-        for (_, number) in cast {
+        let mut extensions = Vec::new();
+        for (_, number) in &cast {
             let exceptions = Exceptions { dangerous_plain_rtp: weak.contains(number) };
-            world.server.store.install(number, &secret(number), exceptions);
+            let id = world.server.store.install(number, &secret(number), exceptions);
+            extensions.push((*number, id));
         }
         world.watch.secrets = cast.iter().map(|(_, number)| secret(number)).collect();
+        world.server.store.deck = Arc::new(house::deck(&house::tariffs()));
+        world.server.store.policy = Arc::new(policy);
+        for (at, line) in lines.into_iter().enumerate() {
+            let trunk = guard::id::TrunkId(line.id);
+            if let Some((number, extension)) = extensions.get(at) {
+                let number = format!("+12125550{number}");
+                world.server.store.install_inbound(&number, trunk, *extension);
+            }
+            line.build(&mut world);
+        }
         world.act(Act::Start);
         for (host, (name, number)) in cast.iter().enumerate() {
             let host = u8::try_from(host + 1).expect("a small cast");
@@ -148,6 +221,8 @@ impl Ladder {
         assert_eq!(self.world.server.endpoints(), 0, "endpoints are left");
         let World { watch, server, .. } = &mut self.world;
         watch.records(&server.store);
+        assert_eq!(self.world.server.holds(), 0, "money is left set aside");
+        model::money::judge(&mut self.world);
     }
 
     fn phone(&self, name: &str) -> usize {
@@ -156,8 +231,11 @@ impl Ladder {
     }
 
     fn act(&mut self, words: &[&str]) {
-        if let ["pbx" | "mallory" | "clock" | "admin" | "network", ..] = words {
+        if let ["pbx" | "mallory" | "clock" | "admin" | "network" | "disk", ..] = words {
             return self.act_of_others(words);
+        }
+        if let Some(at) = self.world.carriers.iter().position(|node| node.name == words[0]) {
+            return self.act_of_carrier(at, &words[1..]);
         }
         let phone = self.phone(words[0]);
         let person = |action| Act::Phone { phone, action };
@@ -197,7 +275,9 @@ impl Ladder {
             }
             ["pbx", "drains"] => self.world.act(Act::Drain),
             ["pbx", "locks", "down"] => {
-                self.world.server.change_policy(|policy| policy.lockdown.add(Scope::Operator));
+                let now = self.world.now();
+                let lock = |policy: &mut Policy| policy.lockdown.add(Scope::Operator);
+                self.world.server.change_policy(now, lock);
             }
             ["network", "drops", "datagrams"] => self.world.weather.loss = 1_000,
             ["network", "heals"] => self.world.weather.loss = 0,
@@ -207,9 +287,79 @@ impl Ladder {
                 self.world.act(Act::ClockStep { seconds: seconds.expect("seconds") });
             }
             ["admin", "rotates", number] => self.rotate(number),
+            ["disk", "fails", span] => {
+                let seconds = span.strip_suffix('s').and_then(|s| s.parse().ok());
+                let span = Duration::from_secs(seconds.expect("seconds"));
+                self.world.act(Act::DiskFails { span });
+                // The world notes it itself.
+                self.world.log.pop_back();
+            }
+            ["mallory", "forges", "BYE", "of", _] => {
+                let bye = self.world.overheard_outside();
+                self.as_stranger(bye);
+            }
+            ["mallory", "calls", "the", "contact", "of", name] => {
+                let carrier = self.world.carriers.iter().find(|node| node.name == *name);
+                let contact = carrier.and_then(|node| {
+                    let user = node.carrier.settings().accounts.first()?.user.clone();
+                    node.carrier.contact(self.world.now(), &user)
+                });
+                let invite = self.world.stolen_contact(&contact.expect("a registration"));
+                self.as_stranger(invite);
+            }
             ["mallory", "forges", method, name] => self.forge(method, name),
             other => panic!("nobody can {other:?}"),
         }
+    }
+
+    fn act_of_carrier(&mut self, carrier: usize, words: &[&str]) {
+        use actors::carrier::Action as Do;
+        let what = match words {
+            ["calls", number] => OfCarrier::Do(Do::Call {
+                from: CALLER.to_owned(),
+                number: (*number).to_owned(),
+                account: self.account(carrier),
+                host: crate::server::HOST.to_string(),
+            }),
+            ["hangs", "up"] => OfCarrier::Do(Do::HangUpAll),
+            ["holds"] => OfCarrier::Do(Do::HoldAll),
+            ["resumes"] => OfCarrier::Do(Do::ResumeAll),
+            ["vanishes"] => OfCarrier::Cut,
+            ["is", "back"] => OfCarrier::Heal,
+            ["closes"] => OfCarrier::Close,
+            ["opens"] => OfCarrier::Open,
+            ["dies"] => OfCarrier::Do(Do::Die),
+            ["starts"] => OfCarrier::Do(Do::Start),
+            ["number", number, "refuses", status] => {
+                let status = status.parse().ok().and_then(|code| Status::new(code).ok());
+                let takes = Takes::Refuses(status.expect("a status"));
+                self.habit(carrier, number, Habit::that(takes));
+                return;
+            }
+            ["number", number, "rings"] => {
+                self.habit(carrier, number, Habit::that(Takes::Rings));
+                return;
+            }
+            ["number", number, "is", "mute"] => {
+                self.habit(carrier, number, Habit::that(Takes::Mute));
+                return;
+            }
+            other => panic!("no carrier can {other:?}"),
+        };
+        self.world.act(Act::Carrier { carrier, what });
+    }
+
+    fn habit(&mut self, carrier: usize, number: &str, habit: Habit) {
+        self.world.carriers[carrier].carrier.set(|settings| {
+            settings.numbers.insert(number.to_owned(), habit);
+        });
+    }
+
+    /// The account that this carrier knows us by, where we are registered.
+    fn account(&self, carrier: usize) -> Option<String> {
+        let node = &self.world.carriers[carrier].carrier;
+        let user = node.settings().accounts.first()?.user.clone();
+        node.is_registered(self.world.now(), &user).then_some(user)
     }
 
     fn rotate(&mut self, number: &str) {
@@ -234,11 +384,18 @@ impl Ladder {
         self.world.forge(wire, message);
     }
 
+    /// From elsewhere, to the port where carriers are answered.
+    fn as_stranger(&mut self, message: bytes::Bytes) {
+        let wire = self.world.stranger_among_carriers();
+        self.world.forge(wire, message);
+    }
+
     /// All that was seen, and what was heard.
     fn seen(&mut self) -> String {
         let mut text = String::new();
         for line in &self.world.log {
-            if !self.registering && line.text.ends_with("REGISTER") {
+            let kept_alive = ["REGISTER", "OPTIONS"].iter().any(|end| line.text.ends_with(end));
+            if !self.registering && kept_alive {
                 continue;
             }
             if line.text.starts_with("cdr") || line.text.starts_with("fact") {
@@ -263,7 +420,12 @@ impl Ladder {
                         .phones
                         .iter()
                         .find(|other| other.phone.settings().voice == *voice);
-                    let who = who.map_or("a stranger", |other| other.name.as_str());
+                    let carrier = self.world.carriers.iter().find(|node| {
+                        node.carrier.records().iter().any(|record| record.voice == *voice)
+                    });
+                    let carrier = carrier.map(|node| node.name.as_str());
+                    let who = who.map(|other| other.name.as_str()).or(carrier);
+                    let who = who.unwrap_or("a stranger");
                     writeln!(text, "    heard  {} {who}", node.name).expect("memory");
                 }
                 if let Some(digits) = node.phone.digits(call).filter(|digits| !digits.is_empty()) {
@@ -271,9 +433,27 @@ impl Ladder {
                 }
             }
         }
+        // What carriers mean to be paid, and what we wrote down.
+        let records = model::money::last_records(&self.world.server.store);
+        for node in &self.world.carriers {
+            for record in node.carrier.records().iter().filter(|record| record.outbound) {
+                if record.answered.is_some() {
+                    let (number, seconds, cost) = (&record.number, record.seconds, record.cost);
+                    writeln!(text, "    bill   {} {number} {seconds}s {cost}", node.name)
+                        .expect("memory");
+                }
+            }
+        }
+        for toll in records.values().flat_map(|cdr| &cdr.tolls) {
+            let (number, seconds, cost) = (&toll.number, toll.seconds, toll.cost.0);
+            writeln!(text, "    toll   {number} {seconds}s {cost}").expect("memory");
+        }
         text
     }
 }
+
+/// Who calls from outside.
+const CALLER: &str = "+14155550123";
 
 /// Without comment and empty space at the ends.
 fn tidy(line: &str) -> &str {
@@ -302,4 +482,10 @@ fn secret(number: &str) -> String {
 }
 
 #[cfg(test)]
+mod emergency;
+#[cfg(test)]
+mod money;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trunk;

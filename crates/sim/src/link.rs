@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use pbx::flow::FlowId;
 use pure::{Chance, Instant};
 
 /// The weather of one world. It may change while the world runs.
@@ -51,19 +52,26 @@ impl Weather {
     }
 }
 
-/// A connection between a phone and the server, or a phone's UDP socket.
+/// Who is at the far end of a wire.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Far {
+    Phone(usize),
+    Carrier(usize),
+    Stranger,
+}
+
+/// A connection between somebody and the server, or somebody's UDP socket.
 #[derive(Debug)]
 pub struct Wire {
-    /// `None`: a stranger's.
-    pub phone: Option<usize>,
+    pub far: Far,
     pub reliable: bool,
-    /// The phone's address as it knows it.
+    /// The far end's address as it knows it.
     pub local: SocketAddr,
-    /// The phone's address as the server sees it.
+    /// The far end's address as the server sees it.
     pub remote: SocketAddr,
-    /// Of the server's flow. For datagrams the server's one socket.
-    pub generation: u64,
-    pub phone_open: bool,
+    /// The server's flow of a connection. `None`: datagrams, which all come to one socket.
+    pub flow: Option<FlowId>,
+    pub far_open: bool,
     pub server_open: bool,
     /// Nothing passes any more, though an end may believe otherwise.
     pub broken: bool,
@@ -73,7 +81,22 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Arrival of the next bytes toward the server (or the phone) on a connection.
+    pub fn new(far: Far, local: SocketAddr, remote: SocketAddr, flow: Option<FlowId>) -> Self {
+        Self {
+            far,
+            reliable: flow.is_some(),
+            local,
+            remote,
+            flow,
+            far_open: true,
+            server_open: true,
+            broken: false,
+            up_last: Instant(0),
+            down_last: Instant(0),
+        }
+    }
+
+    /// Arrival of the next bytes toward the server (or the far end) on a connection.
     pub fn ordered(&mut self, up: bool, arrival: Instant) -> Instant {
         let last = if up { &mut self.up_last } else { &mut self.down_last };
         *last = arrival.max(*last);

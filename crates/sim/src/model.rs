@@ -3,6 +3,8 @@
 //!
 //! [`Watch`] looks at every message, trace and fact of a world, ladders included.
 
+pub(crate) mod money;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use guard::id::{CallId, LegId};
 use pbx::io::Trace;
 use pure::Instant;
 
+use crate::link::Far;
 use crate::store::Store;
 use crate::world::{Node, World};
 
@@ -21,12 +24,13 @@ use crate::world::{Node, World};
 #[derive(Debug, Default)]
 pub struct Watch {
     pub broken: Vec<String>,
-    /// Addresses of each phone, as text.
-    pub addresses: BTreeMap<usize, Vec<String>>,
+    /// Addresses of each phone and carrier, as text.
+    pub addresses: BTreeMap<Far, Vec<String>>,
+    pub bills: money::Bills,
     /// Secrets in clear: none may ever appear in what is shown.
     pub secrets: Vec<String>,
     /// Long words (Call-IDs, tags, branches, keys) and who said them first; `None`: the server.
-    words: BTreeMap<Vec<u8>, Option<usize>>,
+    words: BTreeMap<Vec<u8>, Option<Far>>,
     /// Legs that the gate permitted.
     permitted: BTreeSet<LegId>,
     /// Calls that began, and those whose snapshot was on disk at some commit.
@@ -44,20 +48,20 @@ impl Watch {
         }
     }
 
-    pub(crate) fn phone_says(&mut self, phone: usize, bytes: &Bytes) {
+    pub(crate) fn says(&mut self, who: Far, bytes: &Bytes) {
         for word in words(bytes) {
             if !self.words.contains_key(word) {
-                self.words.insert(word.to_vec(), Some(phone));
+                self.words.insert(word.to_vec(), Some(who));
             }
         }
     }
 
     /// Nothing of one leg shows on another: no address, Call-ID, tag, branch or key.
-    pub(crate) fn phone_is_told(&mut self, phone: usize, bytes: &Bytes) {
+    pub(crate) fn is_told(&mut self, who: Far, bytes: &Bytes) {
         let mut leaks = Vec::new();
         for word in words(bytes) {
             match self.words.get(word) {
-                Some(Some(owner)) if *owner != phone => {
+                Some(Some(owner)) if *owner != who => {
                     leaks.push(String::from_utf8_lossy(word).into_owned());
                 }
                 Some(_) => {}
@@ -67,7 +71,7 @@ impl Watch {
             }
         }
         for address in addresses(bytes) {
-            let own = self.addresses.get(&phone).is_some_and(|own| own.contains(&address));
+            let own = self.addresses.get(&who).is_some_and(|own| own.contains(&address));
             if !own && !address.starts_with("198.51.100.") {
                 leaks.push(address);
             }
@@ -101,7 +105,7 @@ impl Watch {
         }
     }
 
-    pub(crate) fn fact(&mut self, fact: &Fact) {
+    pub(crate) fn fact(&mut self, now: Instant, fact: &Fact) {
         if fact.severity() == Severity::Error {
             let expected = matches!(fact, Fact::PersistFailed { .. }) && self.disk_may_fail;
             if !expected {
@@ -116,6 +120,7 @@ impl Watch {
                 self.started.insert(*call);
             }
             Fact::EmergencyCalled { .. } => self.calls_for_help += 1,
+            Fact::LegSettled { leg, .. } => self.leg_settled(now, *leg),
             _ => {}
         }
         let shown = format!("{fact:?} {fact}");
@@ -208,7 +213,9 @@ pub fn judge(world: &mut World, calm: bool) {
     let World { watch, server, .. } = world;
     watch.records(&server.store);
     watch.broken.extend(broken);
+    money::judge(world);
     if calm {
+        help(world);
         agree(world, &talks);
     }
 }
@@ -285,6 +292,7 @@ fn heard(world: &World, talk: &Talk, all: &[Talk], calm: bool, broken: &mut Vec<
                 "voices: {} heard {} in {:?} with {}",
                 talk.name, node.name, talk.call, talk.other
             )),
+            None if outside(world, talk, *voice) => {}
             None => broken.push(format!(
                 "voices: {} heard a stranger ({voice:?}) in {:?}",
                 talk.name, talk.call
@@ -332,6 +340,50 @@ fn heard(world: &World, talk: &Talk, all: &[Talk], calm: bool, broken: &mut Vec<
     }
 }
 
+/// Whether this is the voice of somebody at a carrier, with whom the phone was in a call.
+fn outside(world: &World, talk: &Talk, voice: phone::Voice) -> bool {
+    let records = world.carriers.iter().flat_map(|node| node.carrier.records());
+    let Some(record) = records.into_iter().find(|record| record.voice == voice) else {
+        return false;
+    };
+    // As they were dialled: with the prefix of the country, or of the world, or without.
+    let bare = |number: &str| {
+        let digits: String = number.chars().filter(char::is_ascii_digit).collect();
+        digits[digits.len().saturating_sub(7)..].to_owned()
+    };
+    bare(&record.number) == bare(&talk.other)
+}
+
+/// On a good day every call for help reached a carrier.
+fn help(world: &mut World) {
+    let reached: Vec<Instant> = world
+        .carriers
+        .iter()
+        .flat_map(|node| &node.events)
+        .filter(|(_, event)| {
+            matches!(event, actors::carrier::Event::Called { number } if number == money::HELP)
+        })
+        .map(|(at, _)| *at)
+        .collect();
+    if world.carriers.is_empty() {
+        return;
+    }
+    let mut broken = Vec::new();
+    for talk in world.phones.iter().flat_map(talks) {
+        if !talk.dialled || talk.other != money::HELP {
+            continue;
+        }
+        let soon = talk.began + HELP_WITHIN;
+        let early = talk.ended.is_some_and(|(at, ending)| {
+            ending == Ending::HungUp && at.since(talk.began) < Duration::from_secs(1)
+        });
+        if !early && !reached.iter().any(|at| *at >= talk.began && *at <= soon) {
+            broken.push(format!("help: {} called for help and reached no carrier", talk.name));
+        }
+    }
+    world.watch.broken.extend(broken);
+}
+
 /// On a good day each dial has one record, and both say the same of it.
 fn agree(world: &mut World, talks: &[Talk]) {
     use Disposition as D;
@@ -374,10 +426,11 @@ fn agree(world: &mut World, talks: &[Talk]) {
                     D::Declined => &[603],
                     D::NoAnswer | D::Unavailable => &[480],
                     D::NotFound => &[404],
-                    D::Refused(_) => &[404, 403],
+                    // Too many at once is busy.
+                    D::Refused(_) => &[404, 403, 486],
                     D::NotEncrypted => &[488],
                     // The called phone refused what it was offered.
-                    D::Failed => &[488, 500, 502],
+                    D::Failed => &[488, 500, 502, 503],
                     D::Answered | D::Cancelled | D::Interrupted => &[],
                 };
                 expected.contains(&status.code())
@@ -403,7 +456,7 @@ fn words(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// The private and translated addresses in a message.
 fn addresses(bytes: &[u8]) -> Vec<String> {
     let mut found = Vec::new();
-    for start in [&b"10.0.0."[..], b"203.0.113.", b"192.0.2."] {
+    for start in [&b"10.0.0."[..], b"203.0.113.", b"192.0.2.", b"198.18.0."] {
         let mut rest = bytes;
         while let Some(at) = rest.windows(start.len()).position(|window| window == start) {
             let tail = &rest[at + start.len()..];
@@ -416,6 +469,8 @@ fn addresses(bytes: &[u8]) -> Vec<String> {
     found
 }
 
+/// With every way tried.
+const HELP_WITHIN: Duration = Duration::from_secs(20);
 /// Moving a stream to another port repeats its clock.
 const HEARD_SLACK: u128 = 12;
 /// No word of the protocol is so long; every identifier that an engine draws is.

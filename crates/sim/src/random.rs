@@ -1,8 +1,12 @@
 //! Worlds from a seed: phones of all kinds, people who do what they please, and everything that can
 //! break. The same seed is the same world, to the last packet.
 
+mod outside;
+pub mod theft;
+
 use std::time::Duration;
 
+use actors::carrier;
 use actors::phone::{self, Action, Ending, PhoneSettings, Security};
 use pbx::directory::Exceptions;
 use pbx::settings::Settings;
@@ -13,7 +17,7 @@ use sip::digest::Algorithm;
 use crate::coverage::{Coverage, Item};
 use crate::link::Weather;
 use crate::model;
-use crate::world::{Act, Cast, InCall, World, ordinary};
+use crate::world::{Act, Cast, InCall, OfCarrier, World, ordinary};
 
 /// How a world came out.
 #[derive(Debug)]
@@ -38,6 +42,8 @@ struct Play {
     start: Instant,
     kinds: Vec<Kind>,
     calm: bool,
+    /// Numbers outside that are dialled, and how many lines lead there.
+    lines: usize,
 }
 
 /// What sort of phone somebody has.
@@ -76,6 +82,7 @@ impl Play {
             session_interval_min: Duration::from_secs(90),
             orphan_timeout: Duration::from_secs(240),
             silence_limit: Duration::from_secs(60),
+            trunk_session_interval: Duration::from_secs(90),
             ..Settings::default()
         };
         let mut world = World::new(settings, weather, chance.fork());
@@ -105,6 +112,7 @@ impl Play {
                 world.watch.secrets.push(secret(&number));
             }
         }
+        let lines = outside::lines(&mut world, &mut chance, calm);
         world.act(Act::Start);
         for (at, (number, kind)) in cast.iter().enumerate() {
             let host = u8::try_from(at + 1).expect("few phones");
@@ -122,7 +130,7 @@ impl Play {
             kinds.push(*kind);
         }
         let start = world.now().instant;
-        Self { world, chance, start, kinds, calm }
+        Self { world, chance, start, kinds, calm, lines }
     }
 
     fn settle(&mut self) {
@@ -136,12 +144,20 @@ impl Play {
     /// Ten minutes and more: calls, what people do in them, and faults.
     fn story(&mut self) {
         let begin = self.world.now().instant;
-        let calls = 30 + self.chance.below(20);
+        let calls = 40 + self.chance.below(20);
         for _ in 0..calls {
             let when = begin + self.span(LENGTH);
-            self.call(when);
+            match self.chance.below(10) {
+                0..=2 => self.call_outside(when),
+                3 => self.call_from_outside(when),
+                _ => self.call(when),
+            }
         }
         if !self.calm {
+            for _ in 0..self.chance.below(4) {
+                let when = begin + self.span(LENGTH);
+                self.fault_outside(when);
+            }
             for _ in 0..2 + self.chance.below(6) {
                 let when = begin + self.span(LENGTH);
                 self.fault(when);
@@ -246,6 +262,7 @@ impl Play {
         let world = &mut self.world;
         world.weather = CALM;
         world.disk_fails_until = Instant(0);
+        outside::heal(world);
         if !world.server.is_up() {
             world.act(Act::Start);
         }
@@ -270,8 +287,12 @@ impl Play {
                 world.act(Act::Phone { phone, action: Action::HangUp { call } });
             }
         }
+        for carrier in 0..world.carriers.len() {
+            world.act(Act::Carrier { carrier, what: OfCarrier::Do(carrier::Action::HangUpAll) });
+        }
         world.run(Duration::from_secs(300));
         model::left_in_phones(world);
+        outside::take_down(world);
         // Without phones no registration is under way either: nothing at all may be left.
         for phone in 0..self.kinds.len() {
             world.act(Act::Phone { phone, action: Action::Die });

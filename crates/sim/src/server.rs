@@ -15,7 +15,7 @@ use pbx::command::{Command, Reply};
 use pbx::directory::Tenant;
 use pbx::exchange::{Exchange, Setup};
 use pbx::flow::{FlowId, FlowOpened, Path, Realm, TlsFacts, Transport};
-use pbx::io::{Input, Output, PersistError, Ticket, Trace};
+use pbx::io::{Far, Input, Output, PersistError, Query, Ticket, Trace};
 use pbx::registrar::RegistrarSettings;
 use pbx::settings::Settings;
 use pure::{Chance, Instant, Now};
@@ -31,7 +31,6 @@ pub struct Server {
     running: Option<Running>,
     pub store: Store,
     pub settings: Settings,
-    policy: std::sync::Arc<Policy>,
     chance: Chance,
     tickets: u64,
     /// How often it was started: what belongs to a former life is dropped.
@@ -47,6 +46,8 @@ struct Running {
     bound: BTreeMap<EndpointId, (SocketAddr, SocketAddr)>,
     next_port: u16,
     udp: FlowId,
+    /// Where carriers are spoken to in datagrams, once it is bound.
+    carrier_udp: Option<FlowId>,
     renew: Instant,
 }
 
@@ -71,6 +72,14 @@ pub enum Effect {
     Fact(Fact),
     Trace(Trace),
     Reply(Reply),
+    Connect {
+        ticket: Ticket,
+        to: Far,
+    },
+    Lookup {
+        ticket: Ticket,
+        query: Query,
+    },
     Drained,
 }
 
@@ -84,9 +93,8 @@ impl Server {
         };
         Self {
             running: None,
-            store: Store::new(NODE, tenant, chance.fork()),
+            store: Store::new(NODE, tenant, Policy::first(Country::US), chance.fork()),
             settings,
-            policy: Policy::first(Country::US),
             chance,
             tickets: 1_000_000,
             life: 0,
@@ -97,9 +105,11 @@ impl Server {
     pub fn start(&mut self, now: Now) {
         self.life += 1;
         self.store.generation += 1;
-        let advertised = [(Transport::Tls, 5061), (Transport::Udp, 5060)];
-        let advertised =
-            advertised.map(|(transport, port)| (transport, HOST.to_string(), port)).to_vec();
+        let advertised = |ports: &[(Transport, u16)]| {
+            ports.iter().map(|(transport, port)| (*transport, HOST.to_string(), *port)).collect()
+        };
+        let access = advertised(&[(Transport::Tls, 5061), (Transport::Udp, 5060)]);
+        let carrier = [(Transport::Tls, 5071), (Transport::Tcp, 5070), (Transport::Udp, 5070)];
         let setup = Setup {
             node: NODE,
             settings: self.settings.clone(),
@@ -107,8 +117,11 @@ impl Server {
                 first_contact: &[Algorithm::Sha256, Algorithm::Md5],
                 ..RegistrarSettings::default()
             },
-            gate: Gate::new(self.policy.clone()),
-            realms: vec![Realm { id: RealmId(0), name: "access".to_owned(), advertised }],
+            gate: Gate::new(self.store.policy.clone(), self.store.deck.clone()),
+            realms: vec![
+                Realm { id: ACCESS, name: "access".to_owned(), advertised: access },
+                Realm { id: CARRIER, name: "carrier".to_owned(), advertised: advertised(&carrier) },
+            ],
             loaded: self.store.load(),
             chance: self.chance.fork(),
         };
@@ -122,12 +135,13 @@ impl Server {
             bound: BTreeMap::new(),
             next_port: 20_000 + u16::try_from(self.life % 16).unwrap_or(0) * 1_000,
             udp,
+            carrier_udp: None,
             renew: now.instant,
         };
         self.running = Some(running);
         let opened = FlowOpened {
             flow: udp,
-            realm: RealmId(0),
+            realm: ACCESS,
             local: (HOST, 5060).into(),
             remote: None,
             tls: None,
@@ -150,6 +164,12 @@ impl Server {
         self.running.as_ref().map(|running| &running.exchange)
     }
 
+    /// Legs that money is set aside for.
+    pub fn holds(&self) -> usize {
+        let live = self.exchange().map(Exchange::live).unwrap_or_default();
+        live.iter().find(|(what, _)| *what == "holds").map_or(0, |(_, count)| *count)
+    }
+
     pub fn endpoints(&self) -> usize {
         self.running.as_ref().map_or(0, |running| running.relay.len())
     }
@@ -163,26 +183,65 @@ impl Server {
         self.running.as_ref().map(|running| running.udp)
     }
 
-    /// A connection was accepted.
+    /// The socket that carriers are spoken to on in datagrams.
+    pub fn carrier_udp(&self) -> Option<FlowId> {
+        self.running.as_ref().and_then(|running| running.carrier_udp)
+    }
+
+    /// A phone's connection was accepted.
     pub fn accept(&mut self, now: Now, remote: SocketAddr) -> FlowId {
+        self.open(now, Transport::Tls, ACCESS, remote)
+    }
+
+    /// A connection stands, whoever opened it.
+    pub fn open(
+        &mut self,
+        now: Now,
+        transport: Transport,
+        realm: RealmId,
+        remote: SocketAddr,
+    ) -> FlowId {
         self.store.generation += 1;
         let generation = self.store.generation;
-        let flow = FlowId { node: NODE, transport: Transport::Tls, generation };
+        let flow = FlowId { node: NODE, transport, generation };
+        let tls = transport.is_encrypted().then(|| TlsFacts {
+            version: "TLSv1.3",
+            suite: "TLS13_AES_128_GCM_SHA256".to_owned(),
+            peer_certificate: None,
+            sni: None,
+        });
+        let port = if realm == ACCESS { 5061 } else { 5071 };
         let opened = FlowOpened {
             flow,
-            realm: RealmId(0),
-            local: (HOST, 5061).into(),
+            realm,
+            local: (HOST, port).into(),
             remote: Some(remote),
-            tls: Some(TlsFacts {
-                version: "TLSv1.3",
-                suite: "TLS13_AES_128_GCM_SHA256".to_owned(),
-                peer_certificate: None,
-                sni: None,
-            }),
+            tls,
             origin: None,
         };
         self.input(now, Input::FlowOpened(opened));
         flow
+    }
+
+    /// The carriers' datagram socket, bound where it isn't yet.
+    pub fn bind_carrier_udp(&mut self, now: Now) -> Option<FlowId> {
+        if let Some(bound) = self.carrier_udp() {
+            return Some(bound);
+        }
+        self.store.generation += 1;
+        let generation = self.store.generation;
+        let flow = FlowId { node: NODE, transport: Transport::Udp, generation };
+        self.running.as_mut()?.carrier_udp = Some(flow);
+        let opened = FlowOpened {
+            flow,
+            realm: CARRIER,
+            local: (HOST, 5070).into(),
+            remote: None,
+            tls: None,
+            origin: None,
+        };
+        self.input(now, Input::FlowOpened(opened));
+        Some(flow)
     }
 
     pub fn command(&mut self, now: Now, command: Command) {
@@ -191,12 +250,14 @@ impl Server {
         self.input(now, Input::Command { ticket, command });
     }
 
-    /// Changes the policy as an administrator would.
-    pub fn change_policy(&mut self, change: impl FnOnce(&mut Policy)) {
-        self.policy = self.policy.next(change);
+    /// Puts the next version of the policy into effect.
+    pub fn change_policy(&mut self, now: Now, change: impl FnOnce(&mut Policy)) {
+        self.store.policy = self.store.policy.next(change);
+        let gate = Gate::new(self.store.policy.clone(), self.store.deck.clone());
         if let Some(running) = &mut self.running {
-            running.exchange.set_gate(Gate::new(self.policy.clone()));
+            running.exchange.set_gate(now, gate);
         }
+        self.drain_exchange(now);
     }
 
     pub fn input(&mut self, now: Now, input: Input) {
@@ -223,8 +284,8 @@ impl Server {
                 Output::Trace(trace) => Effect::Trace(trace),
                 Output::Reply { reply, .. } => Effect::Reply(reply),
                 Output::Drained => Effect::Drained,
-                // Nothing is looked up yet.
-                Output::Lookup { .. } => continue,
+                Output::Connect { ticket, to } => Effect::Connect { ticket, to },
+                Output::Lookup { ticket, query } => Effect::Lookup { ticket, query },
             };
             self.effects.push_back(effect);
         }
@@ -325,6 +386,10 @@ impl Server {
 }
 
 pub const NODE: NodeId = NodeId(1);
+/// Where phones are.
+pub const ACCESS: RealmId = RealmId(0);
+/// Where carriers are.
+pub const CARRIER: RealmId = RealmId(1);
 /// The server's address.
 pub const HOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 1));
 /// What phones are configured with.

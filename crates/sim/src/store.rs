@@ -2,13 +2,18 @@
 //! crash forgets whatever had not been committed.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use guard::fact::Fact;
-use guard::id::{CallId, DeviceId, ExtensionId, NodeId, TenantId};
+use guard::id::{CallId, DeviceId, ExtensionId, NodeId, TenantId, TrunkId};
 use guard::journal::{self, Entry, Journal, Position, SubjectKey};
+use guard::ledger::{Bucket, Spend};
+use guard::money::Money;
+use guard::policy::Policy;
+use guard::rate::RateDeck;
 use guard::secret::{MasterKey, Sealed};
-use pbx::command::Credentials;
-use pbx::directory::{Device, Exceptions, Extension, Secret, Tenant};
+use pbx::command::{Credentials, TrunkSecret};
+use pbx::directory::{Device, Exceptions, Extension, Inbound, Secret, Tenant, Trunk, TrunkAccess};
 use pbx::io::{PersistError, Ticket};
 use pbx::record::{BindingRow, Cdr, Loaded, Row};
 use pbx::snapshot::CallSnapshot;
@@ -25,6 +30,12 @@ pub struct Store {
     pub snapshots: BTreeMap<CallId, CallSnapshot>,
     /// Every record in the order of its commit: a second one of the same call is seen.
     pub cdrs: Vec<Cdr>,
+    trunks: BTreeMap<TrunkId, Trunk>,
+    inbound: BTreeMap<String, Inbound>,
+    pub policy: Arc<Policy>,
+    pub deck: Arc<RateDeck>,
+    /// What every bucket has settled, those of windows long past included.
+    pub spends: BTreeMap<Bucket, Money>,
     entries: Vec<Entry>,
     keys: Vec<SubjectKey>,
     journal: Journal,
@@ -42,7 +53,7 @@ enum Write {
 }
 
 impl Store {
-    pub fn new(node: NodeId, tenant: Tenant, mut chance: Chance) -> Self {
+    pub fn new(node: NodeId, tenant: Tenant, policy: Arc<Policy>, mut chance: Chance) -> Self {
         let journal = Journal::new(node, Position::genesis(node), chance.fork(), []);
         Self {
             tenant,
@@ -51,6 +62,11 @@ impl Store {
             bindings: BTreeMap::new(),
             snapshots: BTreeMap::new(),
             cdrs: Vec::new(),
+            trunks: BTreeMap::new(),
+            inbound: BTreeMap::new(),
+            deck: Arc::new(RateDeck::estimates(policy.currency)),
+            policy,
+            spends: BTreeMap::new(),
             entries: Vec::new(),
             keys: Vec::new(),
             journal,
@@ -74,10 +90,56 @@ impl Store {
             secret: self.sealed(id, secret),
             previous: None,
             exceptions,
+            caller_id: None,
             created: Utc(0),
         };
         self.extensions.insert(id, extension);
         id
+    }
+
+    /// Before the first start: a line to a carrier. `secret` is its account's.
+    pub fn install_trunk(&mut self, mut trunk: Trunk, secret: &str) {
+        let record = trunk.id.0.to_be_bytes();
+        let sealed = Sealed::seal(&self.key, &mut self.chance, &record, secret.as_bytes());
+        let sealed = Secret { sealed, since: Utc(0) };
+        match &mut trunk.access {
+            TrunkAccess::Registration(account) | TrunkAccess::Address(Some(account)) => {
+                account.secret = sealed;
+            }
+            TrunkAccess::Address(None) => {}
+        }
+        self.trunks.insert(trunk.id, trunk);
+    }
+
+    /// A secret that means nothing, for what is built before it is installed.
+    pub fn no_secret(&mut self) -> Secret {
+        let sealed = Sealed::seal(&self.key, &mut self.chance, &[], &[]);
+        Secret { sealed, since: Utc(0) }
+    }
+
+    /// Before the first start: a number of ours at a carrier.
+    pub fn install_inbound(&mut self, number: &str, trunk: TrunkId, extension: ExtensionId) {
+        let inbound =
+            Inbound { number: number.to_owned(), tenant: self.tenant.id, trunk, extension };
+        self.inbound.insert(number.to_owned(), inbound);
+    }
+
+    pub fn set_caller_id(&mut self, extension: ExtensionId, number: &str) {
+        if let Some(extension) = self.extensions.get_mut(&extension) {
+            extension.caller_id = Some(number.to_owned());
+        }
+    }
+
+    pub fn trunks(&self) -> impl Iterator<Item = &Trunk> {
+        self.trunks.values()
+    }
+
+    pub fn inbound(&self) -> impl Iterator<Item = &Inbound> {
+        self.inbound.values()
+    }
+
+    pub fn extensions(&self) -> impl Iterator<Item = &Extension> {
+        self.extensions.values()
     }
 
     pub fn sealed(&mut self, of: ExtensionId, secret: &str) -> Secret {
@@ -156,7 +218,23 @@ impl Store {
             let previous = previous.map(|(secret, _)| clear(extension, secret));
             (extension.clone(), clear(extension, &extension.secret), previous)
         });
+        let trunks = self.trunks.values().map(|trunk| {
+            let clear = trunk.account().map(|account| {
+                let opened = account.secret.sealed.open(&self.key, &trunk.id.0.to_be_bytes());
+                let opened = opened.expect("sealed by this store");
+                let text = String::from_utf8(opened.to_vec()).expect("a secret is text");
+                TrunkSecret(text.into())
+            });
+            (trunk.clone(), clear)
+        });
+        let spend =
+            |(bucket, settled): (&Bucket, &Money)| Spend { bucket: *bucket, settled: *settled };
         Loaded {
+            trunks: trunks.collect(),
+            inbound: self.inbound.values().cloned().collect(),
+            policy: Some(self.policy.clone()),
+            deck: Some(self.deck.clone()),
+            spends: self.spends.iter().map(spend).collect(),
             tenants: vec![self.tenant.clone()],
             extensions: extensions.collect(),
             devices: self.devices.values().cloned().collect(),
@@ -210,6 +288,23 @@ impl Store {
                 self.snapshots.remove(&call);
             }
             Row::Cdr(cdr) => self.cdrs.push(*cdr),
+            Row::Trunk(trunk) => {
+                self.trunks.insert(trunk.id, *trunk);
+            }
+            Row::RemoveTrunk(id) => {
+                self.trunks.remove(&id);
+            }
+            Row::Inbound(inbound) => {
+                self.inbound.insert(inbound.number.clone(), inbound);
+            }
+            Row::RemoveInbound(number) => {
+                self.inbound.remove(&number);
+            }
+            Row::Policy(policy) => self.policy = policy,
+            Row::Deck(deck) => self.deck = deck,
+            Row::Spend(spend) => {
+                self.spends.insert(spend.bucket, spend.settled);
+            }
         }
     }
 }

@@ -1,14 +1,15 @@
 //! The calls of a phone: dialled, ringing, up, on hold, ended.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use pure::Now;
 use sip::dialog::{Dialog, DialogId, Hop, glare_wait};
 use sip::transaction::{self, Key};
-use sip::{Method, Name, NameAddrBuf, Request, Response, Status};
+use sip::{Method, Name, NameAddrBuf, Refresher, Request, Response, Status};
 
-use super::media::Media;
 use super::{CallId, Event, Heard, Output, PAST_MAX, Phone, Purpose, Timer};
+use crate::media::Media;
 
 #[derive(Debug)]
 pub(super) struct Call {
@@ -29,6 +30,10 @@ pub(super) struct Call {
     bye_wanted: bool,
     /// Whether our INVITE carries the offer; else theirs comes in the 2xx and our answer in the ACK.
     offering: bool,
+    /// Whom our INVITE calls, where that isn't what its address says.
+    to: Option<String>,
+    /// Half of a session interval that we refresh.
+    keep_alive: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -78,6 +83,7 @@ pub(super) enum Wish {
     Hold,
     Resume,
     Move,
+    Refresh,
 }
 
 impl Call {
@@ -94,12 +100,14 @@ impl Call {
             proved: false,
             bye_wanted: false,
             offering: true,
+            to: None,
+            keep_alive: None,
         }
     }
 }
 
 impl Phone {
-    pub(super) fn dial(&mut self, now: Now, number: String, offering: bool) {
+    pub(super) fn dial(&mut self, now: Now, number: String, to: Option<String>, offering: bool) {
         self.calls_made += 1;
         let id = CallId(self.calls_made);
         if self.link.is_none() {
@@ -108,6 +116,7 @@ impl Phone {
         let media = self.open_media();
         let mut call = Call::new(State::Dialling, media);
         call.offering = offering;
+        call.to = to;
         self.calls.insert(id, call);
         self.event(Event::Dialling { call: id, number: number.clone() });
         let uri = if number.contains(':') { number } else { self.aor(&number) };
@@ -131,10 +140,10 @@ impl Phone {
         let security = self.settings.security;
         let Some(call) = self.calls.get_mut(&id) else { return };
         let offer = call.offering.then(|| call.media.offer(security));
+        let to = NameAddrBuf::new(None, call.to.as_deref().unwrap_or(uri));
         let account = self.aor(&self.settings.number);
         let from = NameAddrBuf::new(Some(&self.settings.display_name), &account)
             .and_then(|from| from.with_tag(tag));
-        let to = NameAddrBuf::new(None, uri);
         let (Ok(from), Ok(to)) = (from, to) else {
             return self.forget(id, Ending::Refused(Status::BAD_REQUEST));
         };
@@ -330,6 +339,16 @@ impl Phone {
             .header(Name::Contact, &contact)
             .header(Name::UserAgent, &self.settings.agent);
         let described = status != Status::RINGING;
+        let asked = request.headers().session_expires().present();
+        if let Some(asked) = asked.filter(|_| self.session.is_some() && status.is_success()) {
+            // RFC 4028 §9: what the caller left open is ours.
+            let ours = asked.refresher != Some(Refresher::Uac);
+            let refresher = if ours { "uas" } else { "uac" };
+            let value = format!("{};refresher={refresher}", asked.interval);
+            builder = builder.header(Name::SessionExpires, &value).header(Name::Require, "timer");
+            let half = Duration::from_secs(u64::from(asked.interval) / 2);
+            call.keep_alive = ours.then_some(half);
+        }
         if described {
             let sdp = match request.body().is_empty() {
                 true => Ok(call.media.offer(security)),
@@ -357,10 +376,22 @@ impl Phone {
         self.transactions.handle(now, transaction::Input::Respond { key, response });
         if status.is_success() {
             self.event(Event::Answered { call: id });
+            self.keep_alive_later(now, id);
         }
         if described {
             self.tune(now, id);
         }
+    }
+
+    fn keep_alive_later(&mut self, now: Now, id: CallId) {
+        if let Some(wait) = self.calls.get(&id).and_then(|call| call.keep_alive) {
+            self.timers.set(now.instant + wait, Timer::Session(id));
+        }
+    }
+
+    pub(super) fn keep_alive(&mut self, now: Now, id: CallId) {
+        self.reinvite(now, id, Wish::Refresh);
+        self.keep_alive_later(now, id);
     }
 
     pub(super) fn reject(&mut self, now: Now, id: CallId, status: Status) {
@@ -384,6 +415,9 @@ impl Phone {
             theirs && call.state == State::Incoming
         });
         if let Some(id) = ringing.map(|(id, _)| *id) {
+            if self.answers_when_cancelled {
+                return self.answer(now, id);
+            }
             let request = self.calls.get(&id).and_then(|call| call.incoming.clone());
             if let Some((key, request)) = request {
                 self.respond(now, key, &request, Status::REQUEST_TERMINATED);
@@ -531,7 +565,7 @@ impl Phone {
         call.media.wanted = match wish {
             Wish::Hold => sip::sdp::Direction::SendOnly,
             Wish::Resume => sip::sdp::Direction::SendRecv,
-            Wish::Move => call.media.wanted,
+            Wish::Move | Wish::Refresh => call.media.wanted,
         };
         let former = moved.map(|local| call.media.moved(local));
         let offer = call.media.offer(security);
@@ -586,6 +620,7 @@ impl Phone {
             match pending.wish {
                 Wish::Hold => self.event(Event::Held { call: id }),
                 Wish::Resume | Wish::Move => self.event(Event::Resumed { call: id }),
+                Wish::Refresh => {}
             }
             return self.tune(now, id);
         }
@@ -624,7 +659,7 @@ impl Phone {
         call.media.wanted = match pending.wish {
             Wish::Hold => sip::sdp::Direction::SendRecv,
             Wish::Resume => sip::sdp::Direction::SendOnly,
-            Wish::Move => call.media.wanted,
+            Wish::Move | Wish::Refresh => call.media.wanted,
         };
     }
 

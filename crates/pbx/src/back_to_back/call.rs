@@ -56,6 +56,8 @@ pub(crate) struct Call {
     pub(crate) started: Utc,
     since: Instant,
     pub(crate) answered: Option<(Utc, Instant)>,
+    /// When it ended for those who spoke. Its record may wait for a BYE's answer.
+    pub(crate) ended: Option<(Utc, Instant)>,
     carry: Carry,
     hops: u8,
     pub(crate) caller: Leg,
@@ -211,6 +213,7 @@ impl Call {
             started: desk.now.utc,
             since: desk.now.instant,
             answered: None,
+            ended: None,
             carry: new.carry,
             hops: new.hops,
             caller: new.caller,
@@ -677,7 +680,13 @@ impl Call {
         self.answered = Some((desk.now.utc, desk.now.instant));
         self.watch_money(desk, fork);
         let row = Row::Snapshot(Box::new(self.snapshot(desk)));
-        let snapshot = Some(desk.persist(self.id, vec![row]));
+        // Whoever calls for help waits for nothing.
+        let snapshot = if self.emergency {
+            desk.persist_quietly(vec![row]);
+            None
+        } else {
+            Some(desk.persist(self.id, vec![row]))
+        };
         self.stage = Stage::Answering(Answering { winner: fork, awaited, snapshot, sdp });
         self.alarm(desk, Why::Answer, desk.settings.answer_timeout);
     }
@@ -1002,15 +1011,15 @@ impl Call {
             Purpose::Refresh => self.refresh_answered(desk, leg, answer),
             // 481 and silence end it as well as 200 does (RFC 3261 §15.1.1).
             Purpose::Bye => {
-                if answer.status().is_final() {
-                    let unconfirmed = !matches!(answer, Answer::Response(_));
-                    if let Some(found) = self.leg_mut(leg)
-                        && let Some(outlay) = found.outlay.as_mut().filter(|_| unconfirmed)
-                    {
-                        outlay.unconfirmed();
+                match answer {
+                    Answer::Response(response) if !response.status().is_final() => {}
+                    Answer::Response(_) => {
+                        self.fork_gone(leg);
+                        self.maybe_record(desk);
                     }
-                    self.fork_gone(leg);
-                    self.maybe_record(desk);
+                    // Its connection is gone: said again on the next one.
+                    Answer::Unreachable => self.unsaid(desk, leg),
+                    Answer::TimedOut => self.unconfirmed(desk, leg),
                 }
             }
             // The phone has the key or hasn't; nothing can be said to the other.
@@ -1041,6 +1050,7 @@ impl Call {
                 // Whatever comes of it, the session has its end.
                 self.expiry_alarm(desk, leg);
             }
+            Why::Lost(leg) if self.is_ending() => self.unconfirmed(desk, leg),
             Why::Lost(_) | Why::Expired(_) => self.end(desk, Cause::MediaLost),
             Why::Extend(leg) => self.extend(desk, leg),
             Why::Unpaid(leg) => self.unpaid(desk, leg),
@@ -1124,13 +1134,8 @@ impl Call {
                     leg.lost = true;
                     self.alarm(desk, Why::Lost(id), LOST_FLOW_TIMEOUT);
                 }
-                State::Cancelling(_) | State::Leaving => {
-                    if let Some(outlay) = &mut leg.outlay {
-                        outlay.unconfirmed();
-                    }
-                    leg.state = State::Gone;
-                    self.maybe_record(desk);
-                }
+                State::Cancelling(_) => self.unconfirmed(desk, id),
+                State::Leaving => self.unsaid(desk, id),
                 State::Gone => {}
             }
         }
@@ -1146,9 +1151,32 @@ impl Call {
         for id in lost {
             if let Some(leg) = self.leg_mut(id) {
                 leg.moves_to(desk, path);
+                leg.bye_again(desk);
             }
             self.cancel_alarm(desk, Why::Lost(id));
         }
+    }
+
+    /// A BYE that could not be said, since the leg's connection is gone: it is said on the next one, so
+    /// that nobody keeps a call, or bills one, that is over.
+    fn unsaid(&mut self, desk: &mut Desk<'_>, leg: LegId) {
+        let Some(found) = self.leg_mut(leg) else { return };
+        if found.leaving().is_none() || found.party.owner().is_none() {
+            return self.unconfirmed(desk, leg);
+        }
+        found.lost = true;
+        if !self.alarms.contains_key(&Why::Lost(leg)) {
+            self.alarm(desk, Why::Lost(leg), LOST_FLOW_TIMEOUT);
+        }
+    }
+
+    /// A leg is over, as far as we know: its other end never said so.
+    fn unconfirmed(&mut self, desk: &mut Desk<'_>, leg: LegId) {
+        if let Some(outlay) = self.leg_mut(leg).and_then(|leg| leg.outlay.as_mut()) {
+            outlay.unconfirmed();
+        }
+        self.fork_gone(leg);
+        self.maybe_record(desk);
     }
 
     // The end.
@@ -1159,6 +1187,7 @@ impl Call {
             return self.maybe_record(desk);
         }
         self.cause = Some(cause);
+        self.ended = Some((desk.now.utc, desk.now.instant));
         for alarm in self.alarms.keys().copied().collect::<Vec<_>>() {
             self.cancel_alarm(desk, alarm);
         }
@@ -1217,7 +1246,8 @@ impl Call {
         let outcome = self.cause.unwrap_or(Cause::Internal).outcome();
         let mut rows = self.settled(desk);
         let cdr = crate::cdr::of(self, desk.now, desk.node);
-        let duration = self.answered.map_or(Duration::ZERO, |(_, at)| desk.now.instant.since(at));
+        let over = self.ended.map_or(desk.now.instant, |(_, at)| at);
+        let duration = self.answered.map_or(Duration::ZERO, |(_, at)| over.since(at));
         desk.fact(Fact::CallEnded {
             call: self.id,
             disposition: cdr.disposition,

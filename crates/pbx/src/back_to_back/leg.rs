@@ -676,6 +676,14 @@ impl Leg {
         self.state = State::Leaving;
     }
 
+    /// Says the BYE again that was challenged, or lost with a connection.
+    pub(crate) fn bye_again(&mut self, desk: &mut Desk<'_>) {
+        let over = self.leaving().cloned();
+        let Some(dialog) = over.and_then(|state| Dialog::restore(state).ok()) else { return };
+        self.state = State::Confirmed(Confirmed { dialog, invite: None });
+        self.bye(desk, Cause::Cleared);
+    }
+
     /// The dialog as a restart must end it, while our BYE waits for its answer.
     pub(crate) fn leaving(&self) -> Option<&DialogState> {
         self.leaving.as_ref().filter(|_| matches!(self.state, State::Leaving))
@@ -691,14 +699,8 @@ impl Leg {
         match purpose {
             Purpose::Invite => self.invite_again(desk, credentials),
             Purpose::Bye => {
-                let Some(dialog) =
-                    self.leaving.clone().and_then(|state| Dialog::restore(state).ok())
-                else {
-                    return false;
-                };
                 self.credentials = Some(credentials);
-                self.state = State::Confirmed(Confirmed { dialog, invite: None });
-                self.bye(desk, Cause::Cleared);
+                self.bye_again(desk);
                 matches!(self.state, State::Leaving)
             }
             Purpose::Change | Purpose::Refresh => {

@@ -494,67 +494,71 @@ fn a_new_address() {
 fn both_hold_at_once() {
     slow(5).check(
         "
-            0ms  alice dials 102
-            0ms  alice   > pbx     INVITE 102
-            5ms  pbx     > alice   100
-            5ms  pbx     > alice   401
-           10ms  alice   > pbx     ACK
-           10ms  alice   > pbx     INVITE 102
-           15ms  pbx     > alice   100
-           15ms  pbx     > bob     INVITE 102
-           20ms  bob     > pbx     100
-           20ms  bob     > pbx     180
-           25ms  pbx     > alice   180
-         2020ms  bob     > pbx     200 sdp
-         2025ms  pbx     > bob     ACK
-         2025ms  pbx     > alice   200 sdp
-         2030ms  alice   > pbx     ACK
-         4000ms  alice holds
-         4000ms  alice   > pbx     re-INVITE sendonly
-         4000ms  bob holds
-         4000ms  bob     > pbx     re-INVITE sendonly
-         4005ms  pbx     > alice   100
-         4005ms  pbx     > bob     re-INVITE sendonly
-         4005ms  pbx     > bob     100
-         4005ms  pbx     > bob     491
-         4010ms  bob     > pbx     100
-         4010ms  bob     > pbx     491
-         4010ms  bob     > pbx     ACK
-         4015ms  pbx     > bob     ACK
-         5050ms  bob     > pbx     re-INVITE sendonly
-         5055ms  pbx     > bob     100
-         5055ms  pbx     > bob     491
-         5060ms  bob     > pbx     ACK
-         5910ms  bob     > pbx     re-INVITE sendonly
-         5915ms  pbx     > bob     100
-         5915ms  pbx     > bob     491
-         5920ms  bob     > pbx     ACK
-         6220ms  bob     > pbx     re-INVITE sendonly
-         6225ms  pbx     > bob     100
-         6225ms  pbx     > bob     491
-         6230ms  bob     > pbx     ACK
-         7065ms  pbx     > bob     re-INVITE sendonly
-         7070ms  bob     > pbx     100
-         7070ms  bob     > pbx     200 sdp recvonly
-         7075ms  pbx     > bob     ACK
-         7075ms  pbx     > alice   200 sdp recvonly
-         7080ms  alice   > pbx     ACK
-         7270ms  bob     > pbx     re-INVITE sendonly
-         7275ms  pbx     > bob     100
-         7275ms  pbx     > alice   re-INVITE sendonly
-         7280ms  alice   > pbx     100
-         7280ms  alice   > pbx     200 sdp inactive
-         7285ms  pbx     > alice   ACK
-         7285ms  pbx     > bob     200 sdp inactive
-         7290ms  bob     > pbx     ACK
-        20000ms  alice hangs up
-        20000ms  alice   > pbx     BYE
-        20005ms  pbx     > alice   200 BYE
-        20005ms  pbx     > bob     BYE
-        20010ms  bob     > pbx     200 BYE
-          cdr    101 102 answered 17s
-          heard  alice bob
-          heard  bob alice
+             0ms  alice dials 102
+             0ms  alice   > pbx     INVITE 102
+             5ms  pbx     > alice   100
+             5ms  pbx     > alice   401
+            10ms  alice   > pbx     ACK
+            10ms  alice   > pbx     INVITE 102
+            15ms  pbx     > alice   100
+            15ms  pbx     > bob     INVITE 102
+            20ms  bob     > pbx     100
+            20ms  bob     > pbx     180
+            25ms  pbx     > alice   180
+          2020ms  bob     > pbx     200 sdp
+          2025ms  pbx     > bob     ACK
+          2025ms  pbx     > alice   200 sdp
+          2030ms  alice   > pbx     ACK
+          4000ms  alice holds
+          4000ms  alice   > pbx     re-INVITE sendonly
+          4000ms  bob holds
+          4000ms  bob     > pbx     re-INVITE sendonly
+          4005ms  pbx     > alice   100
+          4005ms  pbx     > bob     re-INVITE sendonly
+          4005ms  pbx     > bob     100
+          4005ms  pbx     > bob     491
+          4010ms  bob     > pbx     100
+          4010ms  bob     > pbx     491
+          4010ms  bob     > pbx     ACK
+          4015ms  pbx     > bob     ACK
+          5050ms  bob     > pbx     re-INVITE sendonly
+          5055ms  pbx     > bob     100
+          5055ms  pbx     > bob     491
+          5060ms  bob     > pbx     ACK
+          5910ms  bob     > pbx     re-INVITE sendonly
+          5915ms  pbx     > bob     100
+          5915ms  pbx     > bob     491
+          5920ms  bob     > pbx     ACK
+          6220ms  bob     > pbx     re-INVITE sendonly
+          6225ms  pbx     > bob     100
+          6225ms  pbx     > bob     491
+          6230ms  bob     > pbx     ACK
+          7270ms  bob     > pbx     re-INVITE sendonly
+          7275ms  pbx     > bob     100
+          7275ms  pbx     > bob     491
+          7280ms  bob     > pbx     ACK
+          7525ms  pbx     > bob     re-INVITE sendonly
+          7530ms  bob     > pbx     100
+          7530ms  bob     > pbx     200 sdp recvonly
+          7535ms  pbx     > bob     ACK
+          7535ms  pbx     > alice   200 sdp recvonly
+          7540ms  alice   > pbx     ACK
+          8140ms  bob     > pbx     re-INVITE sendonly
+          8145ms  pbx     > bob     100
+          8145ms  pbx     > alice   re-INVITE sendonly
+          8150ms  alice   > pbx     100
+          8150ms  alice   > pbx     200 sdp inactive
+          8155ms  pbx     > alice   ACK
+          8155ms  pbx     > bob     200 sdp inactive
+          8160ms  bob     > pbx     ACK
+         20000ms  alice hangs up
+         20000ms  alice   > pbx     BYE
+         20005ms  pbx     > alice   200 BYE
+         20005ms  pbx     > bob     BYE
+         20010ms  bob     > pbx     200 BYE
+                  cdr    101 102 answered 17s
+                  heard  alice bob
+                  heard  bob alice
         ",
     );
 }
@@ -730,31 +734,31 @@ fn audio_in_clear_by_exception() {
 fn help_with_no_route_and_under_lockdown() {
     check(
         "
-            0ms  alice dials 911
-            0ms  alice   > pbx     INVITE 911
-            0ms  pbx     > alice   100
-          fact   emergency-called
-            0ms  pbx     > alice   503
-            0ms  alice   > pbx     ACK
-          cdr     911 failed 0s
-         1000ms  pbx locks down
-         2000ms  alice dials 911
-         2000ms  alice   > pbx     INVITE 911
-         2000ms  pbx     > alice   100
-          fact   emergency-called
-         2000ms  pbx     > alice   503
-         2000ms  alice   > pbx     ACK
-          cdr     911 failed 0s
-         3000ms  alice dials 102
-         3000ms  alice   > pbx     INVITE 102
-         3000ms  pbx     > alice   100
-         3000ms  pbx     > alice   401
-         3000ms  alice   > pbx     ACK
-         3000ms  alice   > pbx     INVITE 102
-         3000ms  pbx     > alice   100
-         3000ms  pbx     > alice   403
-         3000ms  alice   > pbx     ACK
-          cdr    101 102 refused:lockdown 0s
+             0ms  alice dials 911
+             0ms  alice   > pbx     INVITE 911
+             0ms  pbx     > alice   100
+                  fact   emergency-called
+             0ms  pbx     > alice   503
+             0ms  alice   > pbx     ACK
+                  cdr    101 911 failed 0s
+          1000ms  pbx locks down
+          2000ms  alice dials 911
+          2000ms  alice   > pbx     INVITE 911
+          2000ms  pbx     > alice   100
+                  fact   emergency-called
+          2000ms  pbx     > alice   503
+          2000ms  alice   > pbx     ACK
+                  cdr    101 911 failed 0s
+          3000ms  alice dials 102
+          3000ms  alice   > pbx     INVITE 102
+          3000ms  pbx     > alice   100
+          3000ms  pbx     > alice   401
+          3000ms  alice   > pbx     ACK
+          3000ms  alice   > pbx     INVITE 102
+          3000ms  pbx     > alice   100
+          3000ms  pbx     > alice   403: Calls are locked; emergency calls still work.
+          3000ms  alice   > pbx     ACK
+                  cdr    101 102 refused:lockdown 0s
         ",
     );
 }
@@ -763,24 +767,24 @@ fn help_with_no_route_and_under_lockdown() {
 fn help_with_the_former_secret() {
     Ladder::new(|_, _| {}).check(
         "
-            0ms  admin rotates 101
-          fact   secret-rotated
-         1000ms  alice dials 102
-         1000ms  alice   > pbx     INVITE 102
-         1000ms  pbx     > alice   100
-         1000ms  pbx     > alice   401
-         1000ms  alice   > pbx     ACK
-         1000ms  alice   > pbx     INVITE 102
-         1000ms  pbx     > alice   100
-         1000ms  pbx     > alice   401
-         1000ms  alice   > pbx     ACK
-         2000ms  alice dials 911
-         2000ms  alice   > pbx     INVITE 911
-         2000ms  pbx     > alice   100
-          fact   emergency-called
-         2000ms  pbx     > alice   503
-         2000ms  alice   > pbx     ACK
-          cdr     911 failed 0s
+             0ms  admin rotates 101
+                  fact   secret-rotated
+          1000ms  alice dials 102
+          1000ms  alice   > pbx     INVITE 102
+          1000ms  pbx     > alice   100
+          1000ms  pbx     > alice   401
+          1000ms  alice   > pbx     ACK
+          1000ms  alice   > pbx     INVITE 102
+          1000ms  pbx     > alice   100
+          1000ms  pbx     > alice   401
+          1000ms  alice   > pbx     ACK
+          2000ms  alice dials 911
+          2000ms  alice   > pbx     INVITE 911
+          2000ms  pbx     > alice   100
+                  fact   emergency-called
+          2000ms  pbx     > alice   503
+          2000ms  alice   > pbx     ACK
+                  cdr    101 911 failed 0s
         ",
     );
 }
@@ -1081,43 +1085,43 @@ fn a_crash_while_it_rings() {
 fn draining() {
     Ladder::new(|_, _| {}).check(
         "
-            0ms  alice dials 102
-            0ms  alice   > pbx     INVITE 102
-            0ms  pbx     > alice   100
-            0ms  pbx     > alice   401
-            0ms  alice   > pbx     ACK
-            0ms  alice   > pbx     INVITE 102
-            0ms  pbx     > alice   100
-            0ms  pbx     > bob     INVITE 102
-            0ms  bob     > pbx     100
-            0ms  bob     > pbx     180
-            0ms  pbx     > alice   180
-         2000ms  bob     > pbx     200 sdp
-         2000ms  pbx     > bob     ACK
-         2000ms  pbx     > alice   200 sdp
-         2000ms  alice   > pbx     ACK
-         5000ms  pbx drains
-          fact   drain-started
-         5000ms  pbx     > alice   BYE
-         5000ms  pbx     > bob     BYE
-         5000ms  alice   > pbx     200 BYE
-         5000ms  bob     > pbx     200 BYE
-         5000ms  pbx drained
-          cdr    101 102 answered 3s
-         5001ms  bob dials 101
-         5001ms  bob     > pbx     INVITE 101
-         5001ms  pbx     > bob     100
-         5001ms  pbx     > bob     503
-         5001ms  bob     > pbx     ACK
-         5002ms  bob dials 911
-         5002ms  bob     > pbx     INVITE 911
-         5002ms  pbx     > bob     100
-          fact   emergency-called
-         5002ms  pbx     > bob     503
-         5002ms  bob     > pbx     ACK
-          cdr     911 failed 0s
-          heard  alice bob
-          heard  bob alice
+             0ms  alice dials 102
+             0ms  alice   > pbx     INVITE 102
+             0ms  pbx     > alice   100
+             0ms  pbx     > alice   401
+             0ms  alice   > pbx     ACK
+             0ms  alice   > pbx     INVITE 102
+             0ms  pbx     > alice   100
+             0ms  pbx     > bob     INVITE 102
+             0ms  bob     > pbx     100
+             0ms  bob     > pbx     180
+             0ms  pbx     > alice   180
+          2000ms  bob     > pbx     200 sdp
+          2000ms  pbx     > bob     ACK
+          2000ms  pbx     > alice   200 sdp
+          2000ms  alice   > pbx     ACK
+          5000ms  pbx drains
+                  fact   drain-started
+          5000ms  pbx     > alice   BYE
+          5000ms  pbx     > bob     BYE
+          5000ms  alice   > pbx     200 BYE
+          5000ms  bob     > pbx     200 BYE
+          5000ms  pbx drained
+                  cdr    101 102 answered 3s
+          5001ms  bob dials 101
+          5001ms  bob     > pbx     INVITE 101
+          5001ms  pbx     > bob     100
+          5001ms  pbx     > bob     503
+          5001ms  bob     > pbx     ACK
+          5002ms  bob dials 911
+          5002ms  bob     > pbx     INVITE 911
+          5002ms  pbx     > bob     100
+                  fact   emergency-called
+          5002ms  pbx     > bob     503
+          5002ms  bob     > pbx     ACK
+                  cdr    102 911 failed 0s
+                  heard  alice bob
+                  heard  bob alice
         ",
     );
 }
