@@ -9,6 +9,8 @@ PROJECT = INTEROP.parent
 CACHE = Path(os.environ.get("RINGFENCE_INTEROP_CACHE") or Path.home() / ".cache/ringfence-interop")
 SID = CACHE / "sid/root"  # unpacked Debian sid packages, run with their own loader
 VENV = CACHE / "venv"
+# The rig's hosts, for the hosts file and for DNS (see names.py). Each carrier has an address of its own.
+NAMES = {"pbx.test": "127.0.0.1", "other.test": "127.0.0.1", "carrier.test": "127.0.0.11", "second.test": "127.0.0.12"}
 
 
 def sid_command(program):
@@ -28,7 +30,7 @@ def enter():
     if not python.exists():
         sys.exit(f"interop: {python} is missing; run interop/setup first")
     hosts = CACHE / "hosts"
-    hosts.write_text("127.0.0.1 localhost pbx.test other.test\n")
+    hosts.write_text("127.0.0.1 localhost\n" + "".join(f"{address} {name}\n" for name, address in NAMES.items()))
     resolver = CACHE / "resolv.conf"  # see names.py
     resolver.write_text("nameserver 127.0.0.1\n")
     # linphone registers only where a default route exists; this one leads nowhere.

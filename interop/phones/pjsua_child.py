@@ -110,7 +110,7 @@ if settings["transport"] == "tls":
     transport.tlsConfig.verifyServer = True
     ep.transportCreate(pj.PJSIP_TRANSPORT_TLS, transport)
 else:
-    ep.transportCreate(pj.PJSIP_TRANSPORT_UDP, transport)
+    ep.transportCreate(pj.PJSIP_TRANSPORT_TCP if settings["transport"] == "tcp" else pj.PJSIP_TRANSPORT_UDP, transport)
 ep.libStart()
 ep.audDevManager().setNullDev()
 for codec in ep.codecEnum2():

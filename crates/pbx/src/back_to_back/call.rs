@@ -677,7 +677,13 @@ impl Call {
         self.answered = Some((desk.now.utc, desk.now.instant));
         self.watch_money(desk, fork);
         let row = Row::Snapshot(Box::new(self.snapshot(desk)));
-        let snapshot = Some(desk.persist(self.id, vec![row]));
+        // Whoever calls for help waits for nothing.
+        let snapshot = if self.emergency {
+            desk.persist_quietly(vec![row]);
+            None
+        } else {
+            Some(desk.persist(self.id, vec![row]))
+        };
         self.stage = Stage::Answering(Answering { winner: fork, awaited, snapshot, sdp });
         self.alarm(desk, Why::Answer, desk.settings.answer_timeout);
     }
@@ -1002,15 +1008,15 @@ impl Call {
             Purpose::Refresh => self.refresh_answered(desk, leg, answer),
             // 481 and silence end it as well as 200 does (RFC 3261 §15.1.1).
             Purpose::Bye => {
-                if answer.status().is_final() {
-                    let unconfirmed = !matches!(answer, Answer::Response(_));
-                    if let Some(found) = self.leg_mut(leg)
-                        && let Some(outlay) = found.outlay.as_mut().filter(|_| unconfirmed)
-                    {
-                        outlay.unconfirmed();
+                match answer {
+                    Answer::Response(response) if !response.status().is_final() => {}
+                    Answer::Response(_) => {
+                        self.fork_gone(leg);
+                        self.maybe_record(desk);
                     }
-                    self.fork_gone(leg);
-                    self.maybe_record(desk);
+                    // Its connection is gone: said again on the next one.
+                    Answer::Unreachable => self.unsaid(desk, leg),
+                    Answer::TimedOut => self.unconfirmed(desk, leg),
                 }
             }
             // The phone has the key or hasn't; nothing can be said to the other.
@@ -1041,6 +1047,7 @@ impl Call {
                 // Whatever comes of it, the session has its end.
                 self.expiry_alarm(desk, leg);
             }
+            Why::Lost(leg) if self.is_ending() => self.unconfirmed(desk, leg),
             Why::Lost(_) | Why::Expired(_) => self.end(desk, Cause::MediaLost),
             Why::Extend(leg) => self.extend(desk, leg),
             Why::Unpaid(leg) => self.unpaid(desk, leg),
@@ -1124,13 +1131,8 @@ impl Call {
                     leg.lost = true;
                     self.alarm(desk, Why::Lost(id), LOST_FLOW_TIMEOUT);
                 }
-                State::Cancelling(_) | State::Leaving => {
-                    if let Some(outlay) = &mut leg.outlay {
-                        outlay.unconfirmed();
-                    }
-                    leg.state = State::Gone;
-                    self.maybe_record(desk);
-                }
+                State::Cancelling(_) => self.unconfirmed(desk, id),
+                State::Leaving => self.unsaid(desk, id),
                 State::Gone => {}
             }
         }
@@ -1146,9 +1148,32 @@ impl Call {
         for id in lost {
             if let Some(leg) = self.leg_mut(id) {
                 leg.moves_to(desk, path);
+                leg.bye_again(desk);
             }
             self.cancel_alarm(desk, Why::Lost(id));
         }
+    }
+
+    /// A BYE that could not be said, since the leg's connection is gone: it is said on the next one, so
+    /// that nobody keeps a call, or bills one, that is over.
+    fn unsaid(&mut self, desk: &mut Desk<'_>, leg: LegId) {
+        let Some(found) = self.leg_mut(leg) else { return };
+        if found.leaving().is_none() || found.party.owner().is_none() {
+            return self.unconfirmed(desk, leg);
+        }
+        found.lost = true;
+        if !self.alarms.contains_key(&Why::Lost(leg)) {
+            self.alarm(desk, Why::Lost(leg), LOST_FLOW_TIMEOUT);
+        }
+    }
+
+    /// A leg is over, as far as we know: its other end never said so.
+    fn unconfirmed(&mut self, desk: &mut Desk<'_>, leg: LegId) {
+        if let Some(outlay) = self.leg_mut(leg).and_then(|leg| leg.outlay.as_mut()) {
+            outlay.unconfirmed();
+        }
+        self.fork_gone(leg);
+        self.maybe_record(desk);
     }
 
     // The end.

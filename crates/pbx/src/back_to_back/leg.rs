@@ -676,6 +676,14 @@ impl Leg {
         self.state = State::Leaving;
     }
 
+    /// Says the BYE again that was challenged, or lost with a connection.
+    pub(crate) fn bye_again(&mut self, desk: &mut Desk<'_>) {
+        let over = self.leaving().cloned();
+        let Some(dialog) = over.and_then(|state| Dialog::restore(state).ok()) else { return };
+        self.state = State::Confirmed(Confirmed { dialog, invite: None });
+        self.bye(desk, Cause::Cleared);
+    }
+
     /// The dialog as a restart must end it, while our BYE waits for its answer.
     pub(crate) fn leaving(&self) -> Option<&DialogState> {
         self.leaving.as_ref().filter(|_| matches!(self.state, State::Leaving))
@@ -691,14 +699,8 @@ impl Leg {
         match purpose {
             Purpose::Invite => self.invite_again(desk, credentials),
             Purpose::Bye => {
-                let Some(dialog) =
-                    self.leaving.clone().and_then(|state| Dialog::restore(state).ok())
-                else {
-                    return false;
-                };
                 self.credentials = Some(credentials);
-                self.state = State::Confirmed(Confirmed { dialog, invite: None });
-                self.bye(desk, Cause::Cleared);
+                self.bye_again(desk);
                 matches!(self.state, State::Leaving)
             }
             Purpose::Change | Purpose::Refresh => {
@@ -1016,7 +1018,9 @@ pub(crate) fn explain(answer: ResponseBuilder, cause: Cause) -> ResponseBuilder 
     let outcome = cause.outcome();
     let answer = answer.header(Name::Reason, &reason(cause));
     match outcome.status {
-        488 => answer.header(Name::Warning, &format!("399 ringfence \"{}\"", outcome.sentence)),
+        403 | 488 => {
+            answer.header(Name::Warning, &format!("399 ringfence \"{}\"", outcome.sentence))
+        }
         503 => answer.header(Name::RetryAfter, "10"),
         _ => answer,
     }

@@ -14,6 +14,7 @@ use sip::Request;
 
 use super::Trunks;
 use super::line::Line;
+use super::registration::LINE;
 use crate::directory::TrunkAccess;
 use crate::flow::{Path, Transport};
 
@@ -23,13 +24,14 @@ impl Trunks {
     /// Of several trunks at one address the token decides, then the exact place (port included) and the
     /// host in From, then whose number is called; then the lowest id.
     pub(crate) fn identify(&self, path: Path, request: &Request) -> Option<(TrunkId, Proof)> {
-        let user = request.uri().user();
+        let uri = request.uri();
+        let named = [uri.user(), uri.param(LINE)];
         let realm = self.realm_of(path)?;
         let enabled = self.lines.values().filter(|line| line.trunk.enabled);
         let told = enabled.clone().find(|line| {
             let registers = matches!(line.trunk.access, TrunkAccess::Registration(_));
             registers
-                && user == Some(&line.registration.token)
+                && named.contains(&Some(&line.registration.token))
                 && (line.link().is_some_and(|link| link.path == path)
                     || line.is_source(realm, path))
         });

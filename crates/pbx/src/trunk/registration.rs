@@ -15,7 +15,8 @@ use crate::flow::{Path, Transport};
 /// What one registration keeps over its life: RFC 3261 §10.2 asks for one Call-ID and a counting CSeq.
 #[derive(Debug)]
 pub(super) struct Registration {
-    /// The user of our Contact: 128 random bits. Who names it was told it by the carrier.
+    /// The user of our Contact and its parameter [`LINE`]: 128 random bits. Who names it was told it by
+    /// the carrier.
     pub(super) token: String,
     call_id: String,
     tag: String,
@@ -87,7 +88,11 @@ impl Registration {
         let aor = NameAddrBuf::new(None, &aor(trunk, account))?;
         let Hop { transport, sent_by, branch, product } = hop;
         let parameter = transport.uri_parameter();
-        let contact = NameAddrBuf::new(None, &format!("sip:{}@{sent_by}{parameter}", self.token))?;
+        // Twice: many carriers dial our Contact with the called number in place of its user, and keep the
+        // parameters; `line` is what others call it as well.
+        let token = &self.token;
+        let contact = format!("sip:{token}@{sent_by}{parameter};{LINE}={token}");
+        let contact = NameAddrBuf::new(None, &contact)?;
         self.cseq = self.cseq.saturating_add(1);
         let mut request = Request::builder(Method::Register, &uri_of(trunk))
             .via(transport.sip(), sent_by, branch)
@@ -218,6 +223,8 @@ pub(super) const GRANTED_MIN: u32 = 60;
 pub(super) const GRANTED_MAX: u32 = 3_600;
 /// A carrier that wants a registration to last longer than a day isn't obeyed: 423 stands.
 const PROLONGED_MAX: u32 = 86_400;
+/// The parameter of our Contact that holds the token.
+pub(super) const LINE: &str = "line";
 /// Contacts of an answer that are looked at. An account with more has trouble of its own; the header or
 /// what was asked counts then.
 const CONTACTS_MAX: usize = 32;

@@ -8,7 +8,7 @@ use guard::id::{RealmId, TenantId, TrunkId};
 use sip::{Method, Name, NameAddrBuf};
 
 use self::world::{
-    CARRIER, World, account, challenge, inbound, invite, is_believed, nonce, over_udp,
+    CARRIER, World, account, challenge, inbound, invite, invite_to, is_believed, nonce, over_udp,
     registration, secret, tls, trunk, udp,
 };
 use crate::command::{Change, Refusal, TrunkState};
@@ -51,7 +51,7 @@ fn a_trunk_registers_with_digest_and_refreshes_at_half_time() {
     assert_eq!(first.headers().to().as_str(), line);
     assert_eq!(first.uri().as_str(), "sip:sip.carrier.test");
     assert_eq!(first.headers().expires(), Some(300));
-    let contact = format!("<sip:{token}@198.51.100.2:5061;transport=tls>");
+    let contact = format!("<sip:{token}@198.51.100.2:5061;transport=tls;line={token}>");
     assert_eq!(world.contact().as_str(), contact);
     // OPTIONS come in between.
     world.pass(151);
@@ -450,6 +450,11 @@ fn a_token_counts_from_the_carrier_only() {
     };
     assert_eq!(who(&world, own, &token), Some((ID, Proof::TrunkContact)));
     assert_eq!(who(&world, own, "4930123"), None, "without it, nobody");
+    // A carrier that puts the number called into our Contact, in place of its user.
+    let host = format!("198.51.100.2:5061;transport=tls;line={token}");
+    let called =
+        world.trunks.identify(own, &invite_to(&format!("sip:+4930123@{host}"), "sip.carrier.test"));
+    assert_eq!(called, Some((ID, Proof::TrunkContact)));
     // The carrier's other server opens a connection to us.
     let carrier = world.open(CARRIER, Transport::Tls, Some(([192, 0, 2, 2], 40_001).into()));
     let from = |flow, address: [u8; 4]| Path { flow, remote: (address, 40_001).into() };

@@ -227,7 +227,10 @@ mod tests {
     }
 
     fn bare() -> Arc<Policy> {
-        Policy::first(Country::US).next(|policy| policy.budgets.clear())
+        Policy::first(Country::US).next(|policy| {
+            policy.budgets.clear();
+            policy.zone = "UTC".to_owned();
+        })
     }
 
     fn check(before: &Policy, change: impl FnOnce(&mut Policy), expected: &[&str]) {

@@ -646,13 +646,16 @@ pub(super) fn nonce() -> String {
 
 /// An INVITE as a carrier sends it.
 pub(super) fn invite(user: &str, from_host: &str) -> Request {
+    invite_to(&format!("sip:{user}@198.51.100.2"), from_host)
+}
+
+pub(super) fn invite_to(uri: &str, from_host: &str) -> Request {
     let from = NameAddrBuf::new(None, &format!("sip:+15551234567@{from_host}")).expect("sound");
-    let uri = format!("sip:{user}@198.51.100.2");
-    Request::builder(Method::Invite, &uri)
+    Request::builder(Method::Invite, uri)
         .via(sip::Transport::Udp, "192.0.2.1", "z9hG4bK-1")
         .max_forwards(70)
         .from(&from.with_tag("f").expect("sound"))
-        .to(&NameAddrBuf::new(None, &uri).expect("sound"))
+        .to(&NameAddrBuf::new(None, uri).expect("sound"))
         .call_id("call")
         .cseq(1)
         .contact(&NameAddrBuf::new(None, "sip:192.0.2.1").expect("sound"))

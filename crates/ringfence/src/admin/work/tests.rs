@@ -183,7 +183,9 @@ async fn desk() -> Desk {
     };
     let opened = store::open(&store::Folder::open(&path).unwrap(), options).await.unwrap();
     let sealed = Sealed::seal(&key, &mut Chance::from_number(3), b"test", b"secret");
-    let policy = Policy::first(Country::US);
+    let mut policy = (*Policy::first(Country::US)).clone();
+    policy.zone = "UTC".to_owned();
+    let policy = Arc::new(policy);
     let kept = Kept {
         deck: Arc::new(RateDeck::estimates(policy.currency)),
         policy,

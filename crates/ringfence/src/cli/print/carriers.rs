@@ -140,13 +140,25 @@ pub(super) fn numbers(list: &[Number]) -> String {
 pub(super) fn rates(question: &Question, answer: &Rates) -> String {
     let mut out = String::new();
     if let Question::RatesShow { number } = question {
-        let class = answer.class.as_deref().unwrap_or("unknown");
         let country = answer.country.as_deref().map_or_else(String::new, |c| format!(", {c}"));
-        let price = match &answer.price {
-            Some(rate) => price(rate, &answer.currency),
-            None => "nobody knows what it costs, so it is refused".to_owned(),
+        let price = answer.price.as_ref().map(|rate| price(rate, &answer.currency));
+        let _ = match (answer.class.as_deref(), price) {
+            // The beginning of one, or a mistake: lines of the list may be about it all the same.
+            (None | Some("unknown"), None) => {
+                writeln!(
+                    out,
+                    "No plan knows {number} as a whole number: dialled so, it is refused."
+                )
+            }
+            (None | Some("unknown"), Some(price)) => {
+                writeln!(out, "No plan knows {number} as a whole number; what begins so: {price}")
+            }
+            (Some(class), Some(price)) => writeln!(out, "{number} is {class}{country}: {price}"),
+            (Some(class), None) => writeln!(
+                out,
+                "{number} is {class}{country}: nobody knows what it costs, so it is refused"
+            ),
         };
-        let _ = writeln!(out, "{number} is {class}{country}: {price}");
     } else {
         let _ = match answer.version {
             0 => writeln!(out, "No price list is imported: cautious estimates hold."),
@@ -184,19 +196,20 @@ pub(super) fn rates(question: &Question, answer: &Rates) -> String {
     out
 }
 
-/// `0.05 USD a minute, 0.10 USD to connect, billed in 60/60 s (Latvia, mobile; deck)`
+/// `0.05 USD a minute, 0.10 USD to connect, billed in 60/60 s (Latvia, mobile; by the price list)`
 pub(super) fn price(rate: &Rate, currency: &str) -> String {
     let connect = match rate.connect.as_str() {
         "0.00" => String::new(),
         connect => format!(", {connect} {currency} to connect"),
     };
+    // The name of an estimate says that it is one.
+    let source = if rate.source == "estimate" { "" } else { "; by the price list" };
     format!(
-        "{} {currency} a minute{connect}, billed in {}/{} s ({}; {})",
+        "{} {currency} a minute{connect}, billed in {}/{} s ({}{source})",
         rate.per_minute,
         rate.first,
         rate.increment,
         shown(&rate.name),
-        rate.source
     )
 }
 

@@ -448,7 +448,7 @@ fn an_explanation_names_rule_price_and_reason() {
   country       LV (Latvia)
   role          staff
   rule          outside (policy version 3)
-  price         0.05 USD a minute, 0.10 USD to connect, billed in 60/1 s (Latvia, mobile; deck)
+  price         0.05 USD a minute, 0.10 USD to connect, billed in 60/1 s (Latvia, mobile; by the price list)
   first hold    0.15 USD for 60 s
   trunks        carrier, then old
   why           The role staff may dial LV, and 9.85 USD of the day's budget are left.
@@ -471,7 +471,7 @@ fn rates_show_where_they_come_from() {
         rates: vec![rate()],
     };
     let show = Question::RatesShow { number: owned("+37120000000") };
-    check(&show, &Answer::Rates(rates.clone()), "+37120000000 is international, LV: 0.05 USD a minute, 0.10 USD to connect, billed in 60/1 s (Latvia, mobile; deck)
+    check(&show, &Answer::Rates(rates.clone()), "+37120000000 is international, LV: 0.05 USD a minute, 0.10 USD to connect, billed in 60/1 s (Latvia, mobile; by the price list)
 
 prefix  name            a minute  connect  billed in  source
 3712    Latvia, mobile  0.05      0.10     60/1 s     deck
@@ -487,6 +487,9 @@ and 89 more: --limit shows them
 ",
     );
     let unknown = Rates { price: None, rates: Vec::new(), version: 0, ..rates.clone() };
+    let part = Rates { class: some("unknown"), country: None, ..unknown.clone() };
+    let part = text(&show, &Answer::Rates(part));
+    assert!(part.starts_with("No plan knows +37120000000 as a whole number"), "{part}");
     check(
         &show,
         &Answer::Rates(unknown),
@@ -631,7 +634,7 @@ all        2             1         1:01     0.150834 USD
   outside, over trunk carrier
     number       +37120000000 (international, LV)
     rule         outside (policy version 3)
-    rate         0.05 USD a minute, 0.10 USD to connect, billed in 60/1 s (Latvia, mobile; deck)
+    rate         0.05 USD a minute, 0.10 USD to connect, billed in 60/1 s (Latvia, mobile; by the price list)
     charged      61 s from 2026-11-22T08:00:05.000Z
     cost         0.150834 USD (set aside at most 0.20)
 ",
