@@ -31,7 +31,7 @@ pub(crate) fn of(call: &Call, now: Now, node: NodeId) -> Cdr {
         tolls: call.tolls.clone(),
         started: call.started,
         answered: call.answered.map(|(utc, _)| utc),
-        ended: now.utc,
+        ended: call.ended.map_or(now.utc, |(utc, _)| utc),
         disposition,
         decision: Some(call.decision),
         emergency: call.emergency,

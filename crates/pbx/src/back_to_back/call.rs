@@ -56,6 +56,8 @@ pub(crate) struct Call {
     pub(crate) started: Utc,
     since: Instant,
     pub(crate) answered: Option<(Utc, Instant)>,
+    /// When it ended for those who spoke. Its record may wait for a BYE's answer.
+    pub(crate) ended: Option<(Utc, Instant)>,
     carry: Carry,
     hops: u8,
     pub(crate) caller: Leg,
@@ -211,6 +213,7 @@ impl Call {
             started: desk.now.utc,
             since: desk.now.instant,
             answered: None,
+            ended: None,
             carry: new.carry,
             hops: new.hops,
             caller: new.caller,
@@ -1184,6 +1187,7 @@ impl Call {
             return self.maybe_record(desk);
         }
         self.cause = Some(cause);
+        self.ended = Some((desk.now.utc, desk.now.instant));
         for alarm in self.alarms.keys().copied().collect::<Vec<_>>() {
             self.cancel_alarm(desk, alarm);
         }
@@ -1242,7 +1246,8 @@ impl Call {
         let outcome = self.cause.unwrap_or(Cause::Internal).outcome();
         let mut rows = self.settled(desk);
         let cdr = crate::cdr::of(self, desk.now, desk.node);
-        let duration = self.answered.map_or(Duration::ZERO, |(_, at)| desk.now.instant.since(at));
+        let over = self.ended.map_or(desk.now.instant, |(_, at)| at);
+        let duration = self.answered.map_or(Duration::ZERO, |(_, at)| over.since(at));
         desk.fact(Fact::CallEnded {
             call: self.id,
             disposition: cdr.disposition,

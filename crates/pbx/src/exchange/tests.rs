@@ -533,7 +533,7 @@ fn drain_ends_what_is_up_and_refuses_what_is_new() {
            0ms  pbx   > carol  503
         cdr     102 911 failed 0s
            0ms  alice > pbx    200 BYE
-        cdr     101 102 answered 5s
+        cdr     101 102 answered 0s
         5000ms  pbx drained
         ",
     );
