@@ -1,4 +1,4 @@
-//! Plays random worlds: `worlds N [--seed S]`. Prints each failure with its seed, then what was
+//! Plays random worlds: `worlds N [--seed S] [--lines L]`. Prints each failure with its seed, then what was
 //! reached, then `N passed, M failed`. Called by `crates/sim/worlds`.
 
 use std::process::ExitCode;
@@ -9,15 +9,17 @@ use sim::random;
 fn main() -> ExitCode {
     let mut worlds = 2_000;
     let mut first = 1;
+    let mut lines = 60;
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let number = |text: Option<String>| text.and_then(|text| text.parse::<u64>().ok());
         let parsed = match argument.as_str() {
             "--seed" => number(arguments.next()).map(|seed| first = seed),
+            "--lines" => number(arguments.next()).map(|count| lines = count as usize),
             _ => number(Some(argument)).map(|count| worlds = count),
         };
         if parsed.is_none() {
-            eprintln!("usage: worlds [N] [--seed S]");
+            eprintln!("usage: worlds [N] [--seed S] [--lines L]");
             return ExitCode::from(2);
         }
     }
@@ -36,7 +38,7 @@ fn main() -> ExitCode {
             failed += 1;
             if failed <= SHOWN {
                 println!("seed {seed} broke:");
-                for line in outcome.ladder.iter().rev().take(shown()).rev() {
+                for line in outcome.ladder.iter().rev().take(lines).rev() {
                     println!("    {line}");
                 }
                 for what in &outcome.broken {
@@ -57,12 +59,6 @@ fn main() -> ExitCode {
     }
     println!("{} passed, {failed} failed", worlds - failed);
     if failed == 0 && missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// Lines of a ladder that are shown: SIM_LINES, or the last sixty.
-fn shown() -> usize {
-    let asked = std::env::var("SIM_LINES").ok().and_then(|lines| lines.parse().ok());
-    asked.unwrap_or(60)
 }
 
 /// Failures that are shown with their ladder.

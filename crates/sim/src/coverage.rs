@@ -287,19 +287,13 @@ impl Coverage {
             Fact::CrashRecovered { .. } => self.reach(Item::Recovered),
             Fact::EmergencyCalled { .. } => self.reach(Item::Emergency),
             Fact::CallPreempted { .. } => self.reach(Item::Preempted),
-            Fact::MoneyHeld { leg, .. } => {
-                if !self.held.insert(*leg) {
-                    self.reach(Item::Extended);
-                }
-            }
+            Fact::MoneyHeld { leg, .. } if !self.held.insert(*leg) => self.reach(Item::Extended),
             Fact::TrunkDown { trunk, .. } => {
                 self.down.insert(*trunk);
                 self.reach(Item::RegistrationLost);
             }
-            Fact::TrunkUp { trunk, .. } => {
-                if self.down.remove(trunk) {
-                    self.reach(Item::RegistrationBack);
-                }
+            Fact::TrunkUp { trunk, .. } if self.down.remove(trunk) => {
+                self.reach(Item::RegistrationBack);
             }
             Fact::GateDecided { permitted: false, rule, .. } => match rule {
                 Rule::NotAllowedClass => self.reach(Item::RefusedClass),

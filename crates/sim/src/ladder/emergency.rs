@@ -415,9 +415,8 @@ fn with_the_disk_gone() {
           2000ms  pbx     > alice   180
           3000ms  acme    > pbx     200 sdp
           3000ms  pbx     > acme    ACK
-                  fact   persist-failed
-          3100ms  pbx     > alice   200 sdp
-          3100ms  alice   > pbx     ACK
+          3000ms  pbx     > alice   200 sdp
+          3000ms  alice   > pbx     ACK
                   cdr    102 12125550177 failed 0s
           8000ms  alice hangs up
           8000ms  alice   > pbx     BYE

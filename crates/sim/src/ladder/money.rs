@@ -424,6 +424,45 @@ fn a_budget_that_is_spent() {
 }
 
 #[test]
+fn the_money_of_a_way_that_failed_is_there_for_the_next() {
+    // One increment's worth, which both ways need.
+    Ladder::outside(|house| daily(house, 1_200)).check(
+        "
+             0ms  acme number +12125550177 refuses 503
+             1ms  alice dials 12125550177
+             1ms  alice   > pbx     INVITE 12125550177
+             1ms  pbx     > alice   100
+             1ms  pbx     > alice   401
+             1ms  alice   > pbx     ACK
+             1ms  alice   > pbx     INVITE 12125550177
+             1ms  pbx     > alice   100
+             1ms  pbx     > acme    INVITE +12125550177
+             1ms  acme    > pbx     100
+             1ms  acme    > pbx     503
+             1ms  pbx     > acme    ACK
+             1ms  pbx     > bell    INVITE +12125550177
+             1ms  bell    > pbx     100
+             1ms  bell    > pbx     180
+             1ms  pbx     > alice   180
+          1001ms  bell    > pbx     200 sdp
+          1001ms  pbx     > bell    ACK
+          1001ms  pbx     > alice   200 sdp
+          1001ms  alice   > pbx     ACK
+          3000ms  alice hangs up
+          3000ms  alice   > pbx     BYE
+          3000ms  pbx     > alice   200 BYE
+          3000ms  pbx     > bell    BYE
+          3000ms  bell    > pbx     200 BYE
+                  cdr    101 12125550177 answered 1s
+                  heard  alice bell
+                  bill   bell +12125550177 2s 1200
+                  toll   +12125550177 0s 0
+                  toll   +12125550177 2s 1200
+        ",
+    );
+}
+
+#[test]
 fn the_budget_ends_the_call() {
     // Twelve seconds' worth.
     Ladder::outside(|house| daily(house, 2_400)).check(
@@ -552,11 +591,15 @@ fn a_lost_bye_costs_no_more_than_the_silence_allowed() {
          65000ms  pbx     > alice   BYE
          65000ms  pbx     > acme    BYE
                   fact   trunk-down
-                  cdr    101 12125550177 answered 79s
          95000ms  acme    > pbx     BYE
+        120000ms  acme is back
+        146797ms  acme    > pbx     BYE
+        146797ms  pbx     > acme    200 BYE
+                  fact   trunk-up
+                  cdr    101 12125550177 answered 169s
                   heard  alice acme
                   bill   acme +12125550177 94s 19200
-                  toll   +12125550177 72s 14400
+                  toll   +12125550177 120s 24000
         ",
     );
 }
@@ -693,7 +736,7 @@ fn hanging_up_while_the_line_is_broken() {
                   fact   trunk-up
           8496ms  pbx     > acme    BYE
           8496ms  acme    > pbx     200 BYE
-                  cdr    101 12125550177 answered 4s
+                  cdr    101 12125550177 answered 7s
                   heard  alice acme
                   bill   acme +12125550177 8s 2400
                   toll   +12125550177 8s 2400

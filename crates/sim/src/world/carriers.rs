@@ -101,9 +101,6 @@ impl World {
             }
             OfCarrier::Heal => self.carriers[at].cut = false,
             OfCarrier::Close => {
-                // A BYE that finds no connection isn't said on the trunk's next one (seed 290): its
-                // carrier then learns of the end by silence alone.
-                self.watch.bills.lost_ends = true;
                 self.carriers[at].closed = true;
                 self.break_lines(at);
             }
