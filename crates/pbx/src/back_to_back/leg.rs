@@ -678,6 +678,12 @@ impl Leg {
         self.state = State::Leaving;
     }
 
+    /// Nothing is left of it but a BYE that its phone will hear when it comes back. It costs nothing, so
+    /// the record of its call needs not wait.
+    pub(crate) fn waits_for_phone(&self) -> bool {
+        self.lost && self.leaving().is_some() && self.outlay.as_ref().is_none_or(Outlay::is_settled)
+    }
+
     /// Says the BYE again that was challenged, or lost with a connection.
     pub(crate) fn bye_again(&mut self, desk: &mut Desk<'_>) {
         let over = self.leaving().cloned();
