@@ -596,7 +596,7 @@ fn a_lost_bye_costs_no_more_than_the_silence_allowed() {
         146797ms  acme    > pbx     BYE
         146797ms  pbx     > acme    200 BYE
                   fact   trunk-up
-                  cdr    101 12125550177 answered 169s
+                  cdr    101 12125550177 answered 64s
                   heard  alice acme
                   bill   acme +12125550177 94s 19200
                   toll   +12125550177 120s 24000
@@ -736,7 +736,7 @@ fn hanging_up_while_the_line_is_broken() {
                   fact   trunk-up
           8496ms  pbx     > acme    BYE
           8496ms  acme    > pbx     200 BYE
-                  cdr    101 12125550177 answered 7s
+                  cdr    101 12125550177 answered 4s
                   heard  alice acme
                   bill   acme +12125550177 8s 2400
                   toll   +12125550177 8s 2400

@@ -221,7 +221,7 @@ fn another_way_where_the_carrier_says_nothing() {
           9000ms  pbx     > alice   200 BYE
           9000ms  pbx     > bell    BYE
           9000ms  bell    > pbx     200 BYE
-                  cdr    101 12125550177 answered 27s
+                  cdr    101 12125550177 answered 3s
                   heard  alice bell
                   bill   bell +12125550177 4s 1200
                   toll   +12125550177 4s 1200

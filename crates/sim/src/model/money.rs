@@ -44,8 +44,10 @@ pub struct Bills {
     /// What the numbers of this world are, by the digits that carriers are told, said by whoever made
     /// the world and not by the product.
     pub numbers: BTreeMap<String, (Class, Option<Country>)>,
-    /// An attacker's or a fault's doing kept some carrier from hearing us.
+    /// Some carrier was out of reach: what it was told last was lost, and it knows no end but silence.
     pub lost_ends: bool,
+    /// Some carrier's connections broke: an end was told on the next one.
+    pub late_ends: bool,
     pub crashed: bool,
     pub clock_stepped: bool,
 }
@@ -184,7 +186,7 @@ fn compare(
     let cost = |seconds: u64| toll.rate.cost(seconds).unwrap_or(Money(i64::MAX));
     let tail = Money(toll.rate.per_minute.0 * i64::from(toll.rate.increment.max(1)) / 60 + 1);
     let lost = bills.lost_ends || bills.crashed;
-    let most = match lost {
+    let most = match lost || bills.late_ends {
         true => {
             // Whatever it heard last, the carrier notices the silence; a step of paid time may have
             // passed before.
@@ -204,7 +206,9 @@ fn compare(
     }
     let (Some(said), Some(heard)) = (dialog.answer_said, dialog.answer_heard) else { return };
     let later = seconds_up(heard.since(said)) + 1;
-    if record.seconds > toll.seconds + later {
+    // What could not be told in time counts to the end of what was paid for.
+    let capped = bills.late_ends && toll.cost >= toll.held;
+    if record.seconds > toll.seconds + later && !capped {
         broken.push(format!(
             "money: {who}: {} s; we count {} and began {later} s later",
             record.seconds, toll.seconds
