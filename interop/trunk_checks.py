@@ -134,7 +134,9 @@ def _both_ways(office, what, kind, access, transport, srtp, digest, weak):
             problems.append(f"{direction}: no leg names the trunk: {legs}")
             continue
         named = " ".join(ours[0]["weaknesses"])
-        problems += [f"{direction}: weakness not named: {word} in {named!r}" for word in weak if word not in named]
+        # A carrier's call to us is not challenged: no digest was weak in it.
+        told = [word for word in weak if (direction, word) != ("in", "MD5")]
+        problems += [f"{direction}: weakness not named: {word} in {named!r}" for word in told if word not in named]
         problems += [f"{direction}: weakness named without cause: {named}"] if named and not weak else []
         problems += [f"{direction}: media {ours[0]['media']!r}"] if bool(ours[0]["media"]) != srtp else []
         problems += [f"{direction}: signalling {ours[0]['signalling']!r}"] if bool(ours[0]["signalling"]) != (transport == "tls") else []
@@ -387,12 +389,15 @@ def emergency(folder):
         results = []
 
         def attempt(what, number, expected, carrier_of, reach="911"):
+            billed = len(carrier_of.bill())
             call = phones.run(caller.call(number))
             if call.status == 200:
                 phones.run(caller.hang_up(call))
-                bill = carrier_of.bill(2, 1)[-1]
-                found = f"{call.status}, the carrier was asked for {bill.number}"
-                ok = expected and bill.number == reach
+                # A call that gave way for this one may be billed beside it.
+                more = 2 if "full" in what else 1
+                asked = [bill.number for bill in carrier_of.bill(2, billed + more)[billed:]]
+                found = f"{call.status}, the carrier was asked for {reach if reach in asked else asked}"
+                ok = expected and reach in asked
             else:
                 ok, found = not expected, f"{call.status} {call.reason}"
             results.append(Result("emergency", ok, f"{what}: {number} {found}"))
@@ -452,10 +457,11 @@ def lost_bye(folder):
         while sum(one["state"] == "up" for one in office.server.calls_up()) > 1 and time.monotonic() - vanished < SILENCE + 10:
             time.sleep(0.1)
         took = time.monotonic() - vanished
+        # Our BYE waits in its socket: what it charges until it takes it is what the record must say.
+        at.thaw()
         time.sleep(2)
         still = call.status == control.status == 200 and not control.over.is_set()
         phones.run(stays.hang_up(control))
-        at.thaw()
         record = next(r for r in office.records(2, 8) if r["from"] == gone.account.number)
         until = time.monotonic() + 5
         while at.channels() and time.monotonic() < until:

@@ -278,7 +278,7 @@ impl Call {
         matches!(self.stage, Stage::Ending(Ending { lingering: true, .. }))
     }
 
-    fn all_gone(&self) -> bool {
+    pub(crate) fn all_gone(&self) -> bool {
         self.legs().all(|leg| matches!(leg.state, State::Gone))
     }
 
@@ -1168,6 +1168,7 @@ impl Call {
         if !self.alarms.contains_key(&Why::Lost(leg)) {
             self.alarm(desk, Why::Lost(leg), LOST_FLOW_TIMEOUT);
         }
+        self.maybe_record(desk);
     }
 
     /// A leg is over, as far as we know: its other end never said so.
@@ -1237,11 +1238,14 @@ impl Call {
         let Stage::Ending(ending) = &self.stage else { return };
         let counted = ending.record == Record::Due
             || self.legs().all(|leg| matches!(leg.media.ports, Ports::Closed));
-        if !counted || !self.all_gone() || desk.is_recorded(self.id) {
+        let over = self.legs().all(|leg| matches!(leg.state, State::Gone) || leg.waits_for_phone());
+        if !counted || !over || desk.is_recorded(self.id) {
             return;
         }
         for alarm in self.alarms.keys().copied().collect::<Vec<_>>() {
-            self.cancel_alarm(desk, alarm);
+            if !matches!(alarm, Why::Lost(_)) {
+                self.cancel_alarm(desk, alarm);
+            }
         }
         let outcome = self.cause.unwrap_or(Cause::Internal).outcome();
         let mut rows = self.settled(desk);

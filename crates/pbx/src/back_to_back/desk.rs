@@ -139,7 +139,7 @@ impl Desk<'_> {
     }
 
     pub(crate) fn is_recorded(&self, call: CallId) -> bool {
-        self.lines.recorded.contains(&call)
+        self.lines.is_recorded(call)
     }
 
     /// Asks the gate for a leg. `None`: denied, and nothing more can be asked for in the middle of a
@@ -280,6 +280,10 @@ impl Lines {
         self.dialogs.remove(&(call_id.to_owned(), tag.to_owned()));
         self.forget_trace(call_id, path);
         self.media.remove(&leg);
+    }
+
+    pub(crate) fn is_recorded(&self, call: CallId) -> bool {
+        self.recorded.contains(&call)
     }
 
     pub(crate) fn forget_call(&mut self, call: CallId) {

@@ -96,6 +96,8 @@ pub(crate) struct Line {
     pub(crate) silence_limit: Duration,
     /// Codec names, preferred first; empty: all.
     pub(crate) codecs: Vec<String>,
+    /// Its account may answer challenges by MD5.
+    pub(crate) md5: bool,
 }
 
 /// What a carrier is told of the caller: screened by the exchange, never what a phone wrote.
@@ -676,6 +678,12 @@ impl Leg {
         self.state = State::Leaving;
     }
 
+    /// Nothing is left of it but a BYE that its phone will hear when it comes back. It costs nothing, so
+    /// the record of its call needs not wait.
+    pub(crate) fn waits_for_phone(&self) -> bool {
+        self.lost && self.leaving().is_some() && self.outlay.as_ref().is_none_or(Outlay::is_settled)
+    }
+
     /// Says the BYE again that was challenged, or lost with a connection.
     pub(crate) fn bye_again(&mut self, desk: &mut Desk<'_>) {
         let over = self.leaving().cloned();
@@ -941,6 +949,7 @@ impl Leg {
             (!self.is_secure(), "signalling is not encrypted"),
             (self.media.is_plain(), "audio is not encrypted"),
             (self.party.proof == Some(Proof::Digest(Algorithm::Md5)), "digest uses MD5"),
+            (self.party.line.as_ref().is_some_and(|line| line.md5), "digest may use MD5"),
         ];
         weak.into_iter().filter(|(is, _)| *is).map(|(_, words)| words.to_owned()).collect()
     }

@@ -334,8 +334,9 @@ impl BackToBack {
         live
     }
 
+    /// All whose record isn't written.
     pub(crate) fn calls_up(&self) -> usize {
-        self.calls.len()
+        self.calls.keys().filter(|id| !self.lines.is_recorded(**id)).count()
     }
 
     pub(crate) fn calls_weak(&self) -> usize {
@@ -356,7 +357,8 @@ impl BackToBack {
     }
 
     pub(crate) fn views(&self) -> Vec<CallView> {
-        self.calls.values().map(Call::view).collect()
+        let open = self.calls.values().filter(|call| !self.lines.is_recorded(call.id));
+        open.map(Call::view).collect()
     }
 
     /// One of our own requests has come back to us.
@@ -397,7 +399,7 @@ impl BackToBack {
         desk.tenant = Some(call.tenant());
         handle(call, &mut desk);
         call.settle_gone(&mut desk);
-        if desk.is_recorded(id) {
+        if desk.is_recorded(id) && call.all_gone() {
             for leg in call.legs() {
                 leg.forget(&mut desk);
             }

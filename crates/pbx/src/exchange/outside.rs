@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use guard::cause::Cause;
 use guard::fact::Fact;
-use guard::gate::{Attempt, Destination, Permit, Responsible};
+use guard::gate::{Algorithm, Attempt, Destination, Permit, Responsible};
 use guard::id::{CallId, ExtensionId, LegId, TenantId, TrunkId};
 use guard::number::Outside as Number;
 use pure::Now;
@@ -299,7 +299,8 @@ impl Exchange {
 
 /// What a leg must know of its trunk.
 pub(super) fn line(trunk: &Trunk) -> Line {
-    Line { silence_limit: trunk.silence_limit, codecs: trunk.codecs.clone() }
+    let md5 = trunk.account().is_some_and(|account| account.weakest == Algorithm::Md5);
+    Line { silence_limit: trunk.silence_limit, codecs: trunk.codecs.clone(), md5 }
 }
 
 /// An IPv6 address stands in brackets in a URI (RFC 3261 §25.1).
