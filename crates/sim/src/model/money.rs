@@ -44,8 +44,10 @@ pub struct Bills {
     /// What the numbers of this world are, by the digits that carriers are told, said by whoever made
     /// the world and not by the product.
     pub numbers: BTreeMap<String, (Class, Option<Country>)>,
-    /// An attacker's or a fault's doing kept some carrier from hearing us.
+    /// Some carrier was out of reach: what it was told last was lost, and it knows no end but silence.
     pub lost_ends: bool,
+    /// Some carrier's connections broke: an end was told on the next one.
+    pub late_ends: bool,
     pub crashed: bool,
     pub clock_stepped: bool,
 }
@@ -183,15 +185,8 @@ fn compare(
     };
     let cost = |seconds: u64| toll.rate.cost(seconds).unwrap_or(Money(i64::MAX));
     let tail = Money(toll.rate.per_minute.0 * i64::from(toll.rate.increment.max(1)) / 60 + 1);
-    // Our BYE waited for the trunk's next connection (seed 290): the record says when the call ended, the
-    // toll until when it cost.
-    let waited =
-        records.values().filter(|cdr| cdr.tolls.iter().any(|one| one.leg == leg)).any(|cdr| {
-            let talked = toll.answered.map_or(0, |answered| cdr.ended.since(answered).as_secs());
-            toll.seconds > talked + WAITED.as_secs()
-        });
-    let lost = bills.lost_ends || bills.crashed || waited;
-    let most = match lost {
+    let lost = bills.lost_ends || bills.crashed;
+    let most = match lost || bills.late_ends {
         true => {
             // Whatever it heard last, the carrier notices the silence; a step of paid time may have
             // passed before.
@@ -211,7 +206,9 @@ fn compare(
     }
     let (Some(said), Some(heard)) = (dialog.answer_said, dialog.answer_heard) else { return };
     let later = seconds_up(heard.since(said)) + 1;
-    if record.seconds > toll.seconds + later {
+    // What could not be told in time counts to the end of what was paid for.
+    let capped = bills.late_ends && toll.cost >= toll.held;
+    if record.seconds > toll.seconds + later && !capped {
         broken.push(format!(
             "money: {who}: {} s; we count {} and began {later} s later",
             record.seconds, toll.seconds
@@ -307,9 +304,6 @@ fn same_call(invite: &[u8], call_id: &str) -> bool {
 fn seconds_up(span: Duration) -> u64 {
     span.as_secs() + u64::from(span.subsec_nanos() > 0)
 }
-
-/// A BYE and its answer take less, retransmissions in bad weather included.
-const WAITED: Duration = Duration::from_secs(4);
 
 /// A call for help costs nothing and waits for nothing.
 pub(crate) const HELP: &str = "911";

@@ -101,6 +101,7 @@ impl World {
             }
             OfCarrier::Heal => self.carriers[at].cut = false,
             OfCarrier::Close => {
+                self.watch.bills.late_ends = true;
                 self.carriers[at].closed = true;
                 self.break_lines(at);
             }
