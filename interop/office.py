@@ -41,9 +41,13 @@ class Office:
         self._stack = contextlib.ExitStack()
 
     def __enter__(self):
-        if self._begin:
-            self.server.start()
         self._stack.callback(self.server.stop)
+        try:
+            if self._begin:
+                self.server.start()
+        except BaseException:
+            self._stack.close()
+            raise
         return self
 
     def __exit__(self, *problem):
@@ -63,8 +67,8 @@ class Office:
             voice=next(self._voices),
             trusted=self.server.ca if trusted == "server" else trusted,
         )
+        self._stack.callback(made.stop)  # first: what half started is ended too
         made.start()
-        self._stack.callback(made.stop)
         return made
 
     def trunk(self, name, at, transport="tls", account=None, srtp=True, channels=None, caller_id=OURS, more=()):
