@@ -229,7 +229,8 @@ impl Call {
             Purpose::Invite => {
                 self.fork_gone(leg);
                 self.close_media(desk, leg);
-                self.fork_failed(desk, leg, Cause::Unavailable);
+                // Not the called phone's fault: this line can't be used.
+                self.fork_failed(desk, leg, Cause::NoRoute);
             }
             Purpose::Bye => {
                 self.fork_gone(leg);
