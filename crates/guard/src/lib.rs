@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+pub mod admission;
 pub mod cause;
 pub mod exposure;
 pub mod fact;
@@ -17,4 +18,5 @@ pub mod pii;
 pub mod policy;
 pub mod rate;
 pub mod secret;
+pub mod source;
 pub mod zone;

@@ -6,6 +6,7 @@
 //! comes back exactly once; the exchange gives up on it at a deadline of its own.
 
 use bytes::Bytes;
+use guard::admission;
 use guard::fact::Fact;
 use guard::id::{CallId, LegId, RealmId, TenantId};
 use rtp::relay;
@@ -80,6 +81,8 @@ pub enum Output {
         ticket: Option<Ticket>,
         rows: Vec<Row>,
     },
+    /// For the gate before the parser, and for the kernel's table.
+    Admission(admission::Change),
     /// For the journal, the log, metrics and alerts. `tenant`: whose it is; `None` where it concerns
     /// the node, or somebody who belongs to nobody.
     Fact {

@@ -74,6 +74,21 @@ pub struct Settings {
     pub glare_retries: u8,
     /// What we call ourselves in Server and User-Agent. No version: it helps only who attacks.
     pub product: String,
+    /// Defences that are off. Only a test may set one.
+    pub dangerous: Dangerous,
+}
+
+/// Defences switched off, so that a test can show what each is worth.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Dangerous {
+    /// Audio in clear is taken from everybody.
+    pub without_encryption: bool,
+    /// Every leg to the outside is permitted, without money.
+    pub without_gate: bool,
+    /// Failures are not counted, nobody is banned, scanners are answered.
+    pub without_wall: bool,
+    /// A call for help is a call like another.
+    pub without_emergency: bool,
 }
 
 impl Default for Settings {
@@ -104,6 +119,7 @@ impl Default for Settings {
             suites: vec![Suite::AesCm128HmacSha1_80, Suite::AeadAes256Gcm],
             glare_retries: 4,
             product: "Ringfence".to_owned(),
+            dangerous: Dangerous::default(),
         }
     }
 }

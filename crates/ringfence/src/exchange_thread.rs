@@ -20,6 +20,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
+use guard::admission;
 use guard::fact::{Fact, Severity};
 use guard::id::{NodeId, TenantId};
 use pbx::command::{Command, Reply};
@@ -50,6 +51,8 @@ pub(crate) trait Outside {
     fn persisted(&mut self, receipt: Receipt, durable: bool);
     fn fact(&mut self, now: Now, tenant: Option<TenantId>, fact: Fact);
     fn trace(&mut self, trace: Trace);
+    /// For the gate before the parser.
+    fn admission(&mut self, change: admission::Change);
     /// Answers through [`Inbox::connected`].
     fn connect(&mut self, receipt: Receipt, to: Far);
     /// Answers through [`Inbox::looked_up`].
@@ -419,6 +422,7 @@ impl<O: Outside> ExchangeThread<O> {
                 let receipt = ticket.map(|ticket| Receipt { incarnation, ticket });
                 self.outside.persist(receipt, rows);
             }
+            Output::Admission(change) => self.outside.admission(change),
             Output::Fact { tenant, fact } => self.fact(now, tenant, fact),
             Output::Trace(trace) => self.outside.trace(trace),
             Output::Reply { ticket, reply } => {
@@ -636,6 +640,7 @@ mod tests {
         }
         fn persisted(&mut self, _: Receipt, _: bool) {}
         fn trace(&mut self, _: Trace) {}
+        fn admission(&mut self, _: admission::Change) {}
         fn connect(&mut self, _: Receipt, _: Far) {}
         fn look_up(&mut self, _: Receipt, _: Query) {}
         fn rebuild(&mut self, _: Now) -> Result<Fake, String> {

@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use guard::admission;
 use guard::fact::Fact;
 use guard::id::{CallId, DeviceId, ExtensionId, TenantId, TrunkId};
 use guard::ledger::{Bucket, Spend, Window};
@@ -141,6 +142,8 @@ impl<E: Engine> Outside for Keeper<E> {
     fn trace(&mut self, trace: Trace) {
         self.queue(None, Write { traces: vec![trace], ..Write::default() });
     }
+
+    fn admission(&mut self, _: admission::Change) {}
 
     fn connect(&mut self, receipt: Receipt, to: Far) {
         let (carriers, inbox) = (self.outward.carriers.clone(), self.inbox.clone());

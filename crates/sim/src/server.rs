@@ -281,6 +281,7 @@ impl Server {
                     self.store.tell(now, tenant, fact.clone());
                     Effect::Fact(fact)
                 }
+                Output::Admission(_) => continue,
                 Output::Trace(trace) => Effect::Trace(trace),
                 Output::Reply { reply, .. } => Effect::Reply(reply),
                 Output::Drained => Effect::Drained,

@@ -489,6 +489,7 @@ impl World {
                         None => {}
                     }
                 }
+                Output::Admission(_) => {}
                 Output::Fact { fact, .. } => self.facts.push(fact),
                 Output::Trace(trace) => self.traces.push(trace.text),
                 Output::Reply { reply, .. } => self.replies.push(reply),
