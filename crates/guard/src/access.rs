@@ -56,6 +56,8 @@ pub enum Permission {
     ChangeTrunks,
     /// Forget what an account has spent.
     ResetBudget,
+    /// Shut addresses out, and let them in again.
+    ChangeBans,
 }
 
 impl Actor {
@@ -88,7 +90,7 @@ impl AdminRole {
             P::ChangeExtensions | P::RotateSecret | P::ChangeLockdown => {
                 matches!(self, Owner | Operator)
             }
-            P::StopNode | P::ChangePolicy | P::ChangeTrunks | P::ResetBudget => {
+            P::StopNode | P::ChangePolicy | P::ChangeTrunks | P::ResetBudget | P::ChangeBans => {
                 matches!(self, Owner | Operator)
             }
             P::RevealPersonal => matches!(self, Owner | Auditor),
@@ -98,7 +100,7 @@ impl AdminRole {
 }
 
 impl Permission {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::SeeStatus,
         Self::SeeExtensions,
         Self::ChangeExtensions,
@@ -117,6 +119,7 @@ impl Permission {
         Self::ChangePolicy,
         Self::ChangeTrunks,
         Self::ResetBudget,
+        Self::ChangeBans,
     ];
 }
 
@@ -187,7 +190,8 @@ StopNode          yes       yes       -
 SeeMoney          yes       yes       yes
 ChangePolicy      yes       yes       -
 ChangeTrunks      yes       yes       -
-ResetBudget       yes       yes       -";
+ResetBudget       yes       yes       -
+ChangeBans        yes       yes       -";
         assert_eq!(table.trim_end(), expected, "\n{table}");
     }
 

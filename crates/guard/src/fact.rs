@@ -21,6 +21,7 @@ use crate::ledger::Window;
 use crate::money::Money;
 use crate::number::EmergencyKind;
 use crate::pii::{Address, Instance, Name, Number, Pii};
+use crate::wall::BanCause;
 
 /// How loud a fact is. `Warn` may wake someone.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -92,6 +93,29 @@ pub enum Exception {
     PlainMedia,
     /// Digest with MD5 only.
     Md5,
+}
+
+/// Why a source is not shut out any more.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lifted {
+    Expired,
+    Administrator,
+    /// It is a carrier's, or a phone's, by now.
+    Standing,
+    /// So many others of its neighbourhood are shut out that the table was full.
+    Crowded,
+}
+
+impl fmt::Display for Lifted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Expired => "its time is over",
+            Self::Administrator => "an administrator said so",
+            Self::Standing => "it is a carrier's or a phone's",
+            Self::Crowded => "too many of its neighbours are",
+        })
+    }
 }
 
 /// What was changed of an extension.
@@ -340,6 +364,42 @@ facts! {
         address: Address => Holder::Stranger,
     }
     "Signing in as {account} from {address} failed ({reason:?}, {failures} times)."
+
+    421 Warn BanPlaced "ban-placed"
+    { cause: BanCause, seconds: u64, times: u32 }
+    personal { address: Address => Holder::Stranger, actor: Option<Actor> => Holder::Administrator }
+    "{address} is shut out for {seconds} seconds: {cause}."
+
+    422 Notice BanLifted "ban-lifted"
+    { why: Lifted }
+    personal { address: Address => Holder::Stranger, actor: Option<Actor> => Holder::Administrator }
+    "{address} is not shut out any more: {why}."
+
+    423 Warn GuessingHeld "guessing-held"
+    { failures: u32, seconds: u64, known_device: bool }
+    personal {
+        account: Name => Holder::Stranger,
+        account_exists: Option<bool> => Holder::Stranger,
+        address: Address => Holder::Stranger,
+    }
+    "After {failures} wrong secrets for {account}, {address} is not compared with it for {seconds} seconds."
+
+    424 Notice ScannerSeen "scanner-seen"
+    { sign: BanCause } personal { address: Address => Holder::Stranger }
+    "{address} scans: {sign}."
+
+    425 Warn SprayingSeen "spraying-seen"
+    { accounts: u32, slowed: bool } personal { address: Address => Holder::Stranger }
+    "{address} failed to sign in to {accounts} different accounts; slowed down instead of shut out: {slowed}."
+
+    426 Notice HoldLifted "hold-lifted"
+    {}
+    personal {
+        account: Name => Holder::Stranger,
+        address: Address => Holder::Stranger,
+        actor: Actor => Holder::Administrator,
+    }
+    "{actor} lets {address} try {account} again."
 
     430 Notice ViolationSeen "violation-seen"
     { kind: ViolationKind, count: u32 } personal { address: Address => Holder::Stranger }
@@ -623,6 +683,36 @@ pub(crate) mod tests {
                 account_exists: Pii::new(Some(false)),
                 address: address.clone(),
             },
+            Fact::BanPlaced {
+                cause: BanCause::Spraying { accounts: 11 },
+                seconds: 3_600,
+                times: 1,
+                address: address.clone(),
+                actor: Pii::new(None),
+            },
+            Fact::BanLifted {
+                why: Lifted::Administrator,
+                address: address.clone(),
+                actor: Pii::new(Some(actor.reveal().clone())),
+            },
+            Fact::GuessingHeld {
+                failures: 5,
+                seconds: 600,
+                known_device: false,
+                account: "admin".into(),
+                account_exists: Pii::new(Some(false)),
+                address: address.clone(),
+            },
+            Fact::ScannerSeen {
+                sign: BanCause::Scanner { agent: "friendly-scanner".to_owned() },
+                address: address.clone(),
+            },
+            Fact::SprayingSeen { accounts: 11, slowed: true, address: address.clone() },
+            Fact::HoldLifted {
+                account: "admin".into(),
+                address: address.clone(),
+                actor: actor.clone(),
+            },
             Fact::ViolationSeen { kind: ViolationKind::Malformed, count: 9, address },
             Fact::TrunkUp {
                 trunk: TrunkId(1),
@@ -730,6 +820,12 @@ pub(crate) mod tests {
 414 flow-replaced
 415 flow-lost
 420 authentication-failed
+421 ban-placed
+422 ban-lifted
+423 guessing-held
+424 scanner-seen
+425 spraying-seen
+426 hold-lifted
 430 violation-seen
 440 trunk-up
 441 trunk-down

@@ -19,4 +19,5 @@ pub mod policy;
 pub mod rate;
 pub mod secret;
 pub mod source;
+pub mod wall;
 pub mod zone;

@@ -1,19 +1,22 @@
 //! Who sent this request? Digest against the secrets of the directory (RFC 7616, RFC 3261 §22).
 //!
-//! Names that don't exist, names that are disabled and wrong passwords take one path: the same
-//! challenge, the same two comparisons, the same answer. The second comparison is against the secret
-//! before the last rotation, which is good for emergency calls only (a phone whose owner is still
-//! walking round with the new secret must be able to call for help).
+//! Names that don't exist, names that are disabled, wrong passwords and pairs that the wall holds take
+//! one path: the same challenge, the same two comparisons, the same answer. The second comparison is
+//! against the secret before the last rotation, which is good for emergency calls only (a phone whose
+//! owner is still walking round with the new secret must be able to call for help), and is no guess.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use guard::fact::{AuthenticationFailure, Fact};
 use guard::gate::{Proof, Standing};
 use guard::id::{DeviceId, ExtensionId, TenantId};
 use guard::pii::Pii;
+use guard::source::Source;
+use guard::wall::Pair;
 use pure::Now;
 use sip::digest::{Algorithm, Attempt, Challenge, Credentials, Fault, Ha1, Verdict as Digest};
-use sip::{Name, Request, Response, Status};
+use sip::{Method, Name, Request, Response, Status};
 
 use crate::flow::Path;
 use crate::registrar::{Effect, Registrar};
@@ -63,17 +66,19 @@ impl Identity {
 }
 
 impl Registrar {
-    /// Judges the credentials of any request. `to_tag` goes into the answer where one is made.
+    /// Judges the credentials of any request. `help`: it is a call for help.
     pub fn authenticate(
         &mut self,
         now: Now,
         request: &Request,
         path: Path,
+        help: bool,
         out: &mut Vec<Effect>,
     ) -> Verdict {
         let tenant = self.tenant_of(request);
         let realm = self.realm(tenant).to_owned();
         let binding = nonce_binding(path);
+        let source = Source::from(path.remote.ip());
         let values = request.headers().authorization();
         let credentials = match Credentials::for_realm(values.map(str::as_bytes), &realm) {
             None => {
@@ -81,11 +86,14 @@ impl Registrar {
                 if let Some(puzzled) = self.puzzled.get_mut(request.headers().call_id()) {
                     puzzled.came_back_without |= puzzled.cseq < cseq;
                 }
+                let proved = path.flow.transport.is_reliable();
+                self.wall.asked(now, source, &asked_for(request), proved);
                 return Verdict::Challenge(self.challenge(now, request, path, &realm, false));
             }
             Some(Err(fault)) => return Verdict::Refused(self.malformed(request, fault)),
             Some(Ok(credentials)) => credentials,
         };
+        self.wall.answered(source, &asked_for(request));
         let better_offered = self.offered(request).iter().any(|one| *one > credentials.algorithm);
         if better_offered && self.is_too_weak(tenant, request, path, credentials.algorithm) {
             self.failed(now, path, &credentials, tenant, AuthenticationFailure::WeakAlgorithm, out);
@@ -99,12 +107,18 @@ impl Registrar {
             realm: &realm,
             binding: &binding,
         };
+        let pair = self.pair(tenant, &credentials.username, request, path);
+        // A comparison may be one of few: it isn't spent on what can't be right.
+        let good = self.nonces.is_good(now, &credentials.nonce, &binding);
+        let compared = good && self.wall.may_compare(now.instant, &pair, help);
+        let user = &credentials.username;
         let (account, current, former) =
-            self.secrets(now, tenant, &credentials.username, credentials.algorithm);
+            self.secrets(now, tenant, user, credentials.algorithm, compared);
         match self.nonces.check(now, &attempt, &current) {
             Digest::Granted { algorithm } => match account {
                 Some(extension) => {
                     self.puzzled.remove(request.headers().call_id());
+                    self.wall.succeeded(now, &pair, extension);
                     let device = self.device_at(path, extension);
                     Verdict::Proved(Identity { tenant, extension, device, algorithm })
                 }
@@ -127,6 +141,8 @@ impl Registrar {
                 }
                 let reason = AuthenticationFailure::WrongResponse;
                 self.failed(now, path, &credentials, tenant, reason, out);
+                let exists = self.account_named(tenant, &pair.account).is_some();
+                self.wall.failed(now, pair, compared, exists);
                 Verdict::Challenge(challenge)
             }
         }
@@ -190,23 +206,34 @@ impl Registrar {
         managed.is_some_and(|managed| journalled(algorithm) < managed)
     }
 
-    /// The account behind a user name, its secret, and its former one; decoys where there is none.
+    /// Whose failures are counted together with this one's.
+    fn pair(&self, tenant: TenantId, user: &str, request: &Request, path: Path) -> Pair {
+        let extension = self.account_named(tenant, user).map(|(extension, _)| extension);
+        Pair {
+            source: path.remote.ip().into(),
+            tenant,
+            account: cut(user).into(),
+            who: self.who(extension, request, path),
+        }
+    }
+
+    /// The account behind a user name, its secret, and its former one; decoys where there is none, or where
+    /// nothing is to be compared. The decoy is made in every case, since it takes time.
     fn secrets(
         &self,
         now: Now,
         tenant: TenantId,
         user: &str,
         algorithm: Algorithm,
+        compared: bool,
     ) -> (Option<ExtensionId>, Ha1, Ha1) {
-        let account = self.account_named(tenant, user).filter(|(_, account)| account.enabled());
-        let decoy = || Ha1::decoy(&self.decoy_key, user, algorithm);
-        match account {
-            Some((id, account)) => {
-                let former = account.former(now).map(|former| former.of(algorithm).clone());
-                (Some(id), account.credentials.of(algorithm).clone(), former.unwrap_or_else(decoy))
-            }
-            None => (None, decoy(), decoy()),
-        }
+        let decoy = Ha1::decoy(&self.decoy_key, user, algorithm);
+        let account = self.account_named(tenant, user);
+        let account = account.filter(|(_, account)| account.enabled() && compared);
+        let current = account.map_or(&decoy, |(_, account)| account.credentials.of(algorithm));
+        let former = account.and_then(|(_, account)| account.former(now));
+        let former = former.map_or(&decoy, |former| former.of(algorithm));
+        (account.map(|(id, _)| id), current.clone(), former.clone())
     }
 
     fn failed(
@@ -218,8 +245,8 @@ impl Registrar {
         reason: AuthenticationFailure,
         out: &mut Vec<Effect>,
     ) {
-        let account = credentials.username.chars().take(ACCOUNT_LEN_MAX).collect::<String>();
-        let Some(count) = self.failures.admit(now.instant, source(path.remote.ip())) else {
+        let account = cut(&credentials.username);
+        let Some(count) = self.failures.admit(now.instant, path.remote.ip().into()) else {
             return;
         };
         let exists = self.account_named(tenant, &account).is_some();
@@ -256,16 +283,17 @@ fn nonce_binding(path: Path) -> Vec<u8> {
     }
 }
 
-/// Whose failures are counted together: an address, or the network of an IPv6 host. Not the account:
-/// a guesser would fill the journal with names of its own making.
-fn source(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => {
-            let network = u128::from(v6) >> 64 << 64;
-            IpAddr::V6(network.into())
-        }
-    }
+/// The account that a request without credentials is about: whom it registers, or whom it wants.
+fn asked_for(request: &Request) -> String {
+    let user = match request.method() {
+        Method::Register => request.headers().to().uri().user_unescaped().map(Cow::into_owned),
+        _ => request.uri().user_unescaped().map(Cow::into_owned),
+    };
+    cut(&user.unwrap_or_default())
+}
+
+fn cut(user: &str) -> String {
+    user.chars().take(ACCOUNT_LEN_MAX).collect()
 }
 
 fn fault_phrase(fault: Fault) -> &'static str {

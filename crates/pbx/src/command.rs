@@ -11,6 +11,8 @@ use guard::money::{Currency, Money};
 use guard::number::{Class, Country, ExtensionNumber};
 use guard::policy::{Policy, Scope};
 use guard::rate::{Rate, RateDeck};
+use guard::source::Source;
+use guard::wall::{Ban, Held, Protected, Slowed};
 use pure::Utc;
 
 use crate::directory::{Device, Exceptions, Extension, Inbound, Trunk};
@@ -54,6 +56,8 @@ pub enum Command {
     },
     /// What is spent and left, account by account.
     Budgets,
+    /// Who is shut out, held or slowed down, and why.
+    Bans,
     /// Refuse new calls (emergency excepted), end what is up with BYE, then say `Drained`.
     Drain,
 }
@@ -142,6 +146,13 @@ pub enum Change {
     ResetBudget {
         account: Scope,
     },
+    /// Shuts a source out. Refused where it is somebody's.
+    Ban(Ban),
+    /// Forgets what is held against a source, or against one account from there.
+    Unban {
+        source: Source,
+        account: Option<String>,
+    },
 }
 
 /// A trunk's password in clear, in memory only: what a challenge's realm is joined with when it comes.
@@ -175,6 +186,7 @@ pub enum Reply {
     Explained(Box<Explanation>),
     Exposure(Box<guard::exposure::Exposure>),
     Budgets(Vec<guard::ledger::Account>),
+    Bans(Bans),
 }
 
 /// Why a change was not made.
@@ -192,6 +204,16 @@ pub enum Refusal {
     NotOurNumber,
     /// Something else still refers to it (a trunk with numbers).
     InUse,
+    /// It is somebody's, and is never shut out.
+    Protected(Protected),
+}
+
+/// What the wall does now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Bans {
+    pub bans: Vec<Ban>,
+    pub held: Vec<Held>,
+    pub slowed: Vec<Slowed>,
 }
 
 #[derive(Clone, PartialEq, Debug)]

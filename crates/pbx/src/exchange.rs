@@ -8,13 +8,15 @@
 //! A call for help is recognised before all else and passes bounds, lockdown and drain.
 //!
 //! What an INVITE becomes is in [`invite`], calls to carriers in [`outside`], from them in [`inbound`],
-//! calls for help in [`help`], administrators in [`command`].
+//! calls for help in [`help`], administrators in [`command`]. What the wall wants and what strangers
+//! hear is in [`strangers`].
 
 mod command;
 mod help;
 mod inbound;
 mod invite;
 mod outside;
+mod strangers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -101,7 +103,8 @@ impl Exchange {
     /// Begins with what the store held. Interrupted calls get their records at once; their legs are
     /// ended as their phones come back.
     pub fn new(now: Now, setup: Setup) -> Self {
-        let Setup { node, settings, registrar, gate, realms, mut loaded, mut chance } = setup;
+        let Setup { node, settings, mut registrar, gate, realms, mut loaded, mut chance } = setup;
+        registrar.without_wall |= settings.dangerous.without_wall;
         let snapshots = std::mem::take(&mut loaded.snapshots);
         let held = snapshots.iter().flat_map(|call| &call.legs).filter_map(|leg| leg.toll.as_ref());
         let held = held.map(|(_, hold)| hold.clone());
@@ -131,6 +134,8 @@ impl Exchange {
         let mut out = Vec::new();
         exchange.trunks.start(&mut exchange.core.desk(now), &mut out);
         exchange.carry(now, out);
+        exchange.registrar.wall.carriers(exchange.trunks.sources());
+        exchange.obey_wall();
         exchange
     }
 
@@ -138,6 +143,7 @@ impl Exchange {
         match input {
             Input::Received { path, bytes } => self.received(now, path, bytes),
             Input::FlowOpened(opened) => {
+                self.turn_back(now, &opened);
                 let rows = self.recovery.flow_opened(&mut self.core.desk(now), &opened);
                 self.trunks.flow_opened(&opened);
                 self.registrar.flow_opened(opened);
@@ -163,6 +169,7 @@ impl Exchange {
                 let mut out = Vec::new();
                 self.trunks.located(&mut self.core.desk(now), ticket, &answer, &mut out);
                 self.carry(now, out);
+                self.registrar.wall.carriers(self.trunks.sources());
             }
             Input::Connected { ticket, result } => {
                 if let Ok(flow) = result.as_ref()
@@ -181,6 +188,7 @@ impl Exchange {
             Input::Wake => self.wake(now),
         }
         self.serve(now);
+        self.obey_wall();
         self.tell_crossings();
         self.maybe_drained();
     }
@@ -373,6 +381,9 @@ impl Exchange {
         if self.carrier_sockets.contains(&path.flow) && !self.trunks.is_carrier(path) {
             return self.violated(now, path, ViolationKind::Forged);
         }
+        if self.is_shut_out(now, path) {
+            return;
+        }
         let message = match Message::parse_or_reject(bytes) {
             Ok(Message::Request(request)) => match request.with_received(path.remote) {
                 Ok(request) => Message::Request(request),
@@ -388,6 +399,11 @@ impl Exchange {
                 return self.violated(now, path, ViolationKind::Malformed);
             }
         };
+        if let Message::Request(request) = &message
+            && self.is_scanner(now, path, request)
+        {
+            return;
+        }
         self.on_core(now, |core, now, is_at| core.received(now, path, message, is_at));
     }
 
@@ -402,6 +418,9 @@ impl Exchange {
     }
 
     fn request(&mut self, now: Now, key: Key, path: Path, request: &Request) {
+        if self.is_challenged(now, key, path, request) {
+            return;
+        }
         match request.method() {
             Method::Invite => self.invite(now, key, path, request),
             Method::Register => {
@@ -488,7 +507,6 @@ impl Exchange {
     ) {
         let tag = token(&mut self.core.desk(now));
         let answer = Response::builder(request, status).to_tag(&tag);
-        let answer = answer.header(Name::Server, &self.core.settings.product);
         if let Ok(response) = with(answer).build() {
             self.respond(now, key, response);
         }

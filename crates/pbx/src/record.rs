@@ -11,6 +11,8 @@ use guard::money::{Currency, Money};
 use guard::number::{Class, Country};
 use guard::policy::Policy;
 use guard::rate::{Rate, RateDeck};
+use guard::source::Source;
+use guard::wall::Ban;
 use pure::Utc;
 
 use crate::command::TrunkSecret;
@@ -45,6 +47,8 @@ pub enum Row {
     Deck(Arc<RateDeck>),
     /// What a budget's bucket has settled now.
     Spend(Spend),
+    Ban(Ban),
+    RemoveBan(Source),
 }
 
 /// A registration as it is kept. On connections it is history after a restart (the flow is gone); it
@@ -150,6 +154,8 @@ pub struct Loaded {
     pub deck: Option<Arc<RateDeck>>,
     /// Of windows that are not over yet.
     pub spends: Vec<Spend>,
+    /// Sources that are shut out.
+    pub bans: Vec<Ban>,
     /// The highest flow generation any binding or snapshot names; new flows count from above it.
     pub generation: u64,
 }

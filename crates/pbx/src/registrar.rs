@@ -13,12 +13,14 @@ mod register;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use guard::fact::Fact;
 use guard::id::{DeviceId, ExtensionId, NodeId, RealmId, TenantId};
 use guard::number::{Country, ExtensionNumber};
+use guard::source::Source;
+use guard::wall::{Ban, Wall, Who};
 use pure::{Chance, Instant, Map, Now, TimerId, Timers, Utc};
 use sip::digest::{Algorithm, Nonces, NoncesConfig};
 use sip::{Request, Response, ResponseBuilder, Status};
@@ -49,7 +51,8 @@ pub struct Registrar {
     expiries: Timers<DeviceId>,
     pub(crate) nonces: Nonces,
     pub(crate) decoy_key: [u8; 32],
-    pub(crate) failures: Throttle<IpAddr>,
+    pub(crate) failures: Throttle<Source>,
+    pub(crate) wall: Wall,
     newcomers: Throttle<ExtensionId>,
     /// By Call-ID.
     pub(crate) puzzled: Map<String, Puzzled>,
@@ -75,6 +78,8 @@ pub struct RegistrarSettings {
     pub devices_max: usize,
     /// Devices registered at once per extension: each rings, so each is a leg. At the bound 403.
     pub bindings_max: usize,
+    /// Only a test may: see [`crate::settings::Dangerous`].
+    pub without_wall: bool,
 }
 
 /// What the registrar wants done. In order.
@@ -155,6 +160,7 @@ impl Registrar {
         now: Now,
         mut chance: Chance,
     ) -> Self {
+        let wall = Wall::new(now, settings.without_wall, loaded.bans);
         let nonces = NoncesConfig { lifetime: NONCE_LIFETIME, served_max: NONCES_SERVED_MAX };
         let mut registrar = Self {
             settings,
@@ -170,6 +176,7 @@ impl Registrar {
             nonces: Nonces::new(nonces, node.0, chance.fork(), now),
             decoy_key: chance.bytes(),
             failures: Throttle::new(FAILURE_INTERVAL, chance.hash_seed()),
+            wall,
             newcomers: Throttle::new(NEWCOMER_INTERVAL, chance.hash_seed()),
             puzzled: Map::new(chance.hash_seed()),
             chance,
@@ -184,7 +191,9 @@ impl Registrar {
         // Connections died with the process: what was bound says where from, not where.
         for row in loaded.bindings {
             if let Some(known) = registrar.devices.get_mut(&row.device) {
-                let BindingRow { remote, contact, call_id, .. } = row;
+                let BindingRow { remote, contact, call_id, extension, registered, .. } = row;
+                let ago = now.utc.since(registered);
+                registrar.wall.stands(now, remote.ip().into(), extension, ago);
                 known.last = Some(Last { remote, contact, call_id });
             }
         }
@@ -302,7 +311,7 @@ impl Registrar {
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.expiries.next()
+        [self.expiries.next(), self.wall.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Ends the bindings whose time has come.
@@ -313,6 +322,28 @@ impl Registrar {
                 out.push(self.of_extension(extension, fact));
             }
         }
+        self.wall.expire(now);
+    }
+
+    pub fn wall(&self) -> &Wall {
+        &self.wall
+    }
+
+    /// The connections from this source.
+    pub(crate) fn flows_from(&self, source: Source) -> Vec<FlowId> {
+        let from =
+            |flow: &&FlowOpened| flow.remote.is_some_and(|at| Source::from(at.ip()) == source);
+        self.flows.values().filter(from).map(|opened| opened.flow).collect()
+    }
+
+    /// Whether this is an address of ours.
+    pub(crate) fn is_own_address(&self, source: Source) -> bool {
+        self.flows.values().any(|flow| Source::from(flow.local.ip()) == source)
+    }
+
+    /// Whether a phone is registered on this very path.
+    pub(crate) fn is_bound(&self, path: Path) -> bool {
+        self.at.contains_key(&path)
     }
 
     pub(crate) fn account_named(
@@ -326,7 +357,7 @@ impl Registrar {
     }
 
     pub(crate) fn realm(&self, tenant: TenantId) -> &str {
-        self.tenants.get(&tenant).map_or("ringfence", |tenant| &tenant.realm)
+        self.tenants.get(&tenant).map_or("pbx", |tenant| &tenant.realm)
     }
 
     /// The device that a request says it comes from: by its instance, else the one at its path.
@@ -336,12 +367,11 @@ impl Registrar {
         request: &Request,
         path: Path,
     ) -> Option<&Device> {
-        let to = request.headers().from();
-        let (extension, _) = self.account_named(tenant, &to.uri().user_unescaped()?)?;
-        let instance = request.headers().contacts().find_map(|contact| {
-            contact.param_unquoted("+sip.instance").map(|instance| instance.into_owned())
-        });
-        if let Some(instance) = instance {
+        let from = request.headers().from();
+        let named = self.account_named(tenant, &from.uri().user_unescaped()?);
+        // The same search where there is no such account: its length must not tell.
+        let extension = named.map_or(NOBODY, |(extension, _)| extension);
+        if let Some(instance) = instance_of(request) {
             return self
                 .devices
                 .values()
@@ -349,6 +379,29 @@ impl Registrar {
                 .find(|device| device.extension == extension && device.instance == instance);
         }
         self.device_at(path, extension).and_then(|id| self.device(id))
+    }
+
+    /// Which device of this extension a request says it comes from, as far as failures are concerned: what
+    /// it is known by must have been at this source before. `None`: no such extension.
+    pub(crate) fn who(&self, extension: Option<ExtensionId>, request: &Request, path: Path) -> Who {
+        let extension = extension.unwrap_or(NOBODY);
+        if let Some(device) = self.device_at(path, extension) {
+            return Who::Bound(device);
+        }
+        let source = Source::from(path.remote.ip());
+        let (instance, call_id) = (instance_of(request), request.headers().call_id());
+        let contact = request.headers().contacts().next();
+        let contact = contact.as_ref().map(|contact| contact.uri().as_str());
+        let known = self.devices.values().find(|known| {
+            known.device.extension == extension
+                && known.last.as_ref().is_some_and(|last| {
+                    Source::from(last.remote.ip()) == source
+                        && (instance.as_ref() == Some(&known.device.instance)
+                            || last.call_id == call_id
+                            || contact == Some(last.contact.as_str()))
+                })
+        });
+        known.map_or(Who::Unknown, |known| Who::Known(known.device.id))
     }
 
     /// An answer of ours to `request`. A header that could not be printed would be our own fault; the
@@ -383,6 +436,7 @@ impl Registrar {
         let binding = known.binding.take()?;
         self.expiries.cancel(binding.timer);
         self.leave(id, binding.path);
+        self.wall.unbound(binding.path.remote.ip().into());
         out.push(Effect::Persist(vec![Row::RemoveBinding(id)]));
         self.devices.get(&id).map(|known| known.device.extension)
     }
@@ -404,6 +458,7 @@ pub struct Directory {
     pub extensions: Vec<(Extension, Credentials, Option<Credentials>)>,
     pub devices: Vec<Device>,
     pub bindings: Vec<BindingRow>,
+    pub bans: Vec<Ban>,
 }
 
 impl From<&mut Loaded> for Directory {
@@ -413,6 +468,7 @@ impl From<&mut Loaded> for Directory {
             extensions: std::mem::take(&mut loaded.extensions),
             devices: std::mem::take(&mut loaded.devices),
             bindings: std::mem::take(&mut loaded.bindings),
+            bans: std::mem::take(&mut loaded.bans),
         }
     }
 }
@@ -439,6 +495,7 @@ impl Default for RegistrarSettings {
             expires_min: Duration::from_secs(30),
             devices_max: 32,
             bindings_max: 8,
+            without_wall: false,
         }
     }
 }
@@ -453,6 +510,16 @@ impl Transport {
     }
 }
 
+/// The instance that a request names.
+fn instance_of(request: &Request) -> Option<String> {
+    let instance = |contact: sip::NameAddr<'_>| {
+        contact.param_unquoted("+sip.instance").map(std::borrow::Cow::into_owned)
+    };
+    request.headers().contacts().find_map(instance)
+}
+
+/// Stands for an extension that doesn't exist, where it must be looked for like one that does.
+const NOBODY: ExtensionId = ExtensionId(u128::MAX);
 /// Longer than any granted expiry, so that a refresh needs no second round trip.
 const NONCE_LIFETIME: Duration = Duration::from_secs(600);
 /// Nonces that have served and are watched for replay: one a device, with room.

@@ -72,8 +72,6 @@ pub struct Settings {
     pub suites: Vec<Suite>,
     /// A re-INVITE that meets one of the other side is tried again so often (RFC 3261 §14.1).
     pub glare_retries: u8,
-    /// What we call ourselves in Server and User-Agent. No version: it helps only who attacks.
-    pub product: String,
     /// Defences that are off. Only a test may set one.
     pub dangerous: Dangerous,
 }
@@ -118,7 +116,6 @@ impl Default for Settings {
             orphan_timeout: Duration::from_secs(15 * 60),
             suites: vec![Suite::AesCm128HmacSha1_80, Suite::AeadAes256Gcm],
             glare_retries: 4,
-            product: "Ringfence".to_owned(),
             dangerous: Dangerous::default(),
         }
     }

@@ -7,6 +7,7 @@ pub(crate) mod print;
 mod rules;
 mod secret;
 mod trunk;
+mod wall;
 
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::path::Path;
@@ -20,6 +21,7 @@ use crate::admin::protocol::{Answer, CostBy, Question};
 use crate::data_dir::Trouble;
 use rules::{BudgetAsk, LockdownAsk, PolicyAsk, RoleAsk};
 use trunk::{NumberAsk, RatesAsk, TrunkAsk};
+use wall::{BanAsk, UnbanAsk};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Ask {
@@ -106,6 +108,19 @@ pub(crate) enum Ask {
     /// The most that could be lost until somebody could act
     #[command(after_help = "Examples:\n  ringfence exposure\n  ringfence exposure --json")]
     Exposure(Json),
+    /// Who is shut out, held or slowed down: why, until when, and how to undo it
+    #[command(after_help = "Examples:\n  ringfence bans\n  ringfence bans --json")]
+    Bans(Json),
+    /// Shut an address out; refused where phones or carriers are
+    #[command(
+        after_help = "Example:\n  ringfence ban 203.0.113.9 --for 2h --why \"rings at night\""
+    )]
+    Ban(BanAsk),
+    /// Let an address in again at once, and forget what is held against it
+    #[command(
+        after_help = "Examples:\n  ringfence unban 203.0.113.9\n  ringfence unban 203.0.113.9 --account 100"
+    )]
+    Unban(UnbanAsk),
 }
 
 #[derive(Clone, Copy, Debug, Args)]
@@ -510,6 +525,9 @@ fn question(ask: Ask) -> Result<Asked, Trouble> {
         Ask::Rates(ask) => trunk::rates(ask)?,
         Ask::Budget(ask) => rules::budget(ask)?,
         Ask::Exposure(json) => Asked::new(Question::Exposure, json),
+        Ask::Bans(json) => Asked::new(Question::Bans, json),
+        Ask::Ban(ask) => wall::ban(ask),
+        Ask::Unban(ask) => wall::unban(ask),
     })
 }
 
@@ -659,6 +677,12 @@ mod tests {
         assert_eq!(asked("devices --json"), (Question::Devices, true));
         let (question, _) = asked("calls show 3fa9 --ladder");
         assert_eq!(question, Question::CallShow { call: "3fa9".into(), ladder: true });
+        let (question, _) = asked("ban 203.0.113.9 --for 2h --why \"rings at night\"");
+        let (source, why) = ("203.0.113.9".to_owned(), "rings at night".to_owned());
+        assert_eq!(question, Question::Ban { source: source.clone(), seconds: 7_200, why });
+        let (question, _) = asked("unban 203.0.113.9 --account 100");
+        assert_eq!(question, Question::Unban { source, account: Some("100".to_owned()) });
+        assert_eq!(asked("bans --json"), (Question::Bans, true));
         let (question, _) = asked("calls --since 2d --limit 5");
         let Question::Calls { since, limit, .. } = question else { panic!("{question:?}") };
         assert_eq!((since, limit), (Some(172_800), 5));

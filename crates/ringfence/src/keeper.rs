@@ -17,6 +17,8 @@ use guard::ledger::{Bucket, Spend, Window};
 use guard::policy::Policy;
 use guard::rate::RateDeck;
 use guard::secret::MasterKey;
+use guard::source::Source;
+use guard::wall::Ban;
 use pbx::directory::{Device, Extension, Inbound, Tenant, Trunk};
 use pbx::io::{Answer, Far, PersistError, Query, Trace};
 use pbx::record::{BindingRow, Loaded, Row};
@@ -69,6 +71,7 @@ struct Kept {
     policy: Option<Arc<Policy>>,
     deck: Option<Arc<RateDeck>>,
     spends: BTreeMap<Bucket, Spend>,
+    bans: BTreeMap<Source, Ban>,
     generation: u64,
 }
 
@@ -257,6 +260,12 @@ impl Kept {
                 self.spends.insert(spend.bucket, spend);
                 self.forget_spends();
             }
+            Row::Ban(ban) => {
+                self.bans.insert(ban.source, ban);
+            }
+            Row::RemoveBan(source) => {
+                self.bans.remove(&source);
+            }
             // History: nothing is built from it.
             Row::Cdr(_) => {}
         }
@@ -296,6 +305,7 @@ impl Kept {
             policy: self.policy.clone(),
             deck: self.deck.clone(),
             spends: self.spends.values().copied().collect(),
+            bans: self.bans.values().cloned().collect(),
             generation: self.generation,
         }
     }
@@ -314,6 +324,7 @@ impl From<Stored> for Kept {
             policy: stored.policy,
             deck: stored.deck,
             spends: stored.spends.into_iter().map(|row| (row.bucket, row)).collect(),
+            bans: stored.bans.into_iter().map(|row| (row.source, row)).collect(),
             generation: stored.generation,
         }
     }

@@ -603,7 +603,7 @@ impl<E: Engine> fmt::Debug for Node<E> {
 
 /// Part of every HA1: the same on every installation, since phones know it from the challenge and a
 /// renamed host must not invalidate its phones' secrets.
-const DIGEST_REALM: &str = "ringfence";
+const DIGEST_REALM: &str = "pbx";
 const STATUS_PAGE: &str = "status page";
 const AUTHORITY_CERTIFICATE: &str = "ca.pem";
 /// One host name or address a line; delete a line to forget it.

@@ -12,6 +12,8 @@ use guard::money::Money;
 use guard::policy::Policy;
 use guard::rate::RateDeck;
 use guard::secret::{MasterKey, Sealed};
+use guard::source::Source;
+use guard::wall::Ban;
 use pbx::command::{Credentials, TrunkSecret};
 use pbx::directory::{Device, Exceptions, Extension, Inbound, Secret, Tenant, Trunk, TrunkAccess};
 use pbx::io::{PersistError, Ticket};
@@ -36,6 +38,7 @@ pub struct Store {
     pub deck: Arc<RateDeck>,
     /// What every bucket has settled, those of windows long past included.
     pub spends: BTreeMap<Bucket, Money>,
+    pub bans: BTreeMap<Source, Ban>,
     entries: Vec<Entry>,
     keys: Vec<SubjectKey>,
     journal: Journal,
@@ -67,6 +70,7 @@ impl Store {
             deck: Arc::new(RateDeck::estimates(policy.currency)),
             policy,
             spends: BTreeMap::new(),
+            bans: BTreeMap::new(),
             entries: Vec::new(),
             keys: Vec::new(),
             journal,
@@ -240,6 +244,7 @@ impl Store {
             devices: self.devices.values().cloned().collect(),
             bindings: self.bindings.values().cloned().collect(),
             snapshots: self.snapshots.values().cloned().collect(),
+            bans: self.bans.values().cloned().collect(),
             generation: self.generation,
         }
     }
@@ -304,6 +309,12 @@ impl Store {
             Row::Deck(deck) => self.deck = deck,
             Row::Spend(spend) => {
                 self.spends.insert(spend.bucket, spend.settled);
+            }
+            Row::Ban(ban) => {
+                self.bans.insert(ban.source, ban);
+            }
+            Row::RemoveBan(source) => {
+                self.bans.remove(&source);
             }
         }
     }

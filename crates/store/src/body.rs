@@ -17,6 +17,7 @@ use guard::number::Class;
 use guard::policy::Policy;
 use guard::rate::Rate;
 use guard::secret::Sealed;
+use guard::wall::BanCause;
 use pbx::directory::{Secret, Trunk, TrunkAccess, TrunkAccount, TrunkIdentity};
 use pbx::flow::{FlowId, Path};
 use pbx::record::{Cdr, CdrLeg, Quality, Toll};
@@ -556,6 +557,14 @@ pub(crate) fn policy(policy: &Policy) -> String {
 }
 
 pub(crate) fn to_policy(body: &str) -> Option<Policy> {
+    serde_json::from_str(body).ok()
+}
+
+pub(crate) fn ban_cause(cause: &BanCause) -> String {
+    text(cause)
+}
+
+pub(crate) fn to_ban_cause(body: &str) -> Option<BanCause> {
     serde_json::from_str(body).ok()
 }
 

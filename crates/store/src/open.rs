@@ -12,6 +12,7 @@ use guard::ledger::Spend;
 use guard::policy::Policy;
 use guard::rate::RateDeck;
 use guard::secret::MasterKey;
+use guard::wall::Ban;
 use pbx::directory::{Device, Extension, Inbound, Tenant, Trunk};
 use pbx::record::BindingRow;
 use pbx::snapshot::CallSnapshot;
@@ -98,6 +99,8 @@ pub struct Stored {
     /// Of windows that are not over, or ended less than [`SPENDS_LOADED`] ago: a call that was up then
     /// settles into them.
     pub spends: Vec<Spend>,
+    /// Sources that are shut out; those that are over, too.
+    pub bans: Vec<Ban>,
     /// Rows that don't read. They are left out and left alone: one of them must not keep every other
     /// phone from calling for help.
     pub damaged: Vec<Error>,
@@ -285,6 +288,7 @@ async fn stored(database: &mut Database, meta: &Meta, now: Utc) -> Result<Stored
     let (policy, policy_lost) = policy(database, &mut damaged).await?;
     let deck = deck(database, &mut damaged).await?;
     let spends = spends(database, now, &mut damaged).await?;
+    let bans = all(database, &table::BAN, table::to_ban, &mut damaged).await?;
     let named = snapshots.iter().flat_map(|snapshot| &snapshot.legs);
     let highest = named.map(|leg| leg.path.flow.generation).max().unwrap_or(0);
     let generation = highest.max(meta.starts << GENERATION_BITS);
@@ -301,6 +305,7 @@ async fn stored(database: &mut Database, meta: &Meta, now: Utc) -> Result<Stored
         policy_lost,
         deck,
         spends,
+        bans,
         damaged,
         generation,
     })

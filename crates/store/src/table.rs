@@ -5,6 +5,7 @@
 //! (PostgreSQL refuses that). Then it becomes a few statements of many rows each.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use guard::cause::Disposition;
@@ -17,6 +18,8 @@ use guard::number::ExtensionNumber;
 use guard::policy::Policy;
 use guard::rate::RateDeck;
 use guard::secret::{KEY_LENGTH, KeyId, MasterKey, Sealed};
+use guard::source::Source;
+use guard::wall::Ban;
 use pbx::directory::{Device, Extension, Inbound, Secret, Tenant, Trunk};
 use pbx::io::Trace;
 use pbx::record::{BindingRow, Cdr, Row};
@@ -51,6 +54,7 @@ pub(crate) enum Key {
     Policy(PolicyVersion),
     Deck(u64),
     Spend(Bucket),
+    Ban(Source),
 }
 
 /// The texts of statements, made once for each table and size.
@@ -87,6 +91,8 @@ impl Key {
             Row::Policy(policy) => Self::Policy(policy.version),
             Row::Deck(deck) => Self::Deck(deck.version),
             Row::Spend(spend) => Self::Spend(spend.bucket),
+            Row::Ban(ban) => Self::Ban(ban.source),
+            Row::RemoveBan(source) => Self::Ban(*source),
         }
     }
 }
@@ -136,6 +142,8 @@ impl Texts {
                     put(&DECK, rate_deck(row, now));
                 }
                 Row::Spend(row) => put(&SPEND, spend(row)),
+                Row::Ban(row) => put(&BAN, ban(row)),
+                Row::RemoveBan(source) => remove(&BAN, hex(source.ip())),
             }
         }
         for (table, rows) in removals.into_values() {
@@ -661,6 +669,30 @@ pub(crate) fn to_spend(mut row: Record) -> Result<Spend, Error> {
     let window = row.parsed(word::to_window)?;
     let bucket = Bucket { account, window, begin: row.int()? };
     Ok(Spend { bucket, settled: Money(row.int()?) })
+}
+
+pub(crate) const BAN: Table =
+    Table { name: "ban", key: &["source"], rest: &["since", "until", "times", "cause"] };
+
+fn ban(row: &Ban) -> Vec<Value> {
+    vec![
+        row.source.ip().to_string().into(),
+        time(row.since),
+        time(row.until),
+        i64::from(row.times).into(),
+        body::ban_cause(&row.cause).into(),
+    ]
+}
+
+pub(crate) fn to_ban(mut row: Record) -> Result<Ban, Error> {
+    Ok(Ban {
+        source: Source::from(row.parsed(|address| address.parse::<IpAddr>().ok())?),
+        since: Utc(row.int()?),
+        until: Utc(row.int()?),
+        times: row.small()?,
+        cause: row.parsed(body::to_ban_cause)?,
+        by: None,
+    })
 }
 
 /// What tells the rows of windows that ended before a time from the later ones, and its parameters.

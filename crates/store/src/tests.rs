@@ -19,6 +19,7 @@ use guard::pii::{Name, Pii};
 use guard::policy::{Policy, Scope};
 use guard::rate::{Rate, RateDeck, Source};
 use guard::secret::{KeyId, MasterKey, Sealed};
+use guard::wall::{Ban, BanCause};
 use pbx::directory::{
     Device, Exceptions, Extension, Inbound, Secret, Tenant, Trunk, TrunkAccess, TrunkAccount,
     TrunkIdentity, TrunkMedia,
@@ -303,6 +304,17 @@ fn spend(account: Scope, window: Window, began: i64, settled: i64) -> Row {
     Row::Spend(Spend { bucket, settled: Money(settled) })
 }
 
+fn ban(source: &str) -> Ban {
+    Ban {
+        source: source.parse::<std::net::IpAddr>().unwrap().into(),
+        cause: BanCause::Administrator { why: "rings at \"night\"".to_owned() },
+        since: Utc(7),
+        until: Utc(9),
+        times: 3,
+        by: None,
+    }
+}
+
 fn boxed_cdr(n: u64, started: i64) -> Row {
     Row::Cdr(Box::new(cdr(n, started, ExtensionId(4))))
 }
@@ -405,9 +417,14 @@ async fn carriers_numbers_and_money_read_back_as_they_were_written() {
     up.legs[0].trunk = Some(TrunkId(2));
     up.legs[0].toll = Some((toll(2, Some("LV"), 5), hold()));
     rows.push(Row::Snapshot(Box::new(up.clone())));
+    rows.extend(["203.0.113.9", "2001:db8::1", "192.0.2.9"].map(|source| Row::Ban(ban(source))));
     store.writer.persist(rows, Vec::new()).await.unwrap();
     let number = inbound(10).number;
-    let removed = vec![Row::RemoveTrunk(TrunkId(10)), Row::RemoveInbound(number)];
+    let removed = vec![
+        Row::RemoveTrunk(TrunkId(10)),
+        Row::RemoveInbound(number),
+        Row::RemoveBan(ban("192.0.2.9").source),
+    ];
     store.writer.persist(removed, Vec::new()).await.unwrap();
     store.writer.close().await.unwrap();
     drop((folder, store));
@@ -417,6 +434,9 @@ async fn carriers_numbers_and_money_read_back_as_they_were_written() {
     assert!(found.damaged.is_empty(), "{:?}", found.damaged);
     assert_eq!(found.trunks, (1..=9).map(trunk).collect::<Vec<_>>());
     assert_eq!(found.inbound, (1..=9).map(inbound).collect::<Vec<_>>());
+    let bans: std::collections::BTreeSet<_> = found.bans.iter().map(|ban| ban.source).collect();
+    assert_eq!(bans, ["203.0.113.9", "2001:db8::1"].map(|source| ban(source).source).into());
+    assert_eq!(found.bans[0], ban(&found.bans[0].source.ip().to_string()));
     assert_eq!((found.policy.as_ref(), found.policy_lost), (Some(&locked), None));
     assert_eq!(found.snapshots, [up]);
     assert_eq!(store.reader.calls(&CallQuery::default()).await.unwrap(), [call]);
@@ -899,7 +919,7 @@ async fn a_step_that_fails_leaves_the_database_as_it_was() {
 
     // The program of version 1 doesn't touch it any more.
     let refused = open_with(&folder, options(5), &[first]).await.unwrap_err();
-    assert!(matches!(refused, Error::Newer { found: 2, known: 1 }), "{refused}");
+    assert!(matches!(refused, Error::Newer { found: 3, known: 1 }), "{refused}");
     assert!(refused.to_string().contains("newer program"));
 
     // The copy opens as what it was, and is carried forward again.

@@ -217,7 +217,7 @@ pub(crate) fn sent_by(
     });
     match listens {
         Some((_, host, port)) => format!("{host}:{port}"),
-        None => "ringfence.invalid".to_owned(),
+        None => "pbx.invalid".to_owned(),
     }
 }
 

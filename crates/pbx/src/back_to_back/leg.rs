@@ -582,8 +582,7 @@ impl Leg {
                 .call_id(&self.call_id)
                 .cseq(1)
                 .contact(&self.contact(desk)?)
-                .header(Name::Allow, ALLOW)
-                .header(Name::UserAgent, &desk.settings.product),
+                .header(Name::Allow, ALLOW),
         )
     }
 
@@ -775,7 +774,7 @@ impl Leg {
             Some((name, value)) => request.header(name, &value),
             None => request,
         };
-        Some(request.header(Name::UserAgent, &desk.settings.product))
+        Some(request)
     }
 
     /// Our re-INVITE with this description. False where it can't be sent.
@@ -897,7 +896,6 @@ impl Leg {
         let answer = Response::builder(request, status);
         // RFC 3261 §8.2.6.2: a 100 has no tag of ours.
         let answer = if status == Status::TRYING { answer } else { answer.to_tag(&self.tag) };
-        let answer = answer.header(Name::Server, &desk.settings.product);
         let Some(contact) = self.contact(desk) else { return };
         // What can't be written would be our own fault; the plain refusal always can.
         let response = with(answer, &contact).build().or_else(|_| {
@@ -1027,9 +1025,8 @@ pub(crate) fn explain(answer: ResponseBuilder, cause: Cause) -> ResponseBuilder 
     let outcome = cause.outcome();
     let answer = answer.header(Name::Reason, &reason(cause));
     match outcome.status {
-        403 | 488 => {
-            answer.header(Name::Warning, &format!("399 ringfence \"{}\"", outcome.sentence))
-        }
+        // The agent is a pseudonym (RFC 3261 §20.43): nothing names the product.
+        403 | 488 => answer.header(Name::Warning, &format!("399 pbx \"{}\"", outcome.sentence)),
         503 => answer.header(Name::RetryAfter, "10"),
         _ => answer,
     }

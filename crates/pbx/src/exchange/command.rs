@@ -6,14 +6,15 @@ use std::sync::Arc;
 use guard::access::Actor;
 use guard::cause::Cause;
 use guard::exposure::exposure;
-use guard::fact::Fact;
+use guard::fact::{Fact, Lifted};
 use guard::gate::{Algorithm, Attempt, Destination, Gate, Origin, Proof, Responsible, Standing};
 use guard::id::{CallId, ExtensionId, LegId};
 use guard::pii::Pii;
+use guard::wall::Protected;
 use pure::Now;
 
 use super::{Drain, Exchange, Pending};
-use crate::command::{Change, Command, Explanation, Refusal, Reply, StatusView, TrunkState};
+use crate::command::{Bans, Change, Command, Explanation, Refusal, Reply, StatusView, TrunkState};
 use crate::io::{Output, PersistError, Ticket};
 use crate::record::Row;
 use crate::registrar::Prepared;
@@ -62,6 +63,11 @@ impl Exchange {
             Command::Budgets => {
                 let extensions = self.registrar.extension_ids();
                 Reply::Budgets(self.core.ledger.accounts(now, &self.core.gate, &extensions))
+            }
+            Command::Bans => {
+                let wall = self.registrar.wall();
+                let (bans, held, slowed) = (wall.bans(), wall.held(now), wall.slowed(now));
+                Reply::Bans(Bans { bans, held, slowed })
             }
             Command::Drain => {
                 self.begin_drain(now);
@@ -226,6 +232,29 @@ impl Exchange {
                 let rows = spends.into_iter().map(Row::Spend).collect();
                 Ok(Prepared { tenant: None, rows, facts: vec![fact], change })
             }
+            Change::Ban(ban) => {
+                if self.registrar.is_own_address(ban.source) {
+                    return Err(Refusal::Protected(Protected::Ourselves));
+                }
+                self.registrar.wall.may_ban(ban.source).map_err(Refusal::Protected)?;
+                let (rows, facts) = (vec![Row::Ban(ban.clone())], vec![ban.placed()]);
+                Ok(Prepared { tenant: None, rows, facts, change })
+            }
+            Change::Unban { source, account } => {
+                let address = source.ip().into();
+                let (rows, fact) = match account {
+                    Some(account) => {
+                        let account = account.as_str().into();
+                        (Vec::new(), Fact::HoldLifted { account, address, actor: by })
+                    }
+                    None => {
+                        let actor = Pii::new(Some(actor.clone()));
+                        let fact = Fact::BanLifted { why: Lifted::Administrator, address, actor };
+                        (vec![Row::RemoveBan(*source)], fact)
+                    }
+                };
+                Ok(Prepared { tenant: None, rows, facts: vec![fact], change })
+            }
             _ => self.registrar.prepare(actor, change),
         }
     }
@@ -265,6 +294,7 @@ impl Exchange {
                 let mut out = Vec::new();
                 self.trunks.apply(&mut self.core.desk(now), change, &mut out);
                 self.carry(now, out);
+                self.registrar.wall.carriers(self.trunks.sources());
             }
             Change::SetPolicy { policy, .. } => {
                 let deck = self.core.gate.deck().clone();
@@ -273,6 +303,10 @@ impl Exchange {
             Change::SetDeck { deck } => {
                 let policy = self.core.gate.policy().clone();
                 self.set_gate(now, Gate::new(policy, Arc::clone(&deck)));
+            }
+            Change::Ban(ban) => self.registrar.wall.ban(now, ban),
+            Change::Unban { source, account } => {
+                self.registrar.wall.unban(source, account.as_deref());
             }
             // Done when it was asked for.
             Change::ResetBudget { .. } => {}

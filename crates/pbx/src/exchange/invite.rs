@@ -74,7 +74,8 @@ impl Exchange {
             return;
         }
         let mut effects = Vec::new();
-        let verdict = self.registrar.authenticate(now, request, path, &mut effects);
+        let help = emergency.is_some();
+        let verdict = self.registrar.authenticate(now, request, path, help, &mut effects);
         self.carry_out(now, effects);
         let (identity, standing, otherwise) = match verdict {
             authenticate::Verdict::Proved(identity) => {
@@ -484,7 +485,7 @@ impl Exchange {
         let advertised = self.core.realms.values().flat_map(|realm| &realm.advertised).next();
         named
             .or_else(|| advertised.map(|(_, host, _)| host.clone()))
-            .unwrap_or_else(|| "ringfence.invalid".to_owned())
+            .unwrap_or_else(|| "pbx.invalid".to_owned())
     }
 
     /// Answers an INVITE that becomes no call, and writes it down: its sender is known.

@@ -1,6 +1,7 @@
 //! Ladders through the exchange. Alice is extension 101; bob and carol are two phones of 102.
 
 mod outside;
+mod strangers;
 mod world;
 
 use guard::cause::Disposition;

@@ -107,7 +107,9 @@ impl Registrar {
             | Change::RemoveInbound { .. }
             | Change::SetPolicy { .. }
             | Change::SetDeck { .. }
-            | Change::ResetBudget { .. } => return Err(Refusal::NotAllowed),
+            | Change::ResetBudget { .. }
+            | Change::Ban(_)
+            | Change::Unban { .. } => return Err(Refusal::NotAllowed),
         };
         Ok(Prepared { tenant: Some(tenant), rows, facts, change })
     }
@@ -136,15 +138,18 @@ impl Registrar {
                     let former = std::mem::replace(&mut account.credentials, credentials);
                     account.former = Some(former);
                 });
+                self.renewed(extension);
                 self.sign_off_all(extension, out);
             }
             Change::SetEnabled { extension, enabled } => {
                 self.with(extension, |account| account.extension.enabled = enabled);
                 if !enabled {
+                    self.renewed(extension);
                     self.sign_off_all(extension, out);
                 }
             }
             Change::RemoveExtension { extension } => {
+                self.renewed(extension);
                 self.sign_off_all(extension, out);
                 for device in self.devices_of(extension) {
                     self.devices.remove(&device);
@@ -178,7 +183,9 @@ impl Registrar {
             | Change::RemoveInbound { .. }
             | Change::SetPolicy { .. }
             | Change::SetDeck { .. }
-            | Change::ResetBudget { .. } => {}
+            | Change::ResetBudget { .. }
+            | Change::Ban(_)
+            | Change::Unban { .. } => {}
         }
     }
 
@@ -196,7 +203,9 @@ impl Registrar {
             | Change::RemoveInbound { .. }
             | Change::SetPolicy { .. }
             | Change::SetDeck { .. }
-            | Change::ResetBudget { .. } => return Err(Refusal::NotAllowed),
+            | Change::ResetBudget { .. }
+            | Change::Ban(_)
+            | Change::Unban { .. } => return Err(Refusal::NotAllowed),
             Change::RenameExtension { extension, .. }
             | Change::RotateSecret { extension, .. }
             | Change::SecretRevealed { extension }
@@ -242,6 +251,14 @@ impl Registrar {
     fn devices_of(&self, extension: ExtensionId) -> Vec<DeviceId> {
         let all = self.devices.values().map(|known| &known.device);
         all.filter(|device| device.extension == extension).map(|device| device.id).collect()
+    }
+
+    /// What was signed in with its former secret stands for nothing any more.
+    fn renewed(&mut self, extension: ExtensionId) {
+        if let Some(account) = self.accounts.get(&extension) {
+            let Extension { tenant, number, .. } = &account.extension;
+            self.wall.renewed(extension, *tenant, number.as_str());
+        }
     }
 
     fn sign_off_all(&mut self, extension: ExtensionId, out: &mut Vec<Effect>) {

@@ -28,7 +28,7 @@ impl Registrar {
         path: Path,
         out: &mut Vec<Effect>,
     ) -> Response {
-        let identity = match self.authenticate(now, request, path, out) {
+        let identity = match self.authenticate(now, request, path, false, out) {
             Verdict::Proved(identity) => identity,
             Verdict::Former { challenge, .. } | Verdict::Challenge(challenge) => return challenge,
             Verdict::Refused(refusal) => return refusal,
@@ -266,6 +266,10 @@ impl Registrar {
             rows.insert(0, Row::Device(Box::new(known.device.clone())));
         }
         let former = known.binding.replace(binding);
+        self.wall.bound(path.remote.ip().into());
+        if let Some(former) = &former {
+            self.wall.unbound(former.path.remote.ip().into());
+        }
         let moved = former.as_ref().is_none_or(|former| former.path != path);
         out.push(Effect::Persist(rows));
         let fact = match &former {

@@ -284,14 +284,14 @@ fn a_rotated_secret_still_calls_for_help() {
     let challenge = world.send(&mut phone, path, 60).0;
     phone.answer(&challenge);
     let request = phone.request(60);
-    let verdict = world.registrar.authenticate(world.now, &request, path, &mut Vec::new());
+    let verdict = world.registrar.authenticate(world.now, &request, path, false, &mut Vec::new());
     assert!(matches!(verdict, Verdict::Former { .. }), "{verdict:?}");
     assert_eq!(world.register(&mut phone, path, 60).0, Status::UNAUTHORIZED);
     world.pass(Duration::from_secs(86_401));
     let challenge = world.send(&mut phone, path, 60).0;
     phone.answer(&challenge);
     let request = phone.request(60);
-    let verdict = world.registrar.authenticate(world.now, &request, path, &mut Vec::new());
+    let verdict = world.registrar.authenticate(world.now, &request, path, false, &mut Vec::new());
     assert!(matches!(verdict, Verdict::Challenge(_)), "{verdict:?}");
 }
 

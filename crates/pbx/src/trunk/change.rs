@@ -109,7 +109,9 @@ impl Trunks {
             | Change::SetCallerId { .. }
             | Change::SetPolicy { .. }
             | Change::SetDeck { .. }
-            | Change::ResetBudget { .. } => return Err(Refusal::NotAllowed),
+            | Change::ResetBudget { .. }
+            | Change::Ban(_)
+            | Change::Unban { .. } => return Err(Refusal::NotAllowed),
         };
         Ok(Prepared { tenant, rows: vec![row], facts: vec![fact], change })
     }
@@ -159,7 +161,9 @@ impl Trunks {
             | Change::SetCallerId { .. }
             | Change::SetPolicy { .. }
             | Change::SetDeck { .. }
-            | Change::ResetBudget { .. } => {}
+            | Change::ResetBudget { .. }
+            | Change::Ban(_)
+            | Change::Unban { .. } => {}
         }
     }
 

@@ -14,7 +14,7 @@ pub(super) fn request(
     call_id: &str,
     tag: &str,
 ) -> Result<Request, Violation> {
-    let Hop { transport, sent_by, branch, product } = hop;
+    let Hop { transport, sent_by, branch } = hop;
     let from = match trunk.account() {
         Some(account) => aor(trunk, account),
         None => format!("sip:{sent_by}"),
@@ -30,7 +30,6 @@ pub(super) fn request(
         .cseq(1)
         .contact(&NameAddrBuf::new(None, &format!("sip:{sent_by}{parameter}"))?)
         .header(Name::Accept, "application/sdp")
-        .header(Name::UserAgent, product)
         .build()
 }
 

@@ -6,10 +6,12 @@
 //! that is no weaker than theirs: over UDP an address can be written by anybody on the way, which is what
 //! such a trunk is shown to be weak in.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use guard::gate::Proof;
 use guard::id::{RealmId, TrunkId};
+use guard::source::Source;
 use sip::Request;
 
 use super::Trunks;
@@ -73,6 +75,12 @@ impl Trunks {
         let former = (realm, path.remote.ip().to_canonical());
         self.lines.values().any(|line| line.is_source(realm, path))
             || self.engine.former.contains_key(&former)
+    }
+
+    /// Where carriers are.
+    pub(crate) fn sources(&self) -> BTreeSet<Source> {
+        let enabled = self.lines.values().filter(|line| line.trunk.enabled);
+        enabled.flat_map(Line::addresses).map(Source::from).collect()
     }
 
     pub(super) fn realm_of(&self, path: Path) -> Option<RealmId> {

@@ -268,12 +268,7 @@ impl Line {
         };
         let sent_by = turn.sent_by(self.trunk.realm, link.path.flow);
         let branch = turn.desk.transactions.branch();
-        let hop = Hop {
-            transport: link.path.flow.transport,
-            sent_by: &sent_by,
-            branch: &branch,
-            product: &turn.desk.settings.product,
-        };
+        let hop = Hop { transport: link.path.flow.transport, sent_by: &sent_by, branch: &branch };
         let uri = uri_of(&self.trunk);
         let ahead = self.account.as_mut();
         let credentials = credentials.or_else(|| {
@@ -289,12 +284,7 @@ impl Line {
     pub(super) fn ask(&mut self, turn: &mut Turn<'_, '_>, link: &Link) -> Option<Key> {
         let sent_by = turn.sent_by(self.trunk.realm, link.path.flow);
         let branch = turn.desk.transactions.branch();
-        let hop = Hop {
-            transport: link.path.flow.transport,
-            sent_by: &sent_by,
-            branch: &branch,
-            product: &turn.desk.settings.product,
-        };
+        let hop = Hop { transport: link.path.flow.transport, sent_by: &sent_by, branch: &branch };
         let call_id = format!("{:032x}", turn.engine.chance.u128());
         let tag = format!("{:016x}", turn.engine.chance.u64());
         let request = health::request(&self.trunk, &hop, &call_id, &tag).ok()?;

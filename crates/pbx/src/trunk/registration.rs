@@ -39,7 +39,6 @@ pub(super) struct Hop<'a> {
     pub(super) transport: Transport,
     pub(super) sent_by: &'a str,
     pub(super) branch: &'a str,
-    pub(super) product: &'a str,
 }
 
 /// What a final answer means.
@@ -86,7 +85,7 @@ impl Registration {
         credentials: Option<&(Name, String)>,
     ) -> Result<Request, Violation> {
         let aor = NameAddrBuf::new(None, &aor(trunk, account))?;
-        let Hop { transport, sent_by, branch, product } = hop;
+        let Hop { transport, sent_by, branch } = hop;
         let parameter = transport.uri_parameter();
         // Twice: many carriers dial our Contact with the called number in place of its user, and keep the
         // parameters; `line` is what others call it as well.
@@ -103,8 +102,7 @@ impl Registration {
             .cseq(self.cseq)
             .contact(&contact)
             .expires(expires.unwrap_or(self.asked))
-            .header(Name::Allow, ALLOW)
-            .header(Name::UserAgent, product);
+            .header(Name::Allow, ALLOW);
         if let Some((name, value)) = credentials {
             request = request.header(*name, value);
         }
@@ -166,12 +164,7 @@ impl Leaving {
         let realm: RealmId = self.trunk.realm;
         let sent_by = turn.sent_by(realm, self.path.flow);
         let branch = turn.desk.transactions.branch();
-        let hop = Hop {
-            transport: self.path.flow.transport,
-            sent_by: &sent_by,
-            branch: &branch,
-            product: &turn.desk.settings.product,
-        };
+        let hop = Hop { transport: self.path.flow.transport, sent_by: &sent_by, branch: &branch };
         let uri = uri_of(&self.trunk);
         let credentials =
             credentials.or_else(|| self.answering.authorize(Method::Register.as_str(), &uri));

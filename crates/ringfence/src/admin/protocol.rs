@@ -5,6 +5,7 @@
 
 mod rules;
 mod trunk;
+mod wall;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,7 @@ pub(crate) use trunk::{
     Confidential, Cost, CostBy, Costs, Number, Rate, Rates, RatesChange, TestStep, Toll, Trunk,
     TrunkAccess, TrunkSettings, TrunkTest, TrunkTransport,
 };
+pub(crate) use wall::{Banned, Bans, HeldPair, SlowedSource};
 
 /// A question. Numbers are extension numbers as dialled; ids may be cut to a prefix that is unique.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -168,6 +170,19 @@ pub(crate) enum Question {
         of: Whose,
     },
     Exposure,
+    /// Who is shut out, held or slowed down.
+    Bans,
+    /// Shuts a source out for so many seconds.
+    Ban {
+        source: String,
+        seconds: u64,
+        why: String,
+    },
+    /// Forgets what is held against a source, or against one account from there.
+    Unban {
+        source: String,
+        account: Option<String>,
+    },
 }
 
 /// What comes back: the value asked for, or what went wrong and what to do about it.
@@ -198,6 +213,7 @@ pub(crate) enum Answer {
     RatesCsv(String),
     Budgets(Vec<Budget>),
     Exposure(Box<Exposure>),
+    Bans(Bans),
 }
 
 /// Why a question has no answer.

@@ -7,6 +7,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 mod trunks;
+mod wall;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -184,6 +185,9 @@ impl Office {
             Question::BudgetShow => self.budgets().await,
             Question::BudgetReset { of } => self.reset_budget(actor, &of).await,
             Question::Exposure => Ok(Answer::Exposure(Box::new(self.exposure().await?))),
+            Question::Bans => self.bans().await,
+            Question::Ban { source, seconds, why } => self.ban(actor, &source, seconds, &why).await,
+            Question::Unban { source, account } => self.unban(actor, &source, account).await,
         }
     }
 
@@ -556,6 +560,7 @@ fn refused(refusal: Refusal) -> Failure {
             "something else still refers to it",
             "`ringfence number list` shows the numbers at a trunk: remove or move them first",
         ),
+        Refusal::Protected(by) => wall::protected(by),
     }
 }
 
@@ -574,7 +579,8 @@ fn permission_for(question: &Question) -> Permission {
         Question::ExtensionAllow { .. } | Question::DeviceAllow { .. } => {
             Permission::GrantException
         }
-        Question::Devices => Permission::SeeDevices,
+        // Whoever bans and unbans must see whom.
+        Question::Devices | Question::Bans => Permission::SeeDevices,
         Question::Calls { .. } => Permission::SeeCalls,
         Question::CallShow { .. } => Permission::RevealPersonal,
         Question::JournalShow { .. } => Permission::SeeJournal,
@@ -597,6 +603,7 @@ fn permission_for(question: &Question) -> Permission {
         | Question::RatesImport { .. }
         | Question::RatesClear { .. } => Permission::ChangePolicy,
         Question::BudgetReset { .. } => Permission::ResetBudget,
+        Question::Ban { .. } | Question::Unban { .. } => Permission::ChangeBans,
         Question::RoleList
         | Question::RoleShow { .. }
         | Question::PolicyShow { .. }

@@ -4,6 +4,7 @@ mod carriers;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod wall;
 
 use std::fmt::Write;
 
@@ -39,6 +40,7 @@ pub(super) fn json(answer: &Answer) -> String {
         Answer::RatesCsv(value) => serde_json::to_string_pretty(value),
         Answer::Budgets(value) => serde_json::to_string_pretty(value),
         Answer::Exposure(value) => serde_json::to_string_pretty(value),
+        Answer::Bans(value) => serde_json::to_string_pretty(value),
     };
     let mut text = value.expect("an answer is strings and numbers");
     text.push('\n');
@@ -75,6 +77,7 @@ pub(super) fn text(question: &Question, answer: &Answer) -> String {
         Answer::RatesCsv(csv) => csv.clone(),
         Answer::Budgets(list) => rules::budgets(list),
         Answer::Exposure(exposure) => rules::exposure(exposure),
+        Answer::Bans(list) => wall::bans(list),
         Answer::Call(one) => call(one),
         Answer::Journal(entries) => {
             let mut out = String::new();
@@ -121,7 +124,9 @@ fn done(question: &Question) -> String {
         }
         Question::DeviceRemove { .. } => "The phone is forgotten.\n".to_owned(),
         Question::HangUp { .. } => "The call is being ended.\n".to_owned(),
-        question => rules::done(question).unwrap_or_else(|| "Done.\n".to_owned()),
+        question => rules::done(question)
+            .or_else(|| wall::done(question))
+            .unwrap_or_else(|| "Done.\n".to_owned()),
     }
 }
 

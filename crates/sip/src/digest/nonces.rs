@@ -153,6 +153,12 @@ impl Nonces {
         Verdict::Granted { algorithm: credentials.algorithm }
     }
 
+    /// Whether this nonce is one of ours, given to this caller and young enough: its sender has read
+    /// our challenge where it says it is.
+    pub fn is_good(&self, now: Now, nonce: &str, binding: &[u8]) -> bool {
+        self.number(now.instant, nonce, binding).is_some()
+    }
+
     /// Windows held now.
     pub fn served(&self) -> usize {
         self.served.len()

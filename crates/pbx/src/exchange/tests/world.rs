@@ -46,6 +46,8 @@ pub(super) struct World {
     log: Vec<String>,
     pub(super) cdrs: Vec<Cdr>,
     pub(super) facts: Vec<Fact>,
+    pub(super) admissions: Vec<guard::admission::Change>,
+    pub(super) closed: Vec<FlowId>,
     pub(super) replies: Vec<Reply>,
     pub(super) snapshots: BTreeMap<guard::id::CallId, CallSnapshot>,
     pub(super) traces: Vec<String>,
@@ -118,6 +120,8 @@ impl World {
             log: Vec::new(),
             cdrs: Vec::new(),
             facts: Vec::new(),
+            admissions: Vec::new(),
+            closed: Vec::new(),
             replies: Vec::new(),
             snapshots: BTreeMap::new(),
             traces: Vec::new(),
@@ -181,20 +185,35 @@ impl World {
 
     /// Says something on a connection; the statuses of what is answered there.
     pub(super) fn say(&mut self, path: Path, text: &str) -> Vec<u16> {
+        let heard = self.hear(path, text).into_iter().filter_map(|bytes| {
+            let Ok(Message::Response(response)) = Message::parse(bytes) else { return None };
+            Some(response.status().code())
+        });
+        heard.collect()
+    }
+
+    /// As [`Self::say`]: the answers themselves.
+    pub(super) fn hear(&mut self, path: Path, text: &str) -> Vec<Bytes> {
         let bytes = Bytes::copy_from_slice(text.as_bytes());
         self.exchange.handle(self.now, Input::Received { path, bytes });
         let mut heard = Vec::new();
         while let Some(output) = self.exchange.poll_output() {
-            if let Output::Transmit { path: to, bytes } = output {
-                assert_eq!(to, path);
-                let Ok(Message::Response(response)) = Message::parse(bytes) else { continue };
-                heard.push(response.status().code());
+            match output {
+                Output::Transmit { path: to, bytes } => {
+                    says_nothing_of_us(&bytes);
+                    assert_eq!(to, path);
+                    heard.push(bytes);
+                }
+                Output::CloseFlow { flow } => self.closed.push(flow),
+                Output::Admission(change) => self.admissions.push(change),
+                Output::Fact { fact, .. } => self.facts.push(fact),
+                _ => {}
             }
         }
         heard
     }
 
-    fn connect_from(&mut self, address: [u8; 4], transport: Transport) -> Path {
+    pub(super) fn connect_from(&mut self, address: [u8; 4], transport: Transport) -> Path {
         let port = 40_001 + u16::try_from(self.generation).expect("few connections");
         self.flow_to((address, port).into(), transport)
     }
@@ -473,6 +492,10 @@ impl World {
         self.now = Now { utc: self.now.utc_at(at), instant: at };
     }
 
+    pub(super) fn now(&self) -> Now {
+        self.now
+    }
+
     pub(super) fn run(&mut self) {
         while let Some(output) = self.exchange.poll_output() {
             match output {
@@ -489,7 +512,7 @@ impl World {
                         None => {}
                     }
                 }
-                Output::Admission(_) => {}
+                Output::Admission(change) => self.admissions.push(change),
                 Output::Fact { fact, .. } => self.facts.push(fact),
                 Output::Trace(trace) => self.traces.push(trace.text),
                 Output::Reply { reply, .. } => self.replies.push(reply),
@@ -499,7 +522,7 @@ impl World {
                 }
                 Output::Lookup { ticket, query } => self.look_up(ticket, &query),
                 Output::Connect { ticket, to } => self.connect_out(ticket, &to),
-                Output::CloseFlow { .. } => {}
+                Output::CloseFlow { flow } => self.closed.push(flow),
             }
         }
     }
@@ -612,7 +635,9 @@ impl World {
                 | Row::Inbound(_)
                 | Row::RemoveInbound(_)
                 | Row::Policy(_)
-                | Row::Deck(_) => {}
+                | Row::Deck(_)
+                | Row::Ban(_)
+                | Row::RemoveBan(_) => {}
                 Row::Spend(spend) => {
                     self.spends.insert(spend.bucket, spend.settled);
                 }
@@ -653,6 +678,7 @@ impl World {
     }
 
     fn deliver(&mut self, path: Path, bytes: Bytes) {
+        says_nothing_of_us(&bytes);
         let name = self.phones.iter().find(|(_, phone)| phone.path == path).map(|(name, _)| *name);
         let Some(name) = name else { return };
         match Message::parse(bytes).expect("what we print, we accept") {
@@ -931,11 +957,7 @@ fn setup(
             caller_id: None,
             created: Utc(0),
         };
-        let credentials = Credentials {
-            md5: Ha1::derive(Algorithm::Md5, number, REALM, "secret"),
-            sha256: Ha1::derive(Algorithm::Sha256, number, REALM, "secret"),
-        };
-        (row, credentials, None)
+        (row, credentials(number, "secret"), None)
     };
     let device = |name: &str, id: u128, extension: u128| crate::directory::Device {
         id: DeviceId(id),
@@ -990,10 +1012,26 @@ fn setup(
     }
 }
 
-fn secret() -> Secret {
+pub(super) fn credentials(number: &str, secret: &str) -> Credentials {
+    Credentials {
+        md5: Ha1::derive(Algorithm::Md5, number, REALM, secret),
+        sha256: Ha1::derive(Algorithm::Sha256, number, REALM, secret),
+    }
+}
+
+pub(super) fn secret() -> Secret {
     let mut chance = Chance::from_number(5);
     let key = MasterKey::draw(&mut chance);
     Secret { sealed: Sealed::seal(&key, &mut chance, b"extension", b"x"), since: Utc(0) }
+}
+
+/// No message of ours names the product, wherever it goes.
+fn says_nothing_of_us(message: &[u8]) {
+    let text = String::from_utf8_lossy(message);
+    assert!(!text.to_ascii_lowercase().contains("ringfence"), "{text}");
+    for header in ["\r\nServer:", "\r\nUser-Agent:"] {
+        assert!(!text.contains(header), "{text}");
+    }
 }
 
 /// A bound for `pass`: more wakes in one step are an endless loop.

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::admin::protocol::{
-    AtMost, Budget, BudgetRule, Cost, Costs, Edit, Explained, Exposure, ExposureLine, Number,
-    Policy, PolicyChange, PolicyVersion, Rate, Rates, RatesChange, Reach, Role, TestStep, Toll,
-    Trunk, TrunkSettings, TrunkTest,
+    AtMost, Banned, Bans, Budget, BudgetRule, Cost, Costs, Edit, Explained, Exposure, ExposureLine,
+    HeldPair, Number, Policy, PolicyChange, PolicyVersion, Rate, Rates, RatesChange, Reach, Role,
+    TestStep, Toll, Trunk, TrunkSettings, TrunkTest,
 };
 
 fn owned(text: &str) -> String {
@@ -275,10 +275,47 @@ fn empty_lists_say_what_to_do_first() {
         (Question::TrunkList, Answer::Trunks(Vec::new())),
         (Question::NumberList, Answer::Numbers(Vec::new())),
         (Question::BudgetShow, Answer::Budgets(Vec::new())),
+        (Question::Bans, Answer::Bans(Bans::default())),
     ] {
         let shown = text(&question, &answer);
         assert!(shown.contains(":  ringfence "), "{shown}");
     }
+}
+
+#[test]
+fn bans_say_why_until_when_and_how_to_undo_them() {
+    let list = Answer::Bans(Bans {
+        banned: vec![Banned {
+            source: owned("203.0.113.9"),
+            since: owned("2026-11-26T01:00:00.000Z"),
+            until: owned("2026-11-26T02:00:00.000Z"),
+            times: 1,
+            why: owned("it is the attack tool sipvicious"),
+            remedy: owned("ringfence unban 203.0.113.9"),
+        }],
+        held: vec![HeldPair {
+            source: owned("192.0.2.1"),
+            account: owned("101"),
+            known_device: true,
+            since: owned("2026-11-26T01:00:00.000Z"),
+            until: owned("2026-11-26T01:10:00.000Z"),
+            times: 2,
+            compared: 10,
+            remedy: owned("ringfence unban 192.0.2.1 --account 101"),
+        }],
+        slowed: Vec::new(),
+    });
+    let shown = text(&Question::Bans, &list);
+    for part in [
+        "it is the attack tool sipvicious",
+        "ringfence unban 203.0.113.9",
+        "a phone with a stale secret",
+        "ringfence unban 192.0.2.1 --account 101",
+        "2026-11-26T01:10:00.000Z",
+    ] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    check_fields(&list, "banned held slowed");
 }
 
 #[test]

@@ -1,0 +1,455 @@
+//! The wall: counts failures, holds pairs, bans sources, and says which sources are somebody's.
+//!
+//! Two measures for two wrongs. Whoever guesses at one account is *held*: the pair of its source and that
+//! account (and the device it claims to be) is not compared with a secret any more, and hears what everybody
+//! hears. Nobody else notices: not the account, not its registered phone, not the next desk in
+//! the same office. Whoever tries many accounts is *banned* as a source, if it is nobody's: no phone
+//! is registered there, no carrier is there, nobody signed in from there within thirty days. A source
+//! with such standing is never banned; it is slowed down, and only where devices are concerned that were
+//! never seen there.
+//!
+//! A ban needs proof that the source is where it says. A wrong response proves it by itself: its nonce
+//! was bound to the address, so the challenge was read there. A request without credentials proves it on a
+//! connection only; over UDP it is counted, and nothing follows.
+//!
+//! What it will miss: a guesser with a thousand addresses has five guesses on each. Only strong
+//! secrets stop that, which is why they are generated.
+//!
+//! Drive it by asking; then drain [`Wall::poll_effect`], and call [`Wall::expire`] at
+//! [`Wall::poll_timeout`]. Tables are bounded as [`bounded`] says.
+
+mod ban;
+mod bounded;
+mod lane;
+mod pair;
+mod scanner;
+mod standing;
+mod suspect;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use pure::{Instant, Now, Utc};
+
+pub use ban::{BAN_FIRST, BAN_MAX, BAN_SCANNER, Ban, BanCause, Protected};
+pub use pair::{
+    FAILURES_MAX, FAILURES_WITHIN, HOLD_FIRST, HOLD_MAX, PEACE, Pair, SPARE_AT_ONCE, SPARE_EVERY,
+    Who,
+};
+pub use scanner::scanner;
+pub use standing::STANDING;
+pub use suspect::{SCANNING_MAX, SLOW_EVERY, SLOW_MAX, SPRAYING_MAX};
+
+use crate::admission::Change;
+use crate::fact::{Fact, Lifted};
+use crate::id::{ExtensionId, TenantId};
+use crate::pii::Pii;
+use crate::source::Source;
+use bounded::Bounded;
+use pair::Failures;
+use standing::Standings;
+use suspect::Suspect;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Wall {
+    /// A test may show what happens without it.
+    off: bool,
+    pairs: Bounded<Pair, Failures>,
+    suspects: Bounded<Source, Suspect>,
+    bans: Bounded<Source, Standstill>,
+    standings: Standings,
+    /// What the gate before the parser was told to trust.
+    trusted: BTreeSet<Source>,
+    effects: VecDeque<Effect>,
+}
+
+/// What the wall wants done. In order.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Effect {
+    Admission(Change),
+    /// To be stored, in place of a former one of its source.
+    Keep(Ban),
+    /// To be stored no longer.
+    Forget(Source),
+    /// Connections from there are to be closed.
+    Close(Source),
+    Fact {
+        tenant: Option<TenantId>,
+        fact: Fact,
+    },
+}
+
+/// A pair that is held, for administrators.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Held {
+    pub pair: Pair,
+    pub since: Utc,
+    pub until: Utc,
+    pub times: u32,
+    /// Wrong secrets that were compared, since it last was in peace for a day.
+    pub compared: u32,
+}
+
+/// A source with standing whose unknown devices wait.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Slowed {
+    pub source: Source,
+    pub until: Utc,
+}
+
+#[derive(Debug)]
+struct Standstill {
+    ban: Ban,
+    until: Instant,
+}
+
+impl Wall {
+    /// `bans`: what the store held. Those that are over are forgotten.
+    pub fn new(now: Now, off: bool, bans: Vec<Ban>) -> Self {
+        let mut wall = Self {
+            off,
+            pairs: Bounded::new(PAIRS_MAX),
+            suspects: Bounded::new(SUSPECTS_MAX),
+            bans: Bounded::new(BANS_MAX),
+            standings: Standings::default(),
+            trusted: BTreeSet::new(),
+            effects: VecDeque::new(),
+        };
+        for ban in bans.into_iter().filter(|_| !off) {
+            if ban.until <= now.utc {
+                wall.effects.push_back(Effect::Forget(ban.source));
+                continue;
+            }
+            wall.suspect(now.instant, ban.source, |suspect| suspect.bans = ban.times);
+            wall.place(now, ban);
+        }
+        wall
+    }
+
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [self.bans.next_end(), self.standings.next_end()].into_iter().flatten().min()
+    }
+
+    /// What is over.
+    pub fn expire(&mut self, now: Now) {
+        while let Some((source, _)) = self.bans.expire(now.instant) {
+            self.lifted(source, Lifted::Expired);
+        }
+        while let Some(source) = self.standings.expire(now.instant) {
+            self.review(source);
+        }
+        self.forget(now.instant);
+    }
+
+    // Questions.
+
+    pub fn is_banned(&self, now: Instant, source: Source) -> bool {
+        self.bans.get(&source).is_some_and(|still| now < still.until)
+    }
+
+    pub fn standing(&self, source: Source) -> Option<Protected> {
+        self.standings.of(source)
+    }
+
+    /// Whether what this pair says may be compared with a secret. Ask only where its nonce is good: a
+    /// comparison may be one of a few. `help`: it is a call for help.
+    pub fn may_compare(&mut self, now: Instant, pair: &Pair, help: bool) -> bool {
+        if self.off {
+            return true;
+        }
+        let excused = help || pair.who != Who::Unknown;
+        if let Some(failures) = self.pairs.get_mut(pair)
+            && failures.held(now).is_some()
+        {
+            return excused && failures.spare(now);
+        }
+        excused || self.suspects.get_mut(&pair.source).is_none_or(|found| found.may_compare(now))
+    }
+
+    // What happened.
+
+    /// A wrong response to a good nonce. `compared`: with a secret, as [`Wall::may_compare`] said. `exists`:
+    /// whether there is such an account; sealed as ever.
+    pub fn failed(&mut self, now: Now, pair: Pair, compared: bool, exists: bool) {
+        if self.off {
+            return;
+        }
+        self.forget(now.instant);
+        let mut failures = self.pairs.remove(&pair).unwrap_or_default();
+        failures.compared = failures.compared.saturating_add(u32::from(compared));
+        let held = failures.count(now.instant);
+        let ends = failures.ends();
+        self.pairs.put(pair.clone(), failures, ends);
+        if let Some(span) = held {
+            let fact = Fact::GuessingHeld {
+                failures: FAILURES_MAX as u32,
+                seconds: span.as_secs(),
+                known_device: pair.who != Who::Unknown,
+                account: pair.account.as_ref().into(),
+                account_exists: Pii::new(Some(exists)),
+                address: pair.source.ip().into(),
+            };
+            self.effects.push_back(Effect::Fact { tenant: Some(pair.tenant), fact });
+        }
+        let account = Arc::clone(&pair.account);
+        let many =
+            self.suspect(now.instant, pair.source, |found| found.failed(now.instant, &account));
+        if let Some(accounts) = many {
+            let slowed = self.standing(pair.source).is_some();
+            let fact = Fact::SprayingSeen { accounts, slowed, address: pair.source.ip().into() };
+            self.effects.push_back(Effect::Fact { tenant: None, fact });
+            self.shut_out(now, pair.source, BanCause::Spraying { accounts });
+        }
+    }
+
+    /// A right response.
+    pub fn succeeded(&mut self, now: Now, pair: &Pair, extension: ExtensionId) {
+        self.pairs.remove(pair);
+        if let Some(suspect) = self.suspects.get_mut(&pair.source) {
+            suspect.succeeded(&pair.account);
+        }
+        self.stands(now, pair.source, extension, Duration::ZERO);
+    }
+
+    /// A request without credentials, which will be challenged. `proved`: it came on a connection.
+    pub fn asked(&mut self, now: Now, source: Source, account: &str, proved: bool) {
+        if self.off || account.is_empty() || self.is_banned(now.instant, source) {
+            return;
+        }
+        let account = Arc::from(account);
+        let many = self.suspect(now.instant, source, |found| found.asked(now.instant, &account));
+        if let Some(accounts) = many {
+            self.scanner_seen(source, &BanCause::Scanning { accounts });
+            if proved {
+                self.shut_out(now, source, BanCause::Scanning { accounts });
+            }
+        }
+    }
+
+    /// It answers a challenge: that account was not merely asked for.
+    pub fn answered(&mut self, source: Source, account: &str) {
+        if let Some(suspect) = self.suspects.get_mut(&source) {
+            suspect.answered(&Arc::from(account));
+        }
+    }
+
+    /// It calls itself an attack tool. Whether it is to be treated as one.
+    pub fn scanner(&mut self, now: Now, source: Source, tool: &str, proved: bool) -> bool {
+        if self.off || self.standing(source).is_some() {
+            return false;
+        }
+        let cause = BanCause::Scanner { agent: tool.to_owned() };
+        let first = self.suspects.get(&source).is_none_or(|suspect| !suspect.is_tool(now.instant));
+        self.suspect(now.instant, source, |suspect| suspect.tool(now.instant));
+        if first {
+            self.scanner_seen(source, &cause);
+        }
+        if proved {
+            self.shut_out(now, source, cause);
+        }
+        true
+    }
+
+    // Standing.
+
+    /// Somebody of this extension signed in from there, so long ago.
+    pub fn stands(&mut self, now: Now, source: Source, extension: ExtensionId, ago: Duration) {
+        let until = now.instant + STANDING.saturating_sub(ago);
+        self.standings.succeeded(source, extension, until);
+        self.review(source);
+    }
+
+    /// A phone is registered there from now on.
+    pub fn bound(&mut self, source: Source) {
+        self.standings.bound(source);
+        self.review(source);
+    }
+
+    pub fn unbound(&mut self, source: Source) {
+        self.standings.unbound(source);
+        self.review(source);
+    }
+
+    /// Where carriers are, all of them.
+    pub fn carriers(&mut self, carriers: BTreeSet<Source>) {
+        for source in self.standings.carriers(carriers) {
+            self.review(source);
+        }
+    }
+
+    /// The extension is gone, or has another secret: what was signed in with the old one says nothing any
+    /// more, and what failed may try the new one.
+    pub fn renewed(&mut self, extension: ExtensionId, tenant: TenantId, account: &str) {
+        for source in self.standings.disown(extension) {
+            self.review(source);
+        }
+        self.pairs.take(|pair, _| pair.tenant == tenant && *pair.account == *account);
+    }
+
+    // Administrators.
+
+    /// Whether an administrator may shut this source out.
+    ///
+    /// # Errors
+    /// It is somebody's: shutting it out would shut out phones, a carrier, or the administrator.
+    pub fn may_ban(&self, source: Source) -> Result<(), Protected> {
+        self.standing(source).map_or(Ok(()), Err)
+    }
+
+    /// Puts a ban of an administrator's into effect, whose row and fact are written; not if somebody signed
+    /// in from there meanwhile.
+    pub fn ban(&mut self, now: Now, ban: Ban) {
+        if self.standing(ban.source).is_some() {
+            return self.lifted(ban.source, Lifted::Standing);
+        }
+        self.place(now, ban);
+    }
+
+    /// Forgets everything that is held against a source, or against one account from there. The row is
+    /// gone and the fact is written.
+    pub fn unban(&mut self, source: Source, account: Option<&str>) {
+        let of = |pair: &Pair| {
+            pair.source == source && account.is_none_or(|account| *pair.account == *account)
+        };
+        self.pairs.take(|pair, _| of(pair));
+        match account {
+            Some(account) => {
+                if let Some(suspect) = self.suspects.get_mut(&source) {
+                    suspect.succeeded(&Arc::from(account));
+                }
+            }
+            None => {
+                self.suspects.remove(&source);
+                self.bans.remove(&source);
+                self.effects.push_back(Effect::Admission(Change::Unban(source)));
+            }
+        }
+    }
+
+    pub fn bans(&self) -> Vec<Ban> {
+        self.bans.iter().map(|(_, still)| still.ban.clone()).collect()
+    }
+
+    /// Wrong secrets of this source that were compared, as far as it is remembered.
+    pub fn guesses(&self, source: Source) -> u32 {
+        let of_source = self.pairs.iter().filter(|(pair, _)| pair.source == source);
+        of_source.map(|(_, failures)| failures.compared).sum()
+    }
+
+    pub fn held(&self, now: Now) -> Vec<Held> {
+        let held = self.pairs.iter().filter_map(|(pair, failures)| {
+            let (since, until) = failures.held(now.instant)?;
+            let since = Utc(now.utc.0.saturating_sub(micros(now.instant.since(since))));
+            let until = now.utc_at(until);
+            let Failures { times, compared, .. } = *failures;
+            Some(Held { pair: pair.clone(), since, until, times, compared })
+        });
+        held.collect()
+    }
+
+    pub fn slowed(&self, now: Now) -> Vec<Slowed> {
+        let slowed = self.suspects.iter().filter_map(|(source, suspect)| {
+            let until = now.utc_at(suspect.slowed(now.instant)?);
+            self.standing(*source).map(|_| Slowed { source: *source, until })
+        });
+        slowed.collect()
+    }
+
+    // Within.
+
+    fn suspect<T>(
+        &mut self,
+        now: Instant,
+        source: Source,
+        change: impl FnOnce(&mut Suspect) -> T,
+    ) -> T {
+        self.forget(now);
+        let mut suspect = self.suspects.remove(&source).unwrap_or_default();
+        let changed = change(&mut suspect);
+        let ends = suspect.ends(now);
+        self.suspects.put(source, suspect, ends);
+        changed
+    }
+
+    /// Bans a source, where nobody is there.
+    fn shut_out(&mut self, now: Now, source: Source, cause: BanCause) {
+        if self.standing(source).is_some() || self.is_banned(now.instant, source) {
+            return;
+        }
+        let first = cause.first();
+        let before = self.suspects.get(&source).map_or(0, |suspect| suspect.bans);
+        let span = first.saturating_mul(1 << before.min(20)).min(BAN_MAX);
+        let until = now.instant + span;
+        let times = self.suspect(now.instant, source, |suspect| suspect.banned(until));
+        let ban = Ban { source, cause, since: now.utc, until: now.utc + span, times, by: None };
+        self.effects.push_back(Effect::Fact { tenant: None, fact: ban.placed() });
+        self.effects.push_back(Effect::Keep(ban.clone()));
+        self.place(now, ban);
+    }
+
+    fn place(&mut self, now: Now, ban: Ban) {
+        let (source, until) = (ban.source, ban.until);
+        let still = Standstill { until: now.instant + until.since(now.utc), ban };
+        let ends = still.until;
+        if let Some((evicted, _)) = self.bans.put(source, still, ends) {
+            self.lifted(evicted, Lifted::Crowded);
+        }
+        self.effects.push_back(Effect::Admission(Change::Ban { source, until }));
+        self.effects.push_back(Effect::Close(source));
+    }
+
+    /// Tells the gate before the parser what has become of a source, and lifts a ban that may not be.
+    fn review(&mut self, source: Source) {
+        let trusted = self.standing(source).is_some();
+        if trusted == self.trusted.contains(&source) {
+            return;
+        }
+        if trusted {
+            if self.bans.remove(&source).is_some() {
+                self.lifted(source, Lifted::Standing);
+            }
+            self.trusted.insert(source);
+            self.effects.push_back(Effect::Admission(Change::Trust(source)));
+        } else {
+            self.trusted.remove(&source);
+            self.effects.push_back(Effect::Admission(Change::Distrust(source)));
+        }
+    }
+
+    fn lifted(&mut self, source: Source, why: Lifted) {
+        self.effects.push_back(Effect::Forget(source));
+        self.effects.push_back(Effect::Admission(Change::Unban(source)));
+        let fact = Fact::BanLifted { why, address: source.ip().into(), actor: Pii::new(None) };
+        self.effects.push_back(Effect::Fact { tenant: None, fact });
+    }
+
+    fn forget(&mut self, now: Instant) {
+        while self.pairs.expire(now).is_some() {}
+        while self.suspects.expire(now).is_some() {}
+    }
+
+    fn scanner_seen(&mut self, source: Source, sign: &BanCause) {
+        let fact = Fact::ScannerSeen { sign: sign.clone(), address: source.ip().into() };
+        self.effects.push_back(Effect::Fact { tenant: None, fact });
+    }
+}
+
+fn micros(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Pairs that have failed within a day: some 300 bytes each, ten megabytes in all.
+pub const PAIRS_MAX: usize = 32_768;
+/// Sources that have asked or failed within a day: some kilobytes each at the worst.
+pub const SUSPECTS_MAX: usize = 8_192;
+/// Sources that are shut out at once.
+pub const BANS_MAX: usize = 16_384;
+
+#[cfg(test)]
+mod tests;
