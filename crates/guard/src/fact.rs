@@ -217,6 +217,14 @@ facts! {
     { what: String, error: String } personal {}
     "Writing {what} failed: {error}"
 
+    106 Notice KernelTableUp "kernel-table-up"
+    { how: String } personal {}
+    "The kernel drops floods and banned sources for us: {how}"
+
+    107 Warn KernelTableUnavailable "kernel-table-unavailable"
+    { why: String } personal {}
+    "The kernel's table is not used, the process does its work: {why}"
+
     200 Notice ConfigurationAccepted "configuration-accepted"
     { fingerprint: String } personal { actor: Actor => Holder::Administrator }
     "{actor} put a configuration into effect ({fingerprint})."
@@ -344,6 +352,11 @@ facts! {
     430 Notice ViolationSeen "violation-seen"
     { kind: ViolationKind, count: u32 } personal { address: Address => Holder::Stranger }
     "{address} broke the protocol ({kind:?}, {count} times)."
+
+    431 Notice StrangersShed "strangers-shed"
+    { banned: u64, source_rate: u64, strangers_total: u64, no_room: u64, kernel: u64 }
+    personal { loudest: Option<Address> => Holder::Stranger }
+    "Packets dropped unread within a minute: {banned} of banned sources, {source_rate} over a source's rate, {strangers_total} over what strangers may send together, {no_room} without room, {kernel} by the kernel."
 
     440 Notice TrunkUp "trunk-up"
     { trunk: TrunkId, name: String, how: String } personal {}
@@ -533,6 +546,8 @@ pub(crate) mod tests {
             Fact::PanicContained { node, part: "exchange".into(), message: "index".into() },
             Fact::DrainStarted { node, calls_up: 4 },
             Fact::PersistFailed { what: "a CDR".to_owned(), error: "disk full".to_owned() },
+            Fact::KernelTableUp { how: "in place since the start".to_owned() },
+            Fact::KernelTableUnavailable { why: "no CAP_NET_ADMIN".to_owned() },
             Fact::ConfigurationAccepted { fingerprint: "ab12".into(), actor: actor.clone() },
             Fact::ConfigurationRefused { reason: "port 0".into(), actor: actor.clone() },
             Fact::PolicyChanged {
@@ -624,6 +639,14 @@ pub(crate) mod tests {
                 address: address.clone(),
             },
             Fact::ViolationSeen { kind: ViolationKind::Malformed, count: 9, address },
+            Fact::StrangersShed {
+                banned: 1,
+                source_rate: 2,
+                strangers_total: 3,
+                no_room: 4,
+                kernel: 5,
+                loudest: Pii::new(Some(Address("192.0.2.7".to_owned()))),
+            },
             Fact::TrunkUp {
                 trunk: TrunkId(1),
                 name: "carrier".to_owned(),
@@ -704,6 +727,8 @@ pub(crate) mod tests {
 103 panic-contained
 104 drain-started
 105 persist-failed
+106 kernel-table-up
+107 kernel-table-unavailable
 200 configuration-accepted
 201 configuration-refused
 202 policy-changed
@@ -731,6 +756,7 @@ pub(crate) mod tests {
 415 flow-lost
 420 authentication-failed
 430 violation-seen
+431 strangers-shed
 440 trunk-up
 441 trunk-down
 500 gate-decided
