@@ -241,6 +241,14 @@ facts! {
     { what: String, error: String } personal {}
     "Writing {what} failed: {error}"
 
+    106 Notice KernelTableUp "kernel-table-up"
+    { how: String } personal {}
+    "The kernel drops floods and banned sources for us: {how}"
+
+    107 Warn KernelTableUnavailable "kernel-table-unavailable"
+    { why: String } personal {}
+    "The kernel's table is not used, the process does its work: {why}"
+
     200 Notice ConfigurationAccepted "configuration-accepted"
     { fingerprint: String } personal { actor: Actor => Holder::Administrator }
     "{actor} put a configuration into effect ({fingerprint})."
@@ -404,6 +412,11 @@ facts! {
     430 Notice ViolationSeen "violation-seen"
     { kind: ViolationKind, count: u32 } personal { address: Address => Holder::Stranger }
     "{address} broke the protocol ({kind:?}, {count} times)."
+
+    431 Notice StrangersShed "strangers-shed"
+    { banned: u64, source_rate: u64, strangers_total: u64, no_room: u64, kernel: u64 }
+    personal { loudest: Option<Address> => Holder::Stranger }
+    "Packets dropped unread within a minute: {banned} of banned sources, {source_rate} over a source's rate, {strangers_total} over what strangers may send together, {no_room} without room, {kernel} by the kernel."
 
     440 Notice TrunkUp "trunk-up"
     { trunk: TrunkId, name: String, how: String } personal {}
@@ -593,6 +606,8 @@ pub(crate) mod tests {
             Fact::PanicContained { node, part: "exchange".into(), message: "index".into() },
             Fact::DrainStarted { node, calls_up: 4 },
             Fact::PersistFailed { what: "a CDR".to_owned(), error: "disk full".to_owned() },
+            Fact::KernelTableUp { how: "in place since the start".to_owned() },
+            Fact::KernelTableUnavailable { why: "no CAP_NET_ADMIN".to_owned() },
             Fact::ConfigurationAccepted { fingerprint: "ab12".into(), actor: actor.clone() },
             Fact::ConfigurationRefused { reason: "port 0".into(), actor: actor.clone() },
             Fact::PolicyChanged {
@@ -714,6 +729,14 @@ pub(crate) mod tests {
                 actor: actor.clone(),
             },
             Fact::ViolationSeen { kind: ViolationKind::Malformed, count: 9, address },
+            Fact::StrangersShed {
+                banned: 1,
+                source_rate: 2,
+                strangers_total: 3,
+                no_room: 4,
+                kernel: 5,
+                loudest: Pii::new(Some(Address("192.0.2.7".to_owned()))),
+            },
             Fact::TrunkUp {
                 trunk: TrunkId(1),
                 name: "carrier".to_owned(),
@@ -794,6 +817,8 @@ pub(crate) mod tests {
 103 panic-contained
 104 drain-started
 105 persist-failed
+106 kernel-table-up
+107 kernel-table-unavailable
 200 configuration-accepted
 201 configuration-refused
 202 policy-changed
@@ -827,6 +852,7 @@ pub(crate) mod tests {
 425 spraying-seen
 426 hold-lifted
 430 violation-seen
+431 strangers-shed
 440 trunk-up
 441 trunk-down
 500 gate-decided

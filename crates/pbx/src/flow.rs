@@ -64,6 +64,8 @@ pub struct Realm {
     pub name: String,
     /// Host and port that we write into Via and Contact, per transport that listens.
     pub advertised: Vec<(Transport, String, u16)>,
+    /// The same for carriers, where they have a port of their own. Where they have none, as for phones.
+    pub for_carriers: Vec<(Transport, String, u16)>,
 }
 
 impl Transport {

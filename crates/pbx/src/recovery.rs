@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use guard::cause::{Cause, Disposition};
 use guard::fact::Fact;
-use guard::id::{CallId, LegId, NodeId, RealmId, TenantId};
+use guard::id::{CallId, LegId, NodeId, RealmId, TenantId, TrunkId};
 use pure::{Instant, Now, Timers};
 use sip::dialog::{Dialog, DialogId, Hop};
 use sip::transaction::{Input, Key};
@@ -252,7 +252,7 @@ impl Recovery {
             }
             LegStage::Outgoing { cancel, .. } => request_of(cancel),
             LegStage::Up { dialog } => {
-                let sent_by = desk.sent_by(realm, path.flow.transport);
+                let sent_by = desk.sent_by(realm, path.flow.transport, trunk_of(orphan.owner));
                 let branch = desk.transactions.branch();
                 let transport = path.flow.transport.sip();
                 let hop = Hop { transport, sent_by: &sent_by, branch: &branch };
@@ -312,7 +312,7 @@ impl Recovery {
                     State::Waiting | State::Done => RealmId::default(),
                 };
                 let id = *id;
-                end_stray(desk, realm, path, &invite, response);
+                end_stray(desk, (realm, trunk_of(orphan.owner)), path, &invite, response);
                 let Some(orphan) = self.orphans.get_mut(&id) else { return Vec::new() };
                 if !orphan.costs {
                     return Vec::new();
@@ -410,6 +410,13 @@ fn copy_head(invite: &Request, method: Method, whole: bool) -> Option<Request> {
 /// phone answers 500 to a number it has passed and keeps its call. Gaps are no error (RFC 3261
 /// §12.2.2), so this is more than a call of the longest kind can have used.
 const SKIPPED: u32 = 10_000;
+
+fn trunk_of(owner: Option<Owner>) -> Option<TrunkId> {
+    match owner? {
+        Owner::Trunk(trunk) => Some(trunk),
+        Owner::Device(_) => None,
+    }
+}
 
 fn request_of(bytes: &[u8]) -> Option<Request> {
     match Message::parse(Bytes::copy_from_slice(bytes)) {

@@ -25,8 +25,8 @@ mod tests;
 mod trouble;
 mod views;
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -50,6 +50,8 @@ pub(crate) struct Trunks {
     inbound: BTreeMap<String, Inbound>,
     /// Trunks that are being written: two additions of one name or id can't both win.
     pending: BTreeMap<String, TrunkId>,
+    /// Whose each address is, so that a packet on the carriers' socket costs a look and no scan.
+    addresses: BTreeSet<(RealmId, IpAddr, TrunkId)>,
     engine: Engine,
 }
 
@@ -155,8 +157,9 @@ impl Trunks {
             }
         }
         let inbound = inbound.into_iter().take(INBOUND_MAX);
-        Self {
+        let mut trunks = Self {
             lines,
+            addresses: BTreeSet::new(),
             inbound: inbound.map(|one| (one.number.clone(), one)).collect(),
             pending: BTreeMap::new(),
             engine: Engine {
@@ -170,7 +173,10 @@ impl Trunks {
                 lifelines: BTreeMap::new(),
                 draining: false,
             },
-        }
+        };
+        let ids: Vec<TrunkId> = trunks.lines.keys().copied().collect();
+        ids.into_iter().for_each(|id| trunks.note_addresses(id));
+        trunks
     }
 
     /// Begins the look-ups of every enabled trunk.
@@ -188,6 +194,7 @@ impl Trunks {
     ) -> bool {
         let Some(trunk) = self.engine.tickets.remove(&ticket) else { return false };
         self.with(desk, trunk, out, |line, turn| line.located(turn, ticket, answer));
+        self.note_addresses(trunk);
         true
     }
 
@@ -480,11 +487,12 @@ impl Turn<'_, '_> {
     /// the connection's own address, which comes back over the connection.
     fn sent_by(&self, realm: RealmId, flow: FlowId) -> String {
         let listens = self.desk.realms.get(&realm).is_some_and(|realm| {
-            realm.advertised.iter().any(|(transport, _, _)| *transport == flow.transport)
+            let told = realm.for_carriers.iter().chain(&realm.advertised);
+            told.clone().any(|(transport, _, _)| *transport == flow.transport)
         });
         match self.engine.flows.get(&flow) {
             Some(opened) if !listens => opened.local.to_string(),
-            Some(_) | None => sent_by(self.desk.realms, realm, flow.transport),
+            Some(_) | None => sent_by(self.desk.realms, realm, flow.transport, true),
         }
     }
 

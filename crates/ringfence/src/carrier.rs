@@ -9,32 +9,29 @@
 //! distribution trusts, or from the trunk's own, then from that alone. There is no way around it:
 //! a carrier that proves nothing is a trunk over TCP, and shows as one.
 //!
-//! Datagrams from anybody are taken as far as there is room ([`DATAGRAMS_MAX`] underway to the
-//! exchange); what comes beyond is dropped and counted, as a network would. Nothing that can arrive
-//! ends the socket.
+//! Their datagrams have a share that strangers can't fill ([`crate::datagrams`]).
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use bytes::Bytes;
 use guard::id::RealmId;
-use pbx::flow::{FlowId, FlowOpened, Path, Transport};
+use pbx::flow::{FlowId, FlowOpened, Transport};
 use pbx::io::{ConnectError, Far};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{CertificateError, ClientConfig, RootCertStore};
-use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use crate::flows::{self, Closing, Credit, Flows, Seat, Security, Sink};
+use crate::datagrams::{Datagrams, Guests, Reading};
+use crate::flows::{self, Flows, Seat, Security, Sink};
 use crate::tls::Identity;
 
 /// See the module.
@@ -49,7 +46,7 @@ pub(crate) struct Carriers<S: Sink> {
     /// Held while something is opened, so that nothing is opened twice.
     doors: tokio::sync::Mutex<BTreeMap<RealmId, Doors>>,
     tasks: Mutex<Vec<AbortHandle>>,
-    dropped: Arc<Dropped>,
+    sockets: Mutex<Vec<Reading>>,
 }
 
 /// A realm, as far as carriers are concerned.
@@ -78,7 +75,7 @@ impl<S: Sink> Carriers<S> {
             connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             doors: tokio::sync::Mutex::default(),
             tasks: Mutex::default(),
-            dropped: Arc::default(),
+            sockets: Mutex::default(),
         })
     }
 
@@ -208,15 +205,9 @@ impl<S: Sink> Carriers<S> {
         }
         let address = self.address(realm, doors.tcp)?;
         let socket = Datagrams::bind(address).map_err(|error| taken("UDP", address, &error))?;
-        let failed = |error: io::Error| taken("UDP", address, &error);
-        let local = socket.0.local_addr().map_err(failed)?;
-        let reading = socket.reader().map_err(failed)?;
-        let flow = self.flows.draw(Transport::Udp);
-        let opened = FlowOpened { flow, realm, local, remote: None, tls: None, origin: None };
-        let closing = self.flows.announce_socket(opened, socket);
-        let (flows, dropped) = (self.flows.clone(), self.dropped.clone());
-        let receiving = receive(flows, reading, flow, dropped, closing);
-        self.keep(tokio::spawn(receiving).abort_handle());
+        let opened = self.flows.open_socket(socket, realm, Guests::Carriers);
+        let (flow, local, reading) = opened.map_err(|error| taken("UDP", address, &error))?;
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).push(reading);
         tracing::info!(%local, "listening for carriers over UDP");
         doors.udp = Some((flow, local));
         Ok((flow, local))
@@ -236,7 +227,8 @@ impl<S: Sink> Carriers<S> {
         let failed = |error: io::Error| taken("TCP", address, &error);
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let local = listener.local_addr().map_err(failed)?;
-        let accepting = self.flows.clone().accept(listener, realm, Security::Clear);
+        let accepting =
+            self.flows.clone().accept(listener, realm, Security::Clear(Guests::Carriers));
         self.keep(tokio::spawn(accepting).abort_handle());
         tracing::info!(%local, "listening for carriers over TCP");
         doors.tcp = Some(local);
@@ -247,6 +239,7 @@ impl<S: Sink> Carriers<S> {
     pub(crate) fn close(&self) {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.drain(..).for_each(|task| task.abort());
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     fn keep(&self, task: AbortHandle) {
@@ -274,95 +267,6 @@ impl<S: Sink> Carriers<S> {
         };
         let chosen = other.filter(|_| port == 0).map(|other| other.port());
         Ok(SocketAddr::new(side.bind, chosen.unwrap_or(port)))
-    }
-}
-
-/// One UDP socket, to send with from the exchange's thread.
-#[derive(Debug)]
-pub(crate) struct Datagrams(std::net::UdpSocket);
-
-impl Datagrams {
-    fn bind(address: SocketAddr) -> io::Result<Self> {
-        let socket = std::net::UdpSocket::bind(address)?;
-        socket.set_nonblocking(true)?;
-        Ok(Self(socket))
-    }
-
-    fn reader(&self) -> io::Result<UdpSocket> {
-        UdpSocket::from_std(self.0.try_clone()?)
-    }
-
-    /// Hands one datagram to the kernel, which either takes it at once or has no room.
-    pub(crate) fn send(&self, remote: SocketAddr, bytes: &[u8]) -> io::Result<()> {
-        let local = self.0.local_addr()?;
-        let remote = match (local.ip(), remote.ip()) {
-            // One socket for both families: there IPv4 is written as IPv6 (RFC 4291 §2.5.5.2).
-            (IpAddr::V6(own), IpAddr::V4(ip)) if own.is_unspecified() => {
-                SocketAddr::new(ip.to_ipv6_mapped().into(), remote.port())
-            }
-            _ => remote,
-        };
-        match self.0.send_to(bytes, remote) {
-            // The answer to an earlier datagram (ICMP), reported by this call, which sent nothing.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                self.0.send_to(bytes, remote).map(drop)
-            }
-            sent => sent.map(drop),
-        }
-    }
-}
-
-/// Takes datagrams for ever.
-async fn receive<S: Sink>(
-    flows: Arc<Flows<S>>,
-    socket: UdpSocket,
-    flow: FlowId,
-    dropped: Arc<Dropped>,
-    _closing: Closing<S>,
-) {
-    let room = Arc::new(Semaphore::new(DATAGRAMS_MAX));
-    let mut buffer = vec![0; DATAGRAM_MAX];
-    loop {
-        if socket.readable().await.is_err() {
-            tokio::time::sleep(PAUSE).await;
-            continue;
-        }
-        for _ in 0..BATCH {
-            match socket.try_recv_from(&mut buffer) {
-                Ok((len, _)) if len < RUNT || flows::signs_in(&buffer[..len]) => {}
-                Ok((len, from)) => match room.clone().try_acquire_owned() {
-                    Ok(permit) => {
-                        let from = SocketAddr::new(from.ip().to_canonical(), from.port());
-                        let credit = Credit { _flow: permit, _all: None };
-                        let bytes = Bytes::copy_from_slice(&buffer[..len]);
-                        flows.sink().received(Path { flow, remote: from }, bytes, credit);
-                    }
-                    Err(_) => dropped.count(),
-                },
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // What came of something we sent: the next call tells of the next datagram.
-                Err(_) => {}
-            }
-        }
-        tokio::task::yield_now().await;
-    }
-}
-
-/// Counts what found no room, and says so once a minute.
-#[derive(Default)]
-struct Dropped {
-    count: AtomicU64,
-    said: Mutex<Option<Instant>>,
-}
-
-impl Dropped {
-    fn count(&self) {
-        let dropped = self.count.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.is_none_or(|at| at.elapsed() >= SAID_EVERY) {
-            *said = Some(Instant::now());
-            tracing::warn!(dropped, "datagrams were dropped: the exchange has too much to do");
-        }
     }
 }
 
@@ -496,17 +400,6 @@ impl<S: Sink> fmt::Debug for Carriers<S> {
 const CONNECTIONS_MAX: usize = 256;
 /// For connecting and shaking hands: whoever waits for a call waits for this.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
-/// On their way to the exchange, for each socket: half a second of its work, 32 MiB at the very most.
-const DATAGRAMS_MAX: usize = 512;
-/// UDP carries no more (RFC 768).
-const DATAGRAM_MAX: usize = 65_535;
-/// Shorter is a keep-alive, and no message of SIP.
-const RUNT: usize = 16;
-/// Datagrams taken before others get a turn.
-const BATCH: usize = 64;
-/// Keeps a lasting fault of a socket from turning into a busy loop.
-const PAUSE: Duration = Duration::from_millis(100);
-const SAID_EVERY: Duration = Duration::from_secs(60);
 /// Of a certificate that names many.
 const NAMES_SHOWN: usize = 3;
 const NAME_SHOWN: usize = 80;
@@ -515,17 +408,23 @@ const NAME_SHOWN: usize = 80;
 mod tests {
     use super::*;
 
+    use bytes::Bytes;
+    use guard::admission::Change;
     use guard::id::NodeId;
+    use pbx::flow::Path;
     use pbx::io::Place;
     use pure::Utc;
     use rustls::ServerConfig;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UdpSocket;
     use tokio::sync::mpsc;
     use tokio_rustls::TlsAcceptor;
 
     use crate::authority::Authority;
     use crate::config::{ClientCertificates, Limits, TlsVersion};
-    use crate::flows::Outlet;
+    use crate::datagrams::{DATAGRAM_MAX, STRANGERS_MAX};
+    use crate::flows::{Credit, Outlet};
+    use crate::front::Front;
     use crate::tls::ClientJudge;
 
     #[derive(Debug)]
@@ -559,6 +458,7 @@ mod tests {
 
     struct Ours {
         carriers: Arc<Carriers<Inbox>>,
+        front: Arc<Front>,
         events: mpsc::UnboundedReceiver<Event>,
     }
 
@@ -567,10 +467,11 @@ mod tests {
             let (sender, events) = mpsc::unbounded_channel();
             let limits = Limits { connections: 2, connections_per_source: 2, handshakes: 4 };
             let tls = crate::tls::tests::server();
-            let flows = Flows::new(NodeId(0), 40, limits, tls, Inbox(sender));
+            let front = crate::front::tests::front();
+            let flows = Flows::new(NodeId(0), 40, limits, tls, front.clone(), Inbox(sender));
             let side = Side { name: "access".to_owned(), bind: [127, 0, 0, 1].into(), port };
             let carriers = Carriers::new(Arc::new(flows), [(REALM, side)].into());
-            Self { carriers, events }
+            Self { carriers, front, events }
         }
 
         async fn opened(&mut self) -> (FlowOpened, Outlet) {
@@ -700,7 +601,7 @@ mod tests {
         assert!(words.contains("expired"), "{words}");
 
         // Nothing was opened by any of them.
-        let Ours { mut events, carriers } = ours;
+        let Ours { mut events, carriers, front: _ } = ours;
         assert_eq!(carriers.connections.available_permits(), CONNECTIONS_MAX);
         drop(carriers);
         assert!(events.recv().await.is_none());
@@ -848,23 +749,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_busy_exchange_loses_datagrams_and_takes_them_again() {
+    async fn a_flood_of_strangers_crowds_out_no_carrier() {
         let theirs = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let mut ours = Ours::new(Some(0));
         let (flow, local) = ours.carriers.socket(REALM).await.unwrap();
         let _kept = ours.opened().await;
         let mut held = Vec::new();
-        // One at a time, so that none is lost on the way.
-        for _ in 0..DATAGRAMS_MAX {
+        // The exchange takes nothing off: strangers fill their lane, and no more.
+        for _ in 0..STRANGERS_MAX {
             theirs.send_to(MESSAGE.as_bytes(), local).await.unwrap();
             held.push(ours.events.recv().await.unwrap());
         }
         theirs.send_to(b"this one finds no room", local).await.unwrap();
-        while ours.carriers.dropped.count.load(Ordering::Relaxed) == 0 {
+        while ours.front.passed().no_room == 0 {
             tokio::task::yield_now().await;
         }
         assert!(ours.events.try_recv().is_err());
-        held.clear();
+        let trusted = Change::Trust(IpAddr::from([127, 0, 0, 1]).into());
+        ours.front.apply(trusted);
         theirs.send_to(MESSAGE.as_bytes(), local).await.unwrap();
         let (path, bytes) = ours.received().await;
         assert_eq!((path.flow, &bytes[..]), (flow, MESSAGE.as_bytes()));

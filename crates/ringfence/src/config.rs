@@ -31,6 +31,7 @@ pub(crate) struct Config {
     /// Always a loopback address. `None`: switched off.
     pub(crate) status_page: Option<SocketAddr>,
     pub(crate) limits: Limits,
+    pub(crate) kernel: KernelTable,
 }
 
 /// Where the node faces.
@@ -43,6 +44,9 @@ pub(crate) struct RealmConfig {
     pub(crate) advertise: Option<Advertise>,
     /// Zero lets the system choose, for tests.
     pub(crate) tls_port: Option<u16>,
+    /// For phones, in clear. `None`: not served.
+    pub(crate) udp_port: Option<u16>,
+    pub(crate) tcp_port: Option<u16>,
     /// UDP and TCP, for carriers, opened when a trunk needs them. Zero lets the system choose.
     pub(crate) carrier_port: Option<u16>,
     pub(crate) media_ports: MediaPorts,
@@ -107,6 +111,16 @@ pub(crate) enum Durability {
     Process,
     /// Loss of power too: each group of rows waits for the disk.
     Power,
+}
+
+/// Whether the kernel drops floods and banned sources for us.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum KernelTable {
+    /// Where we may (CAP_NET_ADMIN).
+    #[default]
+    Auto,
+    Off,
 }
 
 /// Bounds on connections. Each protects memory or file descriptors from strangers.
@@ -307,6 +321,14 @@ pub(crate) const KEYS: &[Key] = &[
                   connections are closed when they arrive.",
     },
     Key {
+        path: "firewall.kernel",
+        values: "\"auto\", \"off\"",
+        default: "\"auto\"",
+        meaning: "Whether floods and banned sources are dropped by the kernel, in an nftables table \
+                  `inet ringfence` that Ringfence makes and removes. `auto`: where it may \
+                  (CAP_NET_ADMIN). One node of a host can use it.",
+    },
+    Key {
         path: "realm.id",
         values: "0 to 65535",
         default: "0",
@@ -360,15 +382,17 @@ pub(crate) const KEYS: &[Key] = &[
     },
     Key {
         path: "realm.transports.tcp",
-        values: "false",
+        values: "port, false",
         default: "false",
-        meaning: "SIP over TCP in clear is not served by this version.",
+        meaning: "SIP over TCP for phones, in clear: whoever is on the way reads who calls whom and \
+                  what is dialled. Calls need an exception (`ringfence extension allow`).",
     },
     Key {
         path: "realm.transports.udp",
-        values: "false",
+        values: "port, false",
         default: "false",
-        meaning: "SIP over UDP in clear is not served by this version.",
+        meaning: "SIP over UDP for phones, in clear, as for TCP; usually 5060, which scanners ask all \
+                  day long.",
     },
 ];
 
@@ -398,6 +422,7 @@ struct File {
     status_page: StatusPageTable,
     media: MediaTable,
     limits: LimitsTable,
+    firewall: FirewallTable,
     realm: Vec<RealmTable>,
 }
 
@@ -441,6 +466,12 @@ struct LimitsTable {
     connections: Option<Spanned<u64>>,
     connections_per_source: Option<Spanned<u64>>,
     handshakes: Option<Spanned<u64>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct FirewallTable {
+    kernel: KernelTable,
 }
 
 #[derive(Deserialize, Default)]
@@ -540,6 +571,7 @@ impl Judge<'_> {
             },
             status_page: self.status_page(file.status_page)?,
             limits: self.limits(file.limits)?,
+            kernel: file.firewall.kernel,
         })
     }
 
@@ -552,6 +584,7 @@ impl Judge<'_> {
             let (id, name) = (span(&table.id), span(&table.name));
             let ports = span(&table.media_ports);
             let carriers = span(&table.carrier_port);
+            let clear = [span(&table.transports.udp), span(&table.transports.tcp)];
             let mut realm = self.realm(table)?;
             if !ids.insert(realm.id) {
                 return Err(self.at(
@@ -569,9 +602,7 @@ impl Judge<'_> {
             }
             // Two realms on one address would hand out the same audio ports.
             if let Some(other) = realms.iter().find(|other| {
-                (other.bind == realm.bind
-                    || other.bind.is_unspecified()
-                    || realm.bind.is_unspecified())
+                shares_address(other, &realm)
                     && other.media_ports.first <= realm.media_ports.last
                     && realm.media_ports.first <= other.media_ports.last
             }) {
@@ -584,6 +615,7 @@ impl Judge<'_> {
                     "give realms that share an address ranges that don't overlap",
                 ));
             }
+            self.clear_ports(&realm, clear, &realms)?;
             self.carrier_port(&mut realm, carriers, &realms)?;
             realms.push(realm);
         }
@@ -597,6 +629,50 @@ impl Judge<'_> {
         Ok(realms)
     }
 
+    /// A port for phones in clear that something else of the same address and protocol has.
+    fn clear_ports(
+        &self,
+        realm: &RealmConfig,
+        [udp, tcp]: [Option<Range<usize>>; 2],
+        others: &[RealmConfig],
+    ) -> Result<(), Mistake> {
+        let near = |other: &&RealmConfig| shares_address(other, realm);
+        let media = |other: &RealmConfig, port| {
+            (other.media_ports.first..=other.media_ports.last).contains(&port)
+        };
+        let holder = |taken: &dyn Fn(&RealmConfig) -> bool| {
+            let other = others.iter().filter(near).find(|other| taken(other));
+            other.map(|other| format!("realm {:?}", other.name))
+        };
+        let udp_holder = realm.udp_port.filter(|port| *port != 0).and_then(|port| {
+            let own = media(realm, port).then(|| "audio of this realm".to_owned());
+            own.or_else(|| {
+                holder(&|other| {
+                    other.udp_port == Some(port)
+                        || other.carrier_port == Some(port)
+                        || media(other, port)
+                })
+            })
+        });
+        let tcp_holder = realm.tcp_port.filter(|port| *port != 0).and_then(|port| {
+            let own = realm.tls_port == Some(port);
+            own.then(|| "SIP over TLS of this realm".to_owned()).or_else(|| {
+                holder(&|other| {
+                    [other.tcp_port, other.tls_port, other.carrier_port].contains(&Some(port))
+                })
+            })
+        });
+        let found = [(udp, udp_holder, realm.udp_port), (tcp, tcp_holder, realm.tcp_port)];
+        match found.into_iter().find_map(|(at, holder, port)| Some((at, holder?, port?))) {
+            None => Ok(()),
+            Some((at, holder, port)) => Err(self.at(
+                at,
+                format!("port {port} is already used by {holder} on the same address"),
+                "choose another port, usually 5060, or false",
+            )),
+        }
+    }
+
     /// A port for carriers that something else of the same address has is a mistake where it was
     /// written; where it is only the default, this realm has none.
     fn carrier_port(
@@ -606,13 +682,15 @@ impl Judge<'_> {
         others: &[RealmConfig],
     ) -> Result<(), Mistake> {
         let Some(port) = realm.carrier_port.filter(|port| *port != 0) else { return Ok(()) };
-        let shares = |other: &&RealmConfig| {
-            other.bind == realm.bind || other.bind.is_unspecified() || realm.bind.is_unspecified()
+        let shares = |other: &&RealmConfig| shares_address(other, realm);
+        let taken = |other: &RealmConfig| {
+            [other.carrier_port, other.tls_port, other.udp_port, other.tcp_port]
+                .contains(&Some(port))
         };
-        let taken =
-            |other: &RealmConfig| other.carrier_port == Some(port) || other.tls_port == Some(port);
         let holder = if realm.tls_port == Some(port) {
             Some("SIP over TLS of this realm".to_owned())
+        } else if [realm.udp_port, realm.tcp_port].contains(&Some(port)) {
+            Some("phones of this realm".to_owned())
         } else {
             let other = others.iter().filter(shares).find(|other| taken(other));
             other.map(|other| format!("realm {:?}", other.name))
@@ -633,17 +711,10 @@ impl Judge<'_> {
 
     fn realm(&self, table: RealmTable) -> Result<RealmConfig, Mistake> {
         let TransportsTable { tls, tcp, udp } = table.transports;
-        for (name, transport) in [("tcp", tcp), ("udp", udp)] {
-            if let Some(value) = transport
-                && matches!(value.get_ref(), OrOff::On(_))
-            {
-                return Err(self.at(
-                    Some(value.span()),
-                    format!("SIP over {} is not served by this version", name.to_uppercase()),
-                    format!("set `{name} = false`, and let phones connect over TLS (port 5061)"),
-                ));
-            }
-        }
+        let clear = |port: Option<Spanned<OrOff<u16>>>| match port.map(Spanned::into_inner) {
+            Some(OrOff::On(port)) => Some(port),
+            Some(OrOff::Off) | None => None,
+        };
         if let Some(name) = &table.name
             && (name.get_ref().is_empty()
                 || name.get_ref().len() > 32
@@ -683,6 +754,8 @@ impl Judge<'_> {
                 Some(OrOff::On(port)) => Some(port),
                 Some(OrOff::Off) => None,
             },
+            udp_port: clear(udp),
+            tcp_port: clear(tcp),
             carrier_port: match table.carrier_port.map(Spanned::into_inner) {
                 None => Some(CARRIER_PORT),
                 Some(OrOff::On(port)) => Some(port),
@@ -917,6 +990,10 @@ impl Judge<'_> {
     }
 }
 
+fn shares_address(one: &RealmConfig, other: &RealmConfig) -> bool {
+    one.bind == other.bind || one.bind.is_unspecified() || other.bind.is_unspecified()
+}
+
 fn span<T>(value: &Option<Spanned<T>>) -> Option<Range<usize>> {
     value.as_ref().map(Spanned::span)
 }
@@ -1024,8 +1101,20 @@ mod tests {
             ("[tls]\nmin_version = \"1.1\"", "2:15", "unknown variant `1.1`"),
             ("\n[status_page]\nbind = \"0.0.0.0:80\"", "3:8", "not a loopback"),
             ("[media]\nthreads = 0", "2:11", "out of range"),
-            ("[[realm]]\ntransports.udp = 5060", "2:18", "UDP is not served"),
-            ("[[realm]]\ntransports.tcp = 5060", "2:18", "TCP is not served"),
+            ("[firewall]\nkernel = \"on\"", "2:10", "unknown variant `on`"),
+            ("[[realm]]\ntransports.udp = 20001", "2:18", "already used by audio of this realm"),
+            ("[[realm]]\ntransports.tcp = 5061", "2:18", "already used by SIP over TLS"),
+            (
+                "[[realm]]\ntransports.udp = 5060\n[[realm]]\nid = 1\nname = \"b\"\n\
+                 media_ports=\"40000-40001\"\ntransports = { tls = false, udp = 5060 }",
+                "7:35",
+                "already used by realm \"access\"",
+            ),
+            (
+                "[[realm]]\ntransports.udp = 5060\ncarrier_port = 5060",
+                "3:16",
+                "already used by phones of this realm",
+            ),
             ("[[realm]]\ntransports.tls = 70000", "2:18", "invalid value"),
             ("[[realm]]\ntransports.tls = false", "", "no realm listens"),
             ("[[realm]]\nbind = \"pbx\"", "2:8", "not an IP address"),
@@ -1067,6 +1156,7 @@ mod tests {
             ("[status_page]", "status_page."),
             ("[media]", "media."),
             ("[limits]", "limits."),
+            ("[firewall]", "firewall."),
             ("[[realm]]", "realm."),
             ("[realm.transports]", "realm.transports."),
         ] {

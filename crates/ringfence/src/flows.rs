@@ -3,6 +3,8 @@
 //! Everything here runs on the tokio pool and is bounded, so that neither a crowd nor a slow peer
 //! holds more than its share:
 //!
+//! - what [`Front`] thinks of a source: a banned one is closed when it arrives, strangers have a rate of
+//!   connections and, until they have proved something, of messages;
 //! - connections in all and by source ([`Admission`]); the next takes the place of the oldest that has
 //!   proved nothing, and is closed when it arrives where all have;
 //! - a connection has proved itself when the exchange lets a phone register or a call go through on it
@@ -37,8 +39,9 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
-use crate::carrier::Datagrams;
 use crate::config::Limits;
+use crate::datagrams::{self, Datagrams, Guests, Reading};
+use crate::front::{Banned, Front};
 use crate::tls::ClientJudge;
 
 /// Where flows come out: the exchange's thread.
@@ -139,8 +142,8 @@ fn proves(bytes: &[u8]) -> bool {
     })
 }
 
-/// Whether this asks to register. Ways in clear are for carriers, who never do: a phone there would
-/// show its number and its calls to whoever listens, and a scanner gets no answer to learn from.
+/// Whether this asks to register. Carriers never do, so nobody does where only they are expected: a phone
+/// there would show its calls to whoever listens, and a scanner gets no answer to learn from.
 pub(crate) fn signs_in(bytes: &[u8]) -> bool {
     bytes.starts_with(b"REGISTER ")
 }
@@ -150,6 +153,7 @@ pub(crate) fn signs_in(bytes: &[u8]) -> bool {
 pub(crate) struct Flows<S> {
     node: NodeId,
     sink: S,
+    front: Arc<Front>,
     generation: AtomicU64,
     admission: Admission,
     in_flight: Arc<Semaphore>,
@@ -165,11 +169,13 @@ impl<S: Sink> Flows<S> {
         generation: u64,
         limits: Limits,
         tls: (Arc<ServerConfig>, ClientJudge),
+        front: Arc<Front>,
         sink: S,
     ) -> Self {
         Self {
             node,
             sink,
+            front,
             generation: AtomicU64::new(generation),
             admission: Admission::new(limits),
             in_flight: Arc::new(Semaphore::new(IN_FLIGHT)),
@@ -192,15 +198,21 @@ impl<S: Sink> Flows<S> {
         FlowId { node: self.node, transport, generation }
     }
 
-    /// Tells the exchange of a UDP socket, and who has to say when it ends.
-    pub(crate) fn announce_socket(&self, opened: FlowOpened, socket: Datagrams) -> Closing<S> {
-        let flow = opened.flow;
+    /// Opens a UDP socket: the exchange is told of it, and its datagrams are read from now on.
+    pub(crate) fn open_socket(
+        &self,
+        socket: Datagrams,
+        realm: RealmId,
+        guests: Guests,
+    ) -> io::Result<(FlowId, SocketAddr, Reading)> {
+        let (local, reader) = (socket.local()?, socket.reader()?);
+        let flow = self.draw(Transport::Udp);
+        let opened = FlowOpened { flow, realm, local, remote: None, tls: None, origin: None };
         self.sink.opened(opened, Outlet::Datagrams(socket));
-        Closing { flow, sink: self.sink.clone() }
-    }
-
-    pub(crate) fn sink(&self) -> &S {
-        &self.sink
+        let closing = Closing { flow, sink: self.sink.clone() };
+        let (front, sink) = (self.front.clone(), self.sink.clone());
+        let reading = datagrams::read(reader, flow, guests, front, sink, closing)?;
+        Ok((flow, local, reading))
     }
 
     /// Accepts for ever. Cancel by dropping the future; connections that are up go on.
@@ -212,6 +224,11 @@ impl<S: Sink> Flows<S> {
     ) {
         loop {
             match listener.accept().await {
+                Ok((_, remote)) if self.front.admit(remote.ip()).is_none() => {
+                    tracing::debug!(
+                        "connection refused: its source is banned, or connects too often"
+                    );
+                }
                 Ok((tcp, remote)) => match self.admission.connect(remote.ip()) {
                     Some(place) => {
                         let (flows, seat) = (self.clone(), place.seat.clone());
@@ -250,10 +267,10 @@ impl<S: Sink> Flows<S> {
         let opened =
             |flow, tls| FlowOpened { flow, realm, local, remote: Some(remote), tls, origin: None };
         match security {
-            Security::Clear => {
+            Security::Clear(guests) => {
                 let opened = opened(self.draw(Transport::Tcp), None);
                 let announced = self.announce(opened, remote, place.seat.clone());
-                self.run(tcp, announced, started).await;
+                self.run(tcp, Announced { guests, ..announced }, started).await;
             }
             Security::Tls => {
                 let (config, judge) =
@@ -299,7 +316,9 @@ impl<S: Sink> Flows<S> {
             Writer { queue, waiting: waiting.clone(), abort: abort.clone(), seat: seat.clone() };
         self.sink.opened(opened, Outlet::Connection(writer));
         let closing = Closing { flow: path.flow, sink: self.sink.clone() };
-        Announced { path, writes, waiting, abort, seat, _closing: closing }
+        let guests =
+            if path.flow.transport.is_encrypted() { Guests::Phones } else { Guests::Carriers };
+        Announced { path, guests, writes, waiting, abort, seat, _closing: closing }
     }
 
     /// Serves one established connection until either side ends it.
@@ -309,11 +328,11 @@ impl<S: Sink> Flows<S> {
         announced: Announced<S>,
         started: Instant,
     ) {
-        let Announced { path, writes, waiting, abort, seat, _closing } = announced;
+        let Announced { path, guests, writes, waiting, abort, seat, _closing } = announced;
         let pong = Notify::new();
         let (reader, socket) = tokio::io::split(stream);
         tokio::select! {
-            ended = self.read(reader, path, started, &pong, &seat) => {
+            ended = self.read(reader, (path, guests), started, &pong, &seat) => {
                 tracing::debug!(flow = path.flow.generation, ended, "connection ended");
             }
             _ = write(socket, writes, &waiting, &pong) => {}
@@ -327,7 +346,7 @@ impl<S: Sink> Flows<S> {
     async fn read(
         &self,
         mut socket: impl AsyncRead + Unpin,
-        path: Path,
+        (path, guests): (Path, Guests),
         started: Instant,
         pong: &Notify,
         seat: &Seat,
@@ -364,8 +383,16 @@ impl<S: Sink> Flows<S> {
                     Ok(Some(Frame::Message(bytes))) => {
                         heard = heard.or_else(|| Some(Instant::now()));
                         begun = None;
-                        if path.flow.transport == Transport::Tcp && signs_in(&bytes) {
+                        if guests == Guests::Carriers && signs_in(&bytes) {
                             return "a phone wanted to sign in over a connection in clear";
+                        }
+                        if !seat.is_proved() {
+                            let turn = self.front.turn(path.remote.ip());
+                            match timeout(UNPROVED_MAX, turn).await {
+                                Ok(Ok(())) => {}
+                                Ok(Err(Banned)) => return "its source is banned",
+                                Err(_) => return "strangers send too much",
+                            }
                         }
                         let Some(credit) = self.credit(&own).await else { return "shutting down" };
                         self.sink.received(path, bytes, credit);
@@ -393,14 +420,15 @@ impl<S: Sink> Flows<S> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Security {
     Tls,
-    /// For carriers that offer nothing else: no phone signs in over it.
-    Clear,
+    /// For carriers that offer nothing else, or for phones where the owner wants it so.
+    Clear(Guests),
 }
 
 /// A connection that the exchange knows of.
 #[derive(Debug)]
 pub(crate) struct Announced<S: Sink> {
     path: Path,
+    guests: Guests,
     writes: mpsc::Receiver<Bytes>,
     waiting: Arc<AtomicUsize>,
     abort: Arc<Notify>,
@@ -758,7 +786,14 @@ pub(crate) mod tests {
             origin: None,
         };
         let tls = crate::tls::tests::server();
-        let flows = Arc::new(Flows::new(NodeId(0), 0, limits(), tls, Inbox(sender)));
+        let flows = Arc::new(Flows::new(
+            NodeId(0),
+            0,
+            limits(),
+            tls,
+            crate::front::tests::front(),
+            Inbox(sender),
+        ));
         tokio::spawn(async move {
             let announced = flows.announce(opened, remote, seat());
             flows.run(ours, announced, Instant::now()).await;

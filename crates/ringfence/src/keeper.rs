@@ -30,6 +30,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use crate::carrier::Carriers;
 use crate::credentials;
 use crate::exchange_thread::{Engine, Inbox, Outside, Receipt};
+use crate::front::Front;
 use crate::locate::{Locator, Wanted};
 
 /// Keeps what one node's exchange wants kept. `E`: what it is rebuilt as.
@@ -46,11 +47,12 @@ pub(crate) struct Keeper<E> {
     outward: Outward,
 }
 
-/// The ways out to carriers.
+/// The ways out to carriers, and what stands at the way in.
 #[derive(Clone, Debug)]
 pub(crate) struct Outward {
     pub(crate) carriers: Arc<Carriers<Inbox>>,
     pub(crate) locator: Arc<Locator>,
+    pub(crate) front: Arc<Front>,
 }
 
 struct Queued {
@@ -146,7 +148,9 @@ impl<E: Engine> Outside for Keeper<E> {
         self.queue(None, Write { traces: vec![trace], ..Write::default() });
     }
 
-    fn admission(&mut self, _: admission::Change) {}
+    fn admission(&mut self, change: admission::Change) {
+        self.outward.front.apply(change);
+    }
 
     fn connect(&mut self, receipt: Receipt, to: Far) {
         let (carriers, inbox) = (self.outward.carriers.clone(), self.inbox.clone());

@@ -1,6 +1,7 @@
 //! The binary: everything of Ringfence that touches the world.
 //!
-//! `node` brings a node up, `lifecycle` keeps it and takes it down. In between, `flows` holds the SIP
+//! `node` brings a node up, `lifecycle` keeps it and takes it down. In between, `front` judges what arrives by its source,
+//! `kernel` drops what it can before that, `datagrams` and `flows` hold the SIP sockets and
 //! connections, `media` the audio, `keeper` the way to the store, and `exchange_thread` runs the pure
 //! exchange that all of them feed. `config` and `data_dir` say with what, `authority` and `tls` make
 //! it trustworthy, `home` decides where it stands, `carrier` and `locate` lead out, `status_page` shows it, `admin` answers whoever may ask on this machine, and `cli`
@@ -14,10 +15,13 @@ mod clock;
 mod config;
 mod credentials;
 mod data_dir;
+mod datagrams;
 mod exchange_thread;
 mod flows;
+mod front;
 mod home;
 mod keeper;
+mod kernel;
 mod lifecycle;
 mod locate;
 mod media;

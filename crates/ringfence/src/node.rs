@@ -29,12 +29,15 @@ use crate::admin::work::{Door, Office};
 use crate::authority::{self, Authority};
 use crate::carrier::{Carriers, Side};
 use crate::clock::{self, Clock};
-use crate::config::{Config, Durability, RealmConfig};
+use crate::config::{Config, Durability, KernelTable, RealmConfig};
 use crate::data_dir::{self, Trouble, replace};
+use crate::datagrams::{Datagrams, Guests, Reading};
 use crate::exchange_thread::{self, Engine, ExchangeThread, Inbox, Pulse, Remains, State};
 use crate::flows::{Flows, Security};
+use crate::front::Front;
 use crate::home::{self, Surroundings};
 use crate::keeper::{Keeper, Outward};
+use crate::kernel::{Kernel, Ports};
 use crate::locate::Locator;
 use crate::media::{Media, MediaRealm};
 use crate::status_page::{self, Page};
@@ -56,6 +59,9 @@ pub(crate) struct Node<E: Engine> {
     exchange: JoinHandle<Remains<Keeper<E>>>,
     forwarder: tokio::task::JoinHandle<()>,
     accepting: Vec<tokio::task::JoinHandle<()>>,
+    /// The phones' UDP sockets.
+    reading: Vec<Reading>,
+    front: Arc<Front>,
 }
 
 /// What certificates are made from: kept, because they are made anew while the node runs.
@@ -96,10 +102,22 @@ where
     let clock = Clock::start();
     let mut chance = clock::chance();
     let mut sockets = Vec::new();
+    let mut datagrams = Vec::new();
     for realm in &config.realms {
         if let Some(port) = realm.tls_port {
             let address = SocketAddr::new(realm.bind, port);
-            sockets.push((realm.id, listen("SIP over TLS", address).await?));
+            sockets.push((realm.id, Security::Tls, listen("SIP over TLS", address).await?));
+        }
+        if let Some(port) = realm.tcp_port {
+            let address = SocketAddr::new(realm.bind, port);
+            let clear = Security::Clear(Guests::Phones);
+            sockets.push((realm.id, clear, listen("SIP over TCP", address).await?));
+        }
+        if let Some(port) = realm.udp_port {
+            let address = SocketAddr::new(realm.bind, port);
+            let socket = Datagrams::bind(address)
+                .map_err(|error| cannot_listen("SIP over UDP", address, &error))?;
+            datagrams.push((realm.id, socket));
         }
     }
     let page_socket = match config.status_page {
@@ -189,7 +207,9 @@ where
     let counters = media.counters();
 
     let generation = opened.stored.generation;
-    let flows = Arc::new(Flows::new(config.node, generation, config.limits, tls, inbox.clone()));
+    let front = Front::new(clock, chance.hash_seed(), false);
+    let (limits, heir) = (config.limits, front.clone());
+    let flows = Arc::new(Flows::new(config.node, generation, limits, tls, heir, inbox.clone()));
     let sides = config.realms.iter().map(|realm| {
         let (name, port) = (realm.name.clone(), realm.carrier_port);
         (realm.id, Side { name, bind: realm.bind, port })
@@ -202,14 +222,40 @@ where
     let mut door = None;
     let house = opened.stored.tenants.first().expect("made above where there was none");
     let (tenant, realm) = (house.id, house.realm.clone());
+    let (mut ports, mut in_clear, mut reading) = (Ports::default(), Vec::new(), Vec::new());
     for (realm, (host, _)) in config.realms.iter().zip(&facing) {
-        let mut transports = Vec::new();
-        for (_, socket) in sockets.iter().filter(|(id, _)| *id == realm.id) {
-            let bound = socket.local_addr().map_err(no_thread)?;
-            transports.push((Transport::Tls, host.clone(), bound.port()));
-            door.get_or_insert_with(|| (host.clone(), bound.port()));
-            let what = format!("SIP over TLS, realm {}", realm.name);
+        let (mut transports, mut for_carriers) = (Vec::new(), Vec::new());
+        let mut told = |transport: Transport, bound: SocketAddr, weakness: &str| {
+            transports.push((transport, host.clone(), bound.port()));
+            let what = format!("SIP over {}{weakness}, realm {}", transport.via(), realm.name);
             listening.push((what, format!("{bound}, phones use {host}:{}", bound.port())));
+            if !weakness.is_empty() {
+                let way = format!("SIP over {} on {bound}", transport.via());
+                in_clear.push(format!(
+                    "{way}: whoever is on the way reads who calls whom; let phones use TLS"
+                ));
+            }
+        };
+        for (_, security, socket) in sockets.iter().filter(|(id, _, _)| *id == realm.id) {
+            let bound = socket.local_addr().map_err(no_thread)?;
+            ports.tcp.insert(bound.port());
+            if *security == Security::Tls {
+                told(Transport::Tls, bound, "");
+                door.get_or_insert_with(|| (host.clone(), bound.port()));
+            } else {
+                told(Transport::Tcp, bound, IN_CLEAR);
+            }
+        }
+        // Before the carriers' sockets: what a crash left open on phones is ended from here.
+        for (id, socket) in std::mem::take(&mut datagrams) {
+            if id != realm.id {
+                datagrams.push((id, socket));
+                continue;
+            }
+            let opened = flows.open_socket(socket, id, Guests::Phones).map_err(no_thread)?;
+            told(Transport::Udp, opened.1, IN_CLEAR);
+            ports.udp.insert(opened.1.port());
+            reading.push(opened.2);
         }
         if let Some(port) = realm.carrier_port {
             // Where the system chooses the port, it must be known before it is written anywhere.
@@ -221,21 +267,33 @@ where
                 }
                 _ => (port, port),
             };
-            transports.push((Transport::Udp, host.clone(), udp));
-            transports.push((Transport::Tcp, host.clone(), tcp));
+            for_carriers.push((Transport::Udp, host.clone(), udp));
+            for_carriers.push((Transport::Tcp, host.clone(), tcp));
+            ports.udp.insert(udp);
+            ports.tcp.insert(tcp);
         }
-        realms.push(Realm { id: realm.id, name: realm.name.clone(), advertised: transports });
+        let (id, name) = (realm.id, realm.name.clone());
+        realms.push(Realm { id, name, advertised: transports, for_carriers });
         let what = format!("audio (SRTP), realm {}", realm.name);
         listening.push((what, format!("{} UDP ports {}", realm.bind, realm.media_ports)));
     }
     let called: Vec<(RealmId, Transport)> =
         opened.stored.trunks.iter().filter_map(called).collect();
     let make = make(Facing { node: config.node, realms });
-    let outward =
-        Outward { carriers: carriers.clone(), locator: Arc::new(Locator::new(chance.fork())) };
+    let outward = Outward {
+        carriers: carriers.clone(),
+        locator: Arc::new(Locator::new(chance.fork())),
+        front: front.clone(),
+    };
     let (stored, writer) = (opened.stored, opened.writer.clone());
     let (mut keeper, forwarder) =
         Keeper::new(stored, master.clone(), writer, inbox.clone(), outward, make);
+    if config.kernel == KernelTable::Auto {
+        front.extend(Kernel::start(ports, clock, inbox.clone()).map_err(no_thread)?);
+    }
+    for way in &in_clear {
+        tracing::warn!("phones may speak in clear: {way}");
+    }
     let engine = exchange_thread::Outside::rebuild(&mut keeper, clock.now())
         .map_err(|error| Trouble::new(error, "see the log"))?;
     let node = config.node;
@@ -247,7 +305,7 @@ where
     let version = env!("CARGO_PKG_VERSION").to_owned();
     inbox.fact(guard::fact::Fact::NodeStarted { node, version });
 
-    let mut accepting = Vec::new();
+    let mut accepting = vec![tokio::spawn(front.clone().upkeep(inbox.clone()))];
     if let Some(socket) = page_socket {
         let bound = socket.local_addr().map_err(no_thread)?;
         listening.push((STATUS_PAGE.to_owned(), format!("http://{bound}/")));
@@ -283,13 +341,15 @@ where
             ca_sha256: grounds.fingerprint(),
             ca_url,
         },
+        front: front.clone(),
+        in_clear,
     };
     let socket = admin::server::listen(grounds.folder.path())?;
     let path = grounds.folder.file(admin::SOCKET).display().to_string();
     listening.push(("administration".to_owned(), path));
     accepting.push(tokio::spawn(admin::server::serve(socket, Arc::new(office))));
-    for (realm, socket) in sockets {
-        accepting.push(tokio::spawn(flows.clone().accept(socket, realm, Security::Tls)));
+    for (realm, security, socket) in sockets {
+        accepting.push(tokio::spawn(flows.clone().accept(socket, realm, security)));
     }
     for (realm, transport) in called {
         let opened = match transport {
@@ -315,6 +375,8 @@ where
         exchange,
         forwarder,
         accepting,
+        reading,
+        front,
     })
 }
 
@@ -364,8 +426,11 @@ impl<E: Engine + Send + 'static> Node<E> {
         for task in &self.accepting {
             task.abort();
         }
+        drop(self.reading);
         self.carriers.close();
         self.inbox.stop();
+        let front = self.front;
+        let removed = tokio::task::spawn_blocking(move || front.close());
         let ended = tokio::task::spawn_blocking(move || {
             self.exchange.join().ok().map(|Remains { outside, media }| {
                 media.stop();
@@ -373,7 +438,7 @@ impl<E: Engine + Send + 'static> Node<E> {
             })
         });
         let mut sound = matches!(ended.await, Ok(Some(())));
-        sound &= self.forwarder.await.is_ok();
+        sound &= self.forwarder.await.is_ok() && removed.await.is_ok();
         if let Err(error) = self.writer.close().await {
             tracing::error!(%error, "the store could not be closed");
             sound = false;
@@ -508,34 +573,38 @@ fn default_address(family: IpAddr) -> Option<IpAddr> {
 }
 
 async fn listen(what: &str, address: SocketAddr) -> Result<TcpListener, Trouble> {
-    TcpListener::bind(address).await.map_err(|error| {
-        let port = address.port();
-        let wrong = |why: &str| format!("cannot listen for {what} on {address}: {why}");
-        match error.kind() {
-            io::ErrorKind::AddrInUse => match holder(port) {
-                Some(Holder { pid, name }) => Trouble::new(
-                    wrong(&format!("port {port} is held by {name} (process {pid})")),
-                    "stop that process, or choose another port in ringfence.toml",
-                ),
-                None => Trouble::new(
-                    wrong(&format!("port {port} is taken")),
-                    format!(
-                        "find out by whom with: ss -ltnp 'sport = :{port}'; stop it, or choose \
+    let listener = TcpListener::bind(address).await;
+    listener.map_err(|error| cannot_listen(what, address, &error))
+}
+
+/// Why, whose fault it is, and what to do.
+fn cannot_listen(what: &str, address: SocketAddr, error: &io::Error) -> Trouble {
+    let port = address.port();
+    let wrong = |why: &str| format!("cannot listen for {what} on {address}: {why}");
+    match error.kind() {
+        io::ErrorKind::AddrInUse => match holder(port) {
+            Some(Holder { pid, name }) => Trouble::new(
+                wrong(&format!("port {port} is held by {name} (process {pid})")),
+                "stop that process, or choose another port in ringfence.toml",
+            ),
+            None => Trouble::new(
+                wrong(&format!("port {port} is taken")),
+                format!(
+                    "find out by whom with: ss -ltunp 'sport = :{port}'; stop it, or choose \
                          another port in ringfence.toml"
-                    ),
                 ),
-            },
-            io::ErrorKind::AddrNotAvailable => Trouble::new(
-                wrong("this host does not have that address"),
-                "correct `bind` in ringfence.toml, or leave it out to listen on every address",
             ),
-            io::ErrorKind::PermissionDenied => Trouble::new(
-                wrong("ports below 1024 need a privilege"),
-                "choose a higher port, or run under the systemd unit",
-            ),
-            _ => Trouble::new(wrong(&error.to_string()), "correct `bind` in ringfence.toml"),
-        }
-    })
+        },
+        io::ErrorKind::AddrNotAvailable => Trouble::new(
+            wrong("this host does not have that address"),
+            "correct `bind` in ringfence.toml, or leave it out to listen on every address",
+        ),
+        io::ErrorKind::PermissionDenied => Trouble::new(
+            wrong("ports below 1024 need a privilege"),
+            "choose a higher port, or run under the systemd unit",
+        ),
+        _ => Trouble::new(wrong(&error.to_string()), "correct `bind` in ringfence.toml"),
+    }
 }
 
 /// Who holds a port.
@@ -604,6 +673,8 @@ impl<E: Engine> fmt::Debug for Node<E> {
 /// Part of every HA1: the same on every installation, since phones know it from the challenge and a
 /// renamed host must not invalidate its phones' secrets.
 const DIGEST_REALM: &str = "pbx";
+/// Beside what listens so, wherever it is listed.
+const IN_CLEAR: &str = " (NOT ENCRYPTED)";
 const STATUS_PAGE: &str = "status page";
 const AUTHORITY_CERTIFICATE: &str = "ca.pem";
 /// One host name or address a line; delete a line to forget it.

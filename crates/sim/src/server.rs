@@ -119,8 +119,18 @@ impl Server {
             },
             gate: Gate::new(self.store.policy.clone(), self.store.deck.clone()),
             realms: vec![
-                Realm { id: ACCESS, name: "access".to_owned(), advertised: access },
-                Realm { id: CARRIER, name: "carrier".to_owned(), advertised: advertised(&carrier) },
+                Realm {
+                    id: ACCESS,
+                    name: "access".to_owned(),
+                    advertised: access,
+                    for_carriers: Vec::new(),
+                },
+                Realm {
+                    id: CARRIER,
+                    name: "carrier".to_owned(),
+                    advertised: advertised(&carrier),
+                    for_carriers: Vec::new(),
+                },
             ],
             loaded: self.store.load(),
             chance: self.chance.fork(),

@@ -128,6 +128,11 @@ impl Status {
         self.0 / 100 == 2
     }
 
+    /// Asks who is there: 401, 407.
+    pub const fn is_challenge(self) -> bool {
+        matches!(self, Self::UNAUTHORIZED | Self::PROXY_AUTHENTICATION_REQUIRED)
+    }
+
     /// 300 to 699.
     pub const fn is_failure(self) -> bool {
         self.0 >= 300

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 use guard::fact::Fact;
 use guard::gate::{Attempt, Gate, Permit, Responsible, Verdict};
-use guard::id::{CallId, LegId, NodeId, RealmId, TenantId};
+use guard::id::{CallId, LegId, NodeId, RealmId, TenantId, TrunkId};
 use guard::ledger::Ledger;
 use pure::{Chance, HashSeed, Map, Now, Timers};
 use rtp::relay;
@@ -199,21 +199,28 @@ impl Desk<'_> {
     }
 
     /// `host:port` of ours as the far end of this path can reach it.
-    pub(crate) fn sent_by(&self, realm: RealmId, transport: Transport) -> String {
-        sent_by(self.realms, realm, transport)
+    pub(crate) fn sent_by(
+        &self,
+        realm: RealmId,
+        transport: Transport,
+        trunk: Option<TrunkId>,
+    ) -> String {
+        sent_by(self.realms, realm, transport, trunk.is_some())
     }
 }
 
-/// Where we are, in a realm and over a transport. A realm that doesn't listen on the transport names
+/// Where we are, in a realm and over a transport, for a carrier or a phone. A realm that doesn't listen on the transport names
 /// nothing that could be reached; requests then come back over the connection that exists.
 pub(crate) fn sent_by(
     realms: &BTreeMap<RealmId, Realm>,
     realm: RealmId,
     transport: Transport,
+    for_carrier: bool,
 ) -> String {
     let realm = realms.get(&realm);
     let listens = realm.and_then(|realm| {
-        realm.advertised.iter().find(|(listening, _, _)| *listening == transport)
+        let own = realm.for_carriers.iter().filter(|_| for_carrier);
+        own.chain(&realm.advertised).find(|(listening, _, _)| *listening == transport)
     });
     match listens {
         Some((_, host, port)) => format!("{host}:{port}"),

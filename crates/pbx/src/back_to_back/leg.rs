@@ -551,7 +551,7 @@ impl Leg {
 
     fn invite(&self, desk: &mut Desk<'_>, carry: &Carry, hops: u8) -> Option<RequestBuilder> {
         let transport = self.party.path.flow.transport;
-        let sent_by = desk.sent_by(self.party.realm, transport);
+        let sent_by = desk.sent_by(self.party.realm, transport, self.party.trunk);
         let branch = desk.transactions.branch();
         let domain = &self.party.domain;
         let own = self.identity.as_ref();
@@ -621,7 +621,7 @@ impl Leg {
     /// The ACK of a 2xx in our dialog.
     pub(crate) fn acknowledge(&mut self, desk: &mut Desk<'_>, response: &Response) {
         let (cseq, path) = (response.headers().cseq().number, self.party.path);
-        let sent_by = desk.sent_by(self.party.realm, path.flow.transport);
+        let sent_by = desk.sent_by(self.party.realm, path.flow.transport, self.party.trunk);
         let branch = desk.transactions.branch();
         let hop = Hop { transport: path.flow.transport.sip(), sent_by: &sent_by, branch: &branch };
         let Some(dialog) = self.dialog_mut() else { return };
@@ -639,7 +639,13 @@ impl Leg {
             return self.acknowledge(desk, response);
         }
         if let Some(invite) = invite.clone() {
-            end_stray(desk, self.party.realm, self.party.path, &invite, response);
+            end_stray(
+                desk,
+                (self.party.realm, self.party.trunk),
+                self.party.path,
+                &invite,
+                response,
+            );
         }
     }
 
@@ -724,7 +730,7 @@ impl Leg {
     fn invite_again(&mut self, desk: &mut Desk<'_>, (name, value): (Name, String)) -> bool {
         let State::Calling(calling) = &self.state else { return false };
         let transport = self.party.path.flow.transport;
-        let sent_by = desk.sent_by(self.party.realm, transport);
+        let sent_by = desk.sent_by(self.party.realm, transport, self.party.trunk);
         let branch = desk.transactions.branch();
         let former = &calling.invite;
         let mut builder = Request::builder(Method::Invite, former.uri().as_str())
@@ -766,7 +772,7 @@ impl Leg {
     /// A request within our dialog: `None` where there is no dialog (any more).
     fn within(&mut self, desk: &mut Desk<'_>, method: Method) -> Option<RequestBuilder> {
         let path = self.party.path;
-        let sent_by = desk.sent_by(self.party.realm, path.flow.transport);
+        let sent_by = desk.sent_by(self.party.realm, path.flow.transport, self.party.trunk);
         let branch = desk.transactions.branch();
         let hop = Hop { transport: path.flow.transport.sip(), sent_by: &sent_by, branch: &branch };
         let request = self.dialog_mut()?.request(method, hop).ok()?;
@@ -908,7 +914,7 @@ impl Leg {
 
     fn contact(&self, desk: &Desk<'_>) -> Option<NameAddrBuf> {
         let transport = self.party.path.flow.transport;
-        let at = desk.sent_by(self.party.realm, transport);
+        let at = desk.sent_by(self.party.realm, transport, self.party.trunk);
         NameAddrBuf::new(None, &format!("sip:pbx@{at}{}", transport.uri_parameter())).ok()
     }
 
@@ -997,13 +1003,13 @@ impl Leg {
 /// ACK and BYE for a 2xx that nobody waits for.
 pub(crate) fn end_stray(
     desk: &mut Desk<'_>,
-    realm: RealmId,
+    (realm, trunk): (RealmId, Option<TrunkId>),
     path: Path,
     invite: &Request,
     response: &Response,
 ) {
     let Ok(mut dialog) = Dialog::uac(invite, response) else { return };
-    let sent_by = desk.sent_by(realm, path.flow.transport);
+    let sent_by = desk.sent_by(realm, path.flow.transport, trunk);
     let transport = path.flow.transport.sip();
     let branch = desk.transactions.branch();
     let hop = Hop { transport, sent_by: &sent_by, branch: &branch };

@@ -131,16 +131,19 @@ impl Trunks {
                 let id = trunk.id;
                 let line = Line::new(*trunk, secret.as_ref(), &mut self.engine.chance);
                 self.lines.insert(id, line);
+                self.note_addresses(id);
                 self.with(desk, id, out, Line::begin);
             }
             Change::SetTrunk { trunk, secret } => {
                 let id = trunk.id;
                 self.with(desk, id, out, |line, turn| line.replace(turn, *trunk, secret.as_ref()));
+                self.note_addresses(id);
             }
             Change::RemoveTrunk { trunk } => {
                 if let Some(mut line) = self.lines.remove(&trunk) {
                     line.remove(&mut Turn { desk, engine: &mut self.engine, out });
                 }
+                self.note_addresses(trunk);
             }
             Change::SetInbound { inbound } => {
                 self.inbound.insert(inbound.number.clone(), inbound);

@@ -72,9 +72,21 @@ impl Trunks {
     /// it could be, or there was one whose calls may go on.
     pub(crate) fn is_carrier(&self, path: Path) -> bool {
         let Some(realm) = self.realm_of(path) else { return false };
-        let former = (realm, path.remote.ip().to_canonical());
-        self.lines.values().any(|line| line.is_source(realm, path))
-            || self.engine.former.contains_key(&former)
+        let address = path.remote.ip().to_canonical();
+        let here = (realm, address, TrunkId(u32::MIN))..=(realm, address, TrunkId(u32::MAX));
+        let mut named = self.addresses.range(here).filter_map(|(_, _, id)| self.lines.get(id));
+        let known = named.any(|line| line.is_source(realm, path));
+        debug_assert_eq!(known, self.lines.values().any(|line| line.is_source(realm, path)));
+        known || self.engine.former.contains_key(&(realm, address))
+    }
+
+    /// To be called after whatever may change the addresses of a trunk, its end included.
+    pub(super) fn note_addresses(&mut self, id: TrunkId) {
+        self.addresses.retain(|(_, _, of)| *of != id);
+        if let Some(line) = self.lines.get(&id) {
+            let realm = line.trunk.realm;
+            self.addresses.extend(line.addresses().map(|address| (realm, address, id)));
+        }
     }
 
     /// Where carriers are.

@@ -264,6 +264,28 @@ pub(crate) struct Status {
     /// The most that could be lost until the next working morning, in a sentence.
     #[serde(default)]
     pub(crate) exposure: Option<String>,
+    /// What the kernel does for us, in words, with the remedy where it does nothing.
+    #[serde(default)]
+    pub(crate) kernel_table: String,
+    /// Ways in for phones that are not encrypted.
+    #[serde(default)]
+    pub(crate) in_clear: Vec<String>,
+    #[serde(default)]
+    pub(crate) packets: Packets,
+}
+
+/// Signalling by its source, since the start: what was let in, and what was dropped unread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Packets {
+    pub(crate) trusted: u64,
+    pub(crate) strangers: u64,
+    pub(crate) dropped_banned: u64,
+    pub(crate) dropped_source_rate: u64,
+    pub(crate) dropped_strangers_total: u64,
+    pub(crate) dropped_no_room: u64,
+    /// Read once a minute.
+    pub(crate) dropped_by_kernel: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -30,7 +30,7 @@ use pure::{Chance, Utc};
 use super::names::Names;
 use super::protocol::{
     Answer, Call, CallUp, Calls, CostBy, Device, Edit, Extension, Failure, JournalEntry,
-    LadderLine, Leg, PhoneSettings, Quality, Question, Status, Verified,
+    LadderLine, Leg, Packets, PhoneSettings, Quality, Question, Status, Verified,
 };
 pub(crate) use rules::in_short;
 pub(crate) use trunks::secret as trunk_secret;
@@ -38,6 +38,7 @@ pub(crate) use trunks::secret as trunk_secret;
 use crate::clock::Clock;
 use crate::credentials;
 use crate::exchange_thread::Inbox;
+use crate::front::{Front, Passed};
 
 /// Whoever answers administrators. One for a node.
 #[derive(Debug)]
@@ -54,6 +55,9 @@ pub(crate) struct Office {
     pub(crate) exchange: Inbox,
     pub(crate) store: store::Reader,
     pub(crate) door: Door,
+    pub(crate) front: Arc<Front>,
+    /// Ways in for phones that are not encrypted, in words.
+    pub(crate) in_clear: Vec<String>,
 }
 
 /// What phones are told of the way in.
@@ -68,6 +72,19 @@ pub(crate) struct Door {
 }
 
 type Result<T> = std::result::Result<T, Failure>;
+
+fn packets(passed: Passed) -> Packets {
+    let Passed { counts, no_room, kernel } = passed;
+    Packets {
+        trusted: counts.trusted,
+        strangers: counts.strangers,
+        dropped_banned: counts.dropped_banned,
+        dropped_source_rate: counts.dropped_source_rate,
+        dropped_strangers_total: counts.dropped_strangers_total,
+        dropped_no_room: no_room,
+        dropped_by_kernel: kernel,
+    }
+}
 
 impl Office {
     /// `body`: what came behind the question's line; empty for most.
@@ -212,6 +229,9 @@ impl Office {
             trunks_up: view.trunks_up,
             weak_trunks: weak_trunks.collect(),
             exposure: Some(self.exposure().await?.summary),
+            kernel_table: self.front.kernel(),
+            in_clear: self.in_clear.clone(),
+            packets: packets(self.front.passed()),
         }))
     }
 

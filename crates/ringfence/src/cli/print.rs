@@ -156,6 +156,10 @@ fn status_screen(status: &Status) -> String {
             writeln!(out, "  weaknesses   {weak}; see `ringfence devices` and `ringfence calls`")
         }
     };
+    for way in &status.in_clear {
+        let _ = writeln!(out, "  in clear     {way}");
+    }
+    let _ = writeln!(out, "  kernel table {}", status.kernel_table);
     for trunk in &status.weak_trunks {
         let _ = writeln!(out, "  weak trunk   {trunk}");
     }

@@ -122,12 +122,11 @@ impl Proceeding {
             turn.arm(Timer::L, turn.config.t1_64());
             return ServerInvite::Accepted(Accepted { answer: bytes, gap });
         }
-        // A challenge is all that a stranger gets, and the next INVITE comes with another branch. On a
-        // reliable transport there is nothing to repeat, so it isn't waited on at all: nobody without
-        // an account holds a place. Its ACK finds nothing and changes nothing.
-        let challenge =
-            matches!(status, Status::UNAUTHORIZED | Status::PROXY_AUTHENTICATION_REQUIRED);
-        if challenge && turn.is_reliable() {
+        // A challenge is all that a stranger gets, and the next INVITE comes with another branch. It is
+        // not waited on and not repeated (RFC 3261 §8.2.7): nobody without an account holds a place, and
+        // whose address was forged hears it once. Where it was lost, the INVITE comes again and is
+        // challenged again. Its ACK finds nothing and changes nothing.
+        if status.is_challenge() {
             return ServerInvite::Terminated;
         }
         turn.arm_unreliable(Timer::G, gap);

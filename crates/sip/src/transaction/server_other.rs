@@ -56,8 +56,10 @@ impl ServerOther {
         }
         turn.disarm();
         turn.transmit(response.as_bytes());
-        if turn.is_reliable() {
-            return Self::Terminated; // Timer J is zero (§17.2.2)
+        // Timer J is zero on a connection (§17.2.2). A challenge leaves nothing on datagrams either, as in
+        // `server_invite`: the repeated request is challenged again.
+        if turn.is_reliable() || response.status().is_challenge() {
+            return Self::Terminated;
         }
         turn.arm(Timer::J, turn.config.t1_64());
         Self::Completed(Completed { answer: response.as_bytes().clone() })

@@ -602,6 +602,40 @@ fn on_a_connection_a_challenge_isnt_waited_on() {
 }
 
 #[test]
+fn on_datagrams_a_challenge_leaves_nothing_behind() {
+    ladder(
+        false,
+        "   0ms in INVITE
+            0ms out 100
+            0ms up INVITE
+          100ms core 401
+          100ms out 401
+          100ms end
+          200ms in ACK
+          200ms up ACK of nothing
+          500ms in INVITE               // the 401 was lost
+          500ms out 100
+          500ms up INVITE
+          600ms core 401
+          600ms out 401
+          600ms end",
+    );
+    ladder(
+        false,
+        "   0ms in REGISTER
+            0ms up REGISTER
+            0ms core 401
+            0ms out 401
+            0ms end
+          500ms in REGISTER
+          500ms up REGISTER
+          500ms core 401
+          500ms out 401
+          500ms end",
+    );
+}
+
+#[test]
 fn on_a_connection_a_refusal_doesnt_wait_long_for_its_ack() {
     ladder(
         true,

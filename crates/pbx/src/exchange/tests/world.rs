@@ -984,6 +984,7 @@ fn setup(
                 (Transport::Tls, REALM.into(), 5061),
                 (Transport::Udp, REALM.into(), 5060),
             ],
+            for_carriers: Vec::new(),
         }],
         loaded: Loaded {
             tenants: vec![Tenant {

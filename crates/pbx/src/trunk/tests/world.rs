@@ -83,6 +83,7 @@ impl World {
             id,
             name: name.to_owned(),
             advertised: advertised(host),
+            for_carriers: Vec::new(),
         };
         let core = BackToBack::new(
             Settings::default(),

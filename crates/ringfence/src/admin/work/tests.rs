@@ -229,6 +229,8 @@ async fn desk() -> Desk {
             ca_sha256: String::new(),
             ca_url: None,
         },
+        front: crate::front::tests::front(),
+        in_clear: Vec::new(),
     };
     Desk { office, kept, _folder: folder, _store: opened.writer }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::admin::protocol::{
     AtMost, Banned, Bans, Budget, BudgetRule, Cost, Costs, Edit, Explained, Exposure, ExposureLine,
-    HeldPair, Number, Policy, PolicyChange, PolicyVersion, Rate, Rates, RatesChange, Reach, Role,
-    TestStep, Toll, Trunk, TrunkSettings, TrunkTest,
+    HeldPair, Number, Packets, Policy, PolicyChange, PolicyVersion, Rate, Rates, RatesChange,
+    Reach, Role, TestStep, Toll, Trunk, TrunkSettings, TrunkTest,
 };
 
 fn owned(text: &str) -> String {
@@ -696,6 +696,9 @@ fn the_status_screen_shows_the_way_outside() {
         trunks_up: 1,
         weak_trunks: vec![owned("old: signalling is not encrypted")],
         exposure: some("At most 23.40 USD can be lost until Thursday 08:00."),
+        kernel_table: owned("in use"),
+        in_clear: vec![owned("SIP over UDP on 0.0.0.0:5060: let phones use TLS")],
+        packets: Packets { trusted: 7, ..Packets::default() },
     };
     check(
         &Question::Status,
@@ -707,6 +710,8 @@ fn the_status_screen_shows_the_way_outside() {
   calls up     0
   exposure     At most 23.40 USD can be lost until Thursday 08:00.
   weaknesses   1; see `ringfence devices` and `ringfence calls`
+  in clear     SIP over UDP on 0.0.0.0:5060: let phones use TLS
+  kernel table in use
   weak trunk   old: signalling is not encrypted
 ",
     );

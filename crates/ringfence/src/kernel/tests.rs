@@ -1,0 +1,112 @@
+use super::*;
+use std::process::Command;
+
+fn source(text: &str) -> Source {
+    text.parse::<IpAddr>().expect("an address").into()
+}
+
+fn table() -> Table {
+    let ports = Ports { udp: [5060, 5062].into(), tcp: [5060, 5061].into() };
+    Table { ports, told: BTreeMap::new() }
+}
+
+/// A socket in a network namespace of this thread's own; `None` where this user may not have one.
+fn namespace() -> Option<Socket> {
+    match nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET) {
+        Ok(()) => Some(Socket::open().expect("netlink is there")),
+        Err(errno) => {
+            println!("skipped: no network namespace ({errno}); run it as root");
+            None
+        }
+    }
+}
+
+fn nft() -> Option<String> {
+    let printed = Command::new("nft").args(["list", "ruleset"]).output().ok()?;
+    Some(String::from_utf8_lossy(&printed.stdout).into_owned())
+}
+
+#[test]
+fn the_last_word_on_a_source_counts_and_trust_is_never_banned() {
+    let mut table = table();
+    let (phone, rogue) = (source("192.0.2.1"), source("192.0.2.2"));
+    let mut changes = BTreeMap::new();
+    note(&mut changes, Change::Ban { source: rogue, until: Utc(1_000_000) });
+    note(&mut changes, Change::Trust(phone));
+    note(&mut changes, Change::Unban(rogue));
+    note(&mut changes, Change::Ban { source: rogue, until: Utc(5_000_000) });
+    table.update(&changes, Utc(0));
+    assert_eq!(table.told.get(&phone), Some(&Told::Trusted));
+    assert_eq!(table.told.get(&rogue), Some(&Told::Banned { until: Utc(5_000_000) }));
+    table.forget_ended(Utc(5_000_000));
+    assert_eq!(table.told.len(), 1);
+    let mut changes = BTreeMap::new();
+    note(&mut changes, Change::Distrust(phone));
+    table.update(&changes, Utc(0));
+    assert!(table.told.is_empty());
+}
+
+#[test]
+#[should_panic(expected = "a trusted source is never banned")]
+fn a_ban_of_a_trusted_source_is_a_fault_of_ours() {
+    let mut table = table();
+    let mut changes = BTreeMap::new();
+    note(&mut changes, Change::Trust(source("192.0.2.1")));
+    table.update(&changes, Utc(0));
+    note(&mut changes, Change::Ban { source: source("192.0.2.1"), until: Utc(1) });
+    table.update(&changes, Utc(0));
+}
+
+/// The real kernel takes it, shows it, and tells what somebody did to it.
+#[test]
+fn the_kernel_takes_the_table() {
+    let Some(mut socket) = namespace() else { return };
+    let mut table = table();
+    table.told.insert(source("192.0.2.1"), Told::Trusted);
+    table.told.insert(source("2001:db8::1"), Told::Trusted);
+    table.told.insert(source("192.0.2.9"), Told::Banned { until: Utc(3_600_000_000) });
+    // A former process left one behind.
+    for _ in 0..2 {
+        socket.transact(table.whole(Utc(0))).expect("it is sound");
+        let found = socket.look().expect("it is there");
+        assert_eq!(found, wire::Found { rules: table.rules(), trusted: 2, dropped: 0 });
+    }
+    if let Some(shown) = nft() {
+        for line in [
+            "type filter hook prerouting priority raw; policy accept;",
+            "udp dport @udp_ports goto udp",
+            "tcp dport @tcp_ports goto tcp",
+            "ip saddr @trusted4 accept",
+            "ip6 saddr & ffff:ffff:ffff:ffff:: @trusted6 accept",
+            "ip saddr @banned4 counter packets 0 bytes 0 drop",
+            "add @strangers4 { ip saddr timeout 10s limit rate over 20/second burst 200 packets }",
+            "limit rate over 200/second burst 400 packets counter packets 0 bytes 0 drop",
+            "elements = { 5060, 5062 }",
+            "192.0.2.9 timeout 1h",
+        ] {
+            assert!(shown.contains(line), "{line:?} is not in\n{shown}");
+        }
+    }
+
+    let mut changes = BTreeMap::new();
+    note(&mut changes, Change::Ban { source: source("192.0.2.9"), until: Utc(7_200_000_000) });
+    note(&mut changes, Change::Distrust(source("2001:db8::1")));
+    note(&mut changes, Change::Unban(source("192.0.2.77")));
+    socket.transact(table.update(&changes, Utc(0))).expect("each is possible");
+    assert_eq!(socket.look().expect("it is there").trusted, 1);
+    if let Some(shown) = nft() {
+        assert!(shown.contains("192.0.2.9 timeout 2h"), "{shown}");
+    }
+
+    let many = (0..10_000u32).map(|n| Source::from(IpAddr::from((0x0a00_0000 + n).to_be_bytes())));
+    let mut changes = BTreeMap::new();
+    many.for_each(|source| note(&mut changes, Change::Trust(source)));
+    socket.transact(table.update(&changes, Utc(0))).expect("it fits");
+    assert_eq!(socket.look().expect("it is there").trusted, 10_001);
+    socket.transact(table.whole(Utc(0))).expect("it fits in one");
+    assert_eq!(socket.look().expect("it is there").trusted, 10_001);
+
+    socket.transact(Batch::default().delete_table()).expect("it is there");
+    assert_eq!(socket.look(), Err(Errno::ENOENT));
+    assert_eq!(socket.transact(Batch::default().delete_table()), Err(Errno::ENOENT));
+}
