@@ -184,3 +184,166 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Keeps a lasting fault of a socket from turning into a busy loop.
 const FAILURES_MAX: u32 = 64;
 const PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use guard::admission::{Admission, Change};
+    use guard::id::{NodeId, RealmId};
+    use guard::source::Source;
+    use pbx::flow::FlowOpened;
+    use pure::Utc;
+    use std::net::Ipv4Addr;
+    use std::sync::mpsc;
+
+    use crate::clock::{self, Clock};
+    use crate::config::Limits;
+    use crate::flows::{Flows, Outlet};
+
+    /// Stands for the exchange: what reached it. Credits come back when it is taken.
+    #[derive(Clone)]
+    struct Exchange(mpsc::Sender<(Path, Bytes, Credit)>);
+
+    impl Sink for Exchange {
+        fn opened(&self, _: FlowOpened, _: Outlet) {}
+        fn received(&self, path: Path, bytes: Bytes, credit: Credit) {
+            let _ = self.0.send((path, bytes, credit));
+        }
+        fn closed(&self, _: FlowId) {}
+    }
+
+    struct World {
+        front: Arc<Front>,
+        address: SocketAddr,
+        received: mpsc::Receiver<(Path, Bytes, Credit)>,
+        _reading: Reading,
+    }
+
+    impl World {
+        fn open(guests: Guests, open: bool) -> Self {
+            let front = Front::new(Clock::start(), clock::chance().hash_seed(), open);
+            let (sender, received) = mpsc::channel();
+            let limits = Limits { connections: 2, connections_per_source: 2, handshakes: 4 };
+            let tls = crate::tls::tests::server();
+            let flows = Flows::new(NodeId(0), 0, limits, tls, front.clone(), Exchange(sender));
+            let socket = Datagrams::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let (_, address, reading) = flows.open_socket(socket, RealmId(0), guests).unwrap();
+            Self { front, address, received, _reading: reading }
+        }
+
+        /// What arrives next.
+        fn next(&self) -> (Path, Bytes, Credit) {
+            self.received.recv_timeout(Duration::from_secs(10)).expect("it arrives")
+        }
+
+        /// Sends until so many in all were dropped or had no room: the socket's own buffer may lose some.
+        fn flood(&self, from: &UdpSocket, dropped: u64) {
+            let gone = || {
+                let passed = self.front.passed();
+                let counts = passed.counts;
+                counts.dropped_banned
+                    + counts.dropped_source_rate
+                    + counts.dropped_strangers_total
+                    + passed.no_room
+            };
+            while gone() < dropped {
+                from.send_to(MESSAGE, self.address).unwrap();
+            }
+        }
+    }
+
+    /// A socket at an address of its own; all of 127/8 is this machine.
+    fn at(last: u8) -> UdpSocket {
+        UdpSocket::bind((Ipv4Addr::new(127, 0, 0, last), 0)).unwrap()
+    }
+
+    fn source(of: &UdpSocket) -> Source {
+        of.local_addr().unwrap().ip().into()
+    }
+
+    const MESSAGE: &[u8] = b"OPTIONS sip:a SIP/2.0\r\nContent-Length: 0\r\n\r\n";
+
+    #[test]
+    fn a_banned_source_is_dropped_before_anybody_reads_it() {
+        let world = World::open(Guests::Phones, false);
+        let (rogue, phone) = (at(2), at(3));
+        world.front.apply(Change::Ban { source: source(&rogue), until: Utc(i64::MAX) });
+        world.flood(&rogue, 10);
+        phone.send_to(MESSAGE, world.address).unwrap();
+        let (path, bytes, _credit) = world.next();
+        assert_eq!((path.remote, &bytes[..]), (phone.local_addr().unwrap(), MESSAGE));
+        assert_eq!(world.front.passed().counts.strangers, 1);
+        world.front.apply(Change::Unban(source(&rogue)));
+        rogue.send_to(MESSAGE, world.address).unwrap();
+        // What it sent before may still be on its way, and passes now as well.
+        assert_eq!(world.next().0.remote, rogue.local_addr().unwrap());
+    }
+
+    #[test]
+    fn strangers_never_crowd_out_whoever_is_trusted() {
+        let world = World::open(Guests::Phones, false);
+        let phone = at(3);
+        world.front.apply(Change::Trust(source(&phone)));
+        // The exchange takes nothing: strangers fill their lane, and what each may send.
+        let strangers: Vec<_> = (10..20).map(at).collect();
+        for (dropped, stranger) in (1..).zip(&strangers) {
+            world.flood(stranger, dropped * 200);
+        }
+        for _ in 0..50 {
+            phone.send_to(MESSAGE, world.address).unwrap();
+            strangers[0].send_to(MESSAGE, world.address).unwrap();
+        }
+        let mut of_phone = 0;
+        let mut of_strangers = 0;
+        let mut credits = Vec::new();
+        while of_phone < 50 {
+            let (path, _, credit) = world.next();
+            credits.push(credit);
+            if path.remote == phone.local_addr().unwrap() {
+                of_phone += 1
+            } else {
+                of_strangers += 1
+            }
+        }
+        assert_eq!(of_strangers, STRANGERS_MAX, "their lane and no more");
+        let passed = world.front.passed();
+        assert_eq!(passed.counts.trusted, 50);
+        assert!(passed.no_room > 0 && passed.counts.dropped_source_rate > 0, "{passed:?}");
+    }
+
+    /// The test of the tests above: without the gate the same flood takes the phone's place.
+    #[test]
+    fn with_the_gate_open_strangers_crowd_out_everybody() {
+        let world = World::open(Guests::Phones, true);
+        let (phone, rogue) = (at(3), at(2));
+        world.front.apply(Change::Trust(source(&phone)));
+        world.front.apply(Change::Ban { source: source(&rogue), until: Utc(i64::MAX) });
+        world.flood(&rogue, 10);
+        let before = world.front.passed().no_room;
+        while world.front.passed().no_room == before {
+            phone.send_to(MESSAGE, world.address).unwrap();
+        }
+        let held: Vec<_> = world.received.try_iter().collect();
+        assert_eq!(held.len(), STRANGERS_MAX);
+        assert!(held.iter().all(|(path, _, _)| path.remote == rogue.local_addr().unwrap()));
+    }
+
+    #[test]
+    fn keep_alives_cost_nothing_and_phones_sign_in_where_phones_are_expected() {
+        let register = b"REGISTER sip:a SIP/2.0\r\n\r\n";
+        for (guests, signs_in) in [(Guests::Phones, true), (Guests::Carriers, false)] {
+            let world = World::open(guests, false);
+            let phone = at(3);
+            for _ in 0..1_000 {
+                phone.send_to(b"\r\n\r\n", world.address).unwrap();
+            }
+            phone.send_to(register, world.address).unwrap();
+            phone.send_to(MESSAGE, world.address).unwrap();
+            let (_, bytes, _credit) = world.next();
+            assert_eq!(bytes.starts_with(b"REGISTER"), signs_in);
+            assert!(world.front.passed().counts.strangers <= u64::from(Admission::STRANGER.burst));
+            assert_eq!(world.front.passed().counts.dropped_source_rate, 0);
+        }
+    }
+}

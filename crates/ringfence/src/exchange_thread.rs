@@ -152,6 +152,16 @@ pub(crate) struct Events(mpsc::Receiver<Event>);
 
 #[cfg(test)]
 impl Events {
+    /// The next that is written down.
+    pub(crate) fn fact(&self) -> Fact {
+        loop {
+            let event = self.0.recv_timeout(Duration::from_secs(10)).expect("a fact is on its way");
+            if let Event::Fact(fact) = event {
+                return fact;
+            }
+        }
+    }
+
     /// Stands in for the exchange: answers whoever asks, until nobody can any more.
     pub(crate) fn answer(self, mut with: impl FnMut(Command) -> Reply) {
         while let Ok(event) = self.0.recv() {

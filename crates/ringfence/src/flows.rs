@@ -720,6 +720,7 @@ const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use guard::admission::{Admission as Gate, Change};
 
     /// The outlet of a connection and the far end of its queue.
     pub(crate) fn outlet() -> (Outlet, mpsc::Receiver<Bytes>) {
@@ -876,6 +877,56 @@ pub(crate) mod tests {
         while let Some(Event::Received(..)) = events.recv().await {}
         assert_eq!(started.elapsed().as_secs(), UNPROVED_MAX.as_secs());
         busy.abort();
+    }
+
+    /// A listener on loopback and what stands in front of it.
+    async fn listener() -> (SocketAddr, Arc<Front>, mpsc::UnboundedReceiver<Event>) {
+        let (sender, events) = mpsc::unbounded_channel();
+        let front = crate::front::tests::front();
+        let tls = crate::tls::tests::server();
+        let limits = Limits { connections: 1_000, connections_per_source: 1_000, handshakes: 4 };
+        let flows = Flows::new(NodeId(0), 0, limits, tls, front.clone(), Inbox(sender));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let security = Security::Clear(Guests::Phones);
+        tokio::spawn(Arc::new(flows).accept(listener, RealmId(0), security));
+        (address, front, events)
+    }
+
+    #[tokio::test]
+    async fn a_banned_source_is_closed_at_once_and_while_it_has_proved_nothing() {
+        let (address, front, mut events) = listener().await;
+        let rogue = guard::source::Source::from(IpAddr::from([127, 0, 0, 1]));
+        let mut early = TcpStream::connect(address).await.unwrap();
+        let _writer = opened(&mut events).await;
+        early.write_all(b"REGISTER sip:a SIP/2.0\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+        let Some(Event::Received(..)) = events.recv().await else { panic!("a phone may sign in") };
+        front.apply(Change::Ban { source: rogue, until: pure::Utc(i64::MAX) });
+        early.write_all(MESSAGE.as_bytes()).await.unwrap();
+        assert!(matches!(events.recv().await, Some(Event::Closed)), "unread");
+        let mut late = TcpStream::connect(address).await.unwrap();
+        assert_eq!(late.read(&mut [0; 1]).await.unwrap_or(0), 0);
+        assert!(events.try_recv().is_err(), "the exchange hears nothing of it");
+        assert_eq!(front.passed().counts.dropped_banned, 1);
+    }
+
+    #[tokio::test]
+    async fn strangers_connect_at_a_rate_and_trusted_ones_at_will() {
+        let (address, front, _events) = listener().await;
+        let mut connections = Vec::new();
+        while front.passed().counts.dropped_source_rate == 0 {
+            connections.push(TcpStream::connect(address).await.unwrap());
+        }
+        let burst = usize::try_from(Gate::STRANGER.burst).unwrap();
+        assert!(connections.len() > burst, "{}", connections.len());
+        front.apply(Change::Trust(IpAddr::from([127, 0, 0, 1]).into()));
+        for _ in 0..300 {
+            connections.push(TcpStream::connect(address).await.unwrap());
+        }
+        while front.passed().counts.trusted < 300 {
+            tokio::task::yield_now().await;
+        }
+        assert!(front.passed().counts.dropped_source_rate < 100);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 
 /// Media ports apart from those of other tests; 0 lets the system choose the others.
 const CONFIG: &str = "status_page.bind = \"127.0.0.1:0\"
+firewall.kernel = \"off\"
 [[realm]]
 bind = \"127.0.0.1\"
 advertise_name = \"localhost\"
@@ -34,7 +35,11 @@ struct Running {
 
 impl Running {
     fn start(data: &Path) -> Self {
-        fs::write(data.join("ringfence.toml"), CONFIG).unwrap();
+        Self::start_with(data, CONFIG)
+    }
+
+    fn start_with(data: &Path, config: &str) -> Self {
+        fs::write(data.join("ringfence.toml"), config).unwrap();
         private(&data.join("ringfence.toml"), 0o600);
         let mut child = command(data, &["up"]).spawn().unwrap();
         // The log says `ready` after all was printed.
@@ -176,6 +181,48 @@ fn a_first_start_makes_everything_and_a_second_finds_it() {
     assert_eq!(before, [kept("master.key"), kept("ca.pem"), kept("server.json")]);
     second.signal(Signal::SIGINT);
     assert_eq!(second.end(), 0, "{}", second.rest_of_log());
+}
+
+#[test]
+fn phones_speak_in_clear_only_where_the_owner_wants_it_and_it_shows() {
+    let data = folder();
+    let clear = format!("{CONFIG}transports.udp = 0\ntransports.tcp = 0\n");
+    let node = Running::start_with(data.path(), &clear);
+    let (udp, tcp) = (node.address("SIP over UDP (NOT"), node.address("SIP over TCP (NOT"));
+    let status: serde_json::Value =
+        serde_json::from_str(&told(data.path(), &["status", "--json"])).unwrap();
+    assert_eq!(status["in_clear"].as_array().map(Vec::len), Some(2), "{status}");
+    assert_eq!(status["kernel_table"], "not used", "{status}");
+
+    let register = |over: &str, port: u16| {
+        format!(
+            "REGISTER sip:localhost SIP/2.0\r\nVia: SIP/2.0/{over} 127.0.0.1:{port};branch=z9hG4bK{port};rport\r\n\
+             Max-Forwards: 70\r\nFrom: <sip:101@localhost>;tag=a\r\nTo: <sip:101@localhost>\r\n\
+             Call-ID: {port}\r\nCSeq: 1 REGISTER\r\nContact: <sip:101@127.0.0.1:{port}>\r\n\
+             Content-Length: 0\r\n\r\n"
+        )
+    };
+    let mut answer = [0; 4_096];
+    let phone = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    phone.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let port = phone.local_addr().unwrap().port();
+    phone.send_to(register("UDP", port).as_bytes(), udp).unwrap();
+    let (len, from) = phone.recv_from(&mut answer).unwrap();
+    assert!(answer[..len].starts_with(b"SIP/2.0 401 "));
+    assert_eq!(from, udp);
+    let mut phone = TcpStream::connect(tcp).unwrap();
+    phone.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let port = phone.local_addr().unwrap().port();
+    phone.write_all(register("TCP", port).as_bytes()).unwrap();
+    assert!(phone.read(&mut answer).unwrap() > 0);
+    assert!(answer.starts_with(b"SIP/2.0 401 "));
+
+    let status: serde_json::Value =
+        serde_json::from_str(&told(data.path(), &["status", "--json"])).unwrap();
+    // The datagram, the connection, and the message on it.
+    assert_eq!(status["packets"]["strangers"], 3, "{status}");
+    assert!(told(data.path(), &["status"]).contains("in clear     SIP over UDP on 127.0.0.1:"));
+    assert!(node.rest_of_log().contains("phones may speak in clear"));
 }
 
 #[test]

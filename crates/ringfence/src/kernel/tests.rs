@@ -77,9 +77,9 @@ fn the_kernel_takes_the_table() {
             "udp dport @udp_ports goto udp",
             "tcp dport @tcp_ports goto tcp",
             "ip saddr @trusted4 accept",
-            "ip6 saddr & ffff:ffff:ffff:ffff:: @trusted6 accept",
+            "ip6 saddr & ffff:ffff:ffff:ffff:: == @trusted6 accept",
             "ip saddr @banned4 counter packets 0 bytes 0 drop",
-            "add @strangers4 { ip saddr timeout 10s limit rate over 20/second burst 200 packets }",
+            "update @strangers4 { ip saddr timeout 10s limit rate over 20/second burst 200 packets }",
             "limit rate over 200/second burst 400 packets counter packets 0 bytes 0 drop",
             "elements = { 5060, 5062 }",
             "192.0.2.9 timeout 1h",
@@ -109,4 +109,57 @@ fn the_kernel_takes_the_table() {
     socket.transact(Batch::default().delete_table()).expect("it is there");
     assert_eq!(socket.look(), Err(Errno::ENOENT));
     assert_eq!(socket.transact(Batch::default().delete_table()), Err(Errno::ENOENT));
+}
+
+/// The thread that keeps it, in the real kernel: changes arrive, a flush is found and mended, and a clean
+/// end leaves nothing.
+#[test]
+fn the_table_is_kept_and_removed() {
+    let Some(mut socket) = namespace() else { return };
+    let (inbox, events) = crate::exchange_thread::inbox();
+    let ports = Ports { udp: [5060].into(), tcp: [5061].into() };
+    let kernel = Kernel::start(ports, Clock::start(), inbox).expect("a thread");
+    let up = events.fact();
+    assert!(matches!(up, Fact::KernelTableUp { .. }), "{up:?}");
+    assert_eq!(kernel.state(), "in use");
+    let mut until = |trusted: usize| {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while socket.look().map(|found| found.trusted) != Ok(trusted) {
+            assert!(Instant::now() < deadline, "{trusted} trusted sources don't appear");
+            std::thread::yield_now();
+        }
+    };
+    kernel.tell(Change::Trust(source("192.0.2.1")));
+    kernel.tell(Change::Trust(source("2001:db8::1")));
+    until(2);
+    kernel.tell(Change::Distrust(source("192.0.2.1")));
+    until(1);
+    // Somebody flushes it: the next change finds out, and all of it is there again.
+    let mut somebody = Socket::open().expect("netlink is there");
+    somebody.transact(Batch::default().delete_table()).expect("it is there");
+    kernel.tell(Change::Trust(source("192.0.2.2")));
+    let Fact::KernelTableUp { how } = events.fact() else { panic!("it is up again") };
+    assert!(how.contains("in place again"), "{how}");
+    until(2);
+    kernel.close();
+    assert_eq!(somebody.look(), Err(Errno::ENOENT));
+}
+
+#[test]
+fn without_the_capability_it_says_so_once_with_the_remedy() {
+    let (inbox, events) = crate::exchange_thread::inbox();
+    let shared = Shared { dropped: AtomicU64::new(0), state: Mutex::default() };
+    let (_orders, received) = mpsc::channel();
+    let shared = Arc::new(shared);
+    let keeper = Keeper {
+        table: table(),
+        clock: Clock::start(),
+        inbox,
+        shared: shared.clone(),
+        orders: received,
+    };
+    keeper.unavailable(Errno::EPERM);
+    let Fact::KernelTableUnavailable { why } = events.fact() else { panic!("said") };
+    assert!(why.starts_with("no CAP_NET_ADMIN: "), "{why}");
+    assert_eq!(*shared.state.lock().expect("nobody panicked"), format!("not used ({why})"));
 }

@@ -256,12 +256,13 @@ impl Rule {
 
     /// What was loaded has come more often than this, each by itself. Nothing where the set is full.
     pub(super) fn over_each(self, set: Set, rate: Rate) -> Self {
-        const ADD: u32 = 0;
+        // Each packet puts the end off, so that a bucket lives for as long as its source goes on.
+        const UPDATE: u32 = 1;
         let forgotten = u64::try_from(FORGOTTEN_AFTER.as_millis()).unwrap_or(u64::MAX);
         self.expression("dynset", |a| {
             a.text(1, set.name())
                 .be32(2, set.id())
-                .be32(3, ADD)
+                .be32(3, UPDATE)
                 .be32(4, REGISTER)
                 .be64(6, forgotten);
             a.nest(7, |a| a.text(1, "limit").nest(2, |a| limit(a, rate)))

@@ -57,7 +57,7 @@ impl Server {
         let place = Place::take();
         let host = place.address;
         let config = format!(
-            "[status_page]\nbind = \"{host}:{PAGE_PORT}\"\n\n[[realm]]\nbind = \"{host}\"\n\
+            "[status_page]\nbind = \"{host}:{PAGE_PORT}\"\n\n[firewall]\nkernel = \"off\"\n\n[[realm]]\nbind = \"{host}\"\n\
              media_ports = \"20000-21999\"\n\n[realm.transports]\ntls = {SIP_PORT}\n"
         );
         std::fs::write(folder.path().join("ringfence.toml"), config).expect("written");
