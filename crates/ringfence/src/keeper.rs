@@ -258,7 +258,7 @@ impl Kept {
                 self.forget_spends();
             }
             // History: nothing is built from it.
-            Row::Cdr(_) => {}
+            Row::Cdr(_) | Row::Sink(_) | Row::RemoveSink(_) | Row::Watermark(_) => {}
         }
     }
 

@@ -7,6 +7,7 @@
 //! asks.
 
 mod admin;
+mod alerts;
 mod authority;
 mod carrier;
 mod cli;

@@ -26,6 +26,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::admin;
 use crate::admin::work::{Door, Office};
+use crate::alerts::{self, Alerts};
 use crate::authority::{self, Authority};
 use crate::carrier::{Carriers, Side};
 use crate::clock::{self, Clock};
@@ -53,6 +54,7 @@ pub(crate) struct Node<E: Engine> {
     pub(crate) listening: Vec<(String, String)>,
     pub(crate) writer: Writer,
     pub(crate) reader: Reader,
+    alerts: Arc<Alerts>,
     exchange: JoinHandle<Remains<Keeper<E>>>,
     forwarder: tokio::task::JoinHandle<()>,
     accepting: Vec<tokio::task::JoinHandle<()>>,
@@ -266,6 +268,16 @@ where
     let page = listening.iter().find(|(what, _)| what == STATUS_PAGE);
     let ca_url = page.map(|(_, address)| format!("{address}ca.pem"));
     let (domain, port) = door.unwrap_or_default();
+    let alerts = Alerts::start(alerts::Ground {
+        node,
+        tenant,
+        clock,
+        key: master.clone(),
+        store: opened.reader.clone(),
+        writer: opened.writer.clone(),
+        exchange: inbox.clone(),
+    })
+    .await;
     let office = Office {
         node,
         tenant,
@@ -276,6 +288,7 @@ where
         chance: chance.fork().into(),
         exchange: inbox.clone(),
         store: opened.reader.clone(),
+        alerts: Some(alerts.clone()),
         door: Door {
             domain,
             port,
@@ -312,6 +325,7 @@ where
         listening,
         writer: opened.writer,
         reader: opened.reader,
+        alerts,
         exchange,
         forwarder,
         accepting,
@@ -364,6 +378,7 @@ impl<E: Engine + Send + 'static> Node<E> {
         for task in &self.accepting {
             task.abort();
         }
+        self.alerts.stop().await;
         self.carriers.close();
         self.inbox.stop();
         let ended = tokio::task::spawn_blocking(move || {

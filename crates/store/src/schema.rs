@@ -19,6 +19,7 @@ pub(crate) struct Migration {
 pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, text: include_str!("../migrations/0001.sql") },
     Migration { version: 2, text: include_str!("../migrations/0002.sql") },
+    Migration { version: 4, text: include_str!("../migrations/0004.sql") },
 ];
 
 /// Brings the database to the newest version of `migrations`.

@@ -17,6 +17,7 @@ use guard::number::ExtensionNumber;
 use guard::policy::Policy;
 use guard::rate::RateDeck;
 use guard::secret::{KEY_LENGTH, KeyId, MasterKey, Sealed};
+use guard::sink::{Sink, SinkId};
 use pbx::directory::{Device, Extension, Inbound, Secret, Tenant, Trunk};
 use pbx::io::Trace;
 use pbx::record::{BindingRow, Cdr, Row};
@@ -51,6 +52,8 @@ pub(crate) enum Key {
     Policy(PolicyVersion),
     Deck(u64),
     Spend(Bucket),
+    Sink(SinkId),
+    Watermark(String),
 }
 
 /// The texts of statements, made once for each table and size.
@@ -87,6 +90,9 @@ impl Key {
             Row::Policy(policy) => Self::Policy(policy.version),
             Row::Deck(deck) => Self::Deck(deck.version),
             Row::Spend(spend) => Self::Spend(spend.bucket),
+            Row::Sink(sink) => Self::Sink(sink.id),
+            Row::RemoveSink(id) => Self::Sink(*id),
+            Row::Watermark(mark) => Self::Watermark(mark.reader.clone()),
         }
     }
 }
@@ -136,6 +142,11 @@ impl Texts {
                     put(&DECK, rate_deck(row, now));
                 }
                 Row::Spend(row) => put(&SPEND, spend(row)),
+                Row::Sink(row) => put(&SINK, sink(row)),
+                Row::RemoveSink(SinkId(id)) => remove(&SINK, i64::from(*id).into()),
+                Row::Watermark(row) => {
+                    put(&WATERMARK, vec![text(&row.reader), sequence(row.sequence)]);
+                }
             }
         }
         for (table, rows) in removals.into_values() {
@@ -662,6 +673,27 @@ pub(crate) fn to_spend(mut row: Record) -> Result<Spend, Error> {
     let bucket = Bucket { account, window, begin: row.int()? };
     Ok(Spend { bucket, settled: Money(row.int()?) })
 }
+
+pub(crate) const SINK: Table =
+    Table { name: "sink", key: &["id"], rest: &["created", "secret", "body"] };
+
+fn sink(row: &Sink) -> Vec<Value> {
+    vec![
+        i64::from(row.id.0).into(),
+        time(row.created),
+        row.sealed.to_bytes().into(),
+        body::sink(row).into(),
+    ]
+}
+
+pub(crate) fn to_sink(mut row: Record) -> Result<Sink, Error> {
+    let (id, created) = (SinkId(row.small()?), Utc(row.int()?));
+    let sealed = sealed(&mut row)?;
+    row.parsed(|body| body::to_sink(id, created, sealed, body))
+}
+
+pub(crate) const WATERMARK: Table =
+    Table { name: "watermark", key: &["reader"], rest: &["sequence"] };
 
 /// What tells the rows of windows that ended before a time from the later ones, and its parameters.
 pub(crate) fn spend_ended(before: Utc) -> (&'static str, Vec<Value>) {

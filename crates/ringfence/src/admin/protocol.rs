@@ -3,11 +3,13 @@
 //! The answers are also what `--json` prints: one shape for the wire, for scripts and for the
 //! tables. Times are RFC 3339 in UTC. Fields are only ever added.
 
+mod alert;
 mod rules;
 mod trunk;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use alert::{Alert, MailSecurity, NewChannel, NewSink, Sink};
 pub(crate) use rules::{
     AtMost, Budget, BudgetRule, Edit, Explained, Exposure, ExposureLine, Key, Policy, PolicyChange,
     PolicyVersion, Reach, Role, RoleChange, Whose,
@@ -168,6 +170,28 @@ pub(crate) enum Question {
         of: Whose,
     },
     Exposure,
+    /// Incidents that began or changed since, or behind an entry of the journal.
+    Alerts {
+        /// Seconds before now.
+        since: Option<i64>,
+        /// A day, as for calls.
+        from: Option<String>,
+        after: Option<u64>,
+        limit: u32,
+    },
+    AlertShow {
+        incident: u64,
+    },
+    SinkAdd {
+        sink: Box<NewSink>,
+    },
+    SinkList,
+    SinkRemove {
+        sink: u32,
+    },
+    SinkTest {
+        sink: u32,
+    },
 }
 
 /// What comes back: the value asked for, or what went wrong and what to do about it.
@@ -198,6 +222,9 @@ pub(crate) enum Answer {
     RatesCsv(String),
     Budgets(Vec<Budget>),
     Exposure(Box<Exposure>),
+    /// In the order in which they changed last.
+    Alerts(Vec<Alert>),
+    Sinks(Vec<Sink>),
 }
 
 /// Why a question has no answer.

@@ -612,7 +612,10 @@ impl World {
                 | Row::Inbound(_)
                 | Row::RemoveInbound(_)
                 | Row::Policy(_)
-                | Row::Deck(_) => {}
+                | Row::Deck(_)
+                | Row::Sink(_)
+                | Row::RemoveSink(_)
+                | Row::Watermark(_) => {}
                 Row::Spend(spend) => {
                     self.spends.insert(spend.bucket, spend.settled);
                 }
