@@ -2,7 +2,7 @@
 //!
 //! Each fact has a number that never changes and a name that never changes; a test holds both as
 //! text. Numbers are grouped: 100 the node, 200 configuration, 300 extensions and secrets, 400
-//! devices and registration, 500 calls, 600 media, 700 the journal itself. What a newer version
+//! devices and registration, 500 calls, 600 media, 700 the journal itself, 800 incidents and alerts. What a newer version
 //! wrote is read as [`Fact::Unknown`], never refused.
 //!
 //! A personal field is a [`Pii`]: masked wherever it is printed, sealed in the journal under the key
@@ -17,6 +17,7 @@ use crate::access::Actor;
 use crate::cause::Disposition;
 use crate::gate::{Algorithm, Origin, PolicyVersion, Rule};
 use crate::id::{CallId, DeviceId, ExtensionId, LegId, NodeId, TrunkId};
+use crate::incident::What;
 use crate::ledger::Window;
 use crate::money::Money;
 use crate::number::EmergencyKind;
@@ -470,11 +471,11 @@ facts! {
     "A call outside cost {cost:?} for {seconds} seconds."
 
     513 Warn BudgetSoft "budget-soft"
-    { account: String, window: Window, spent: Money, limit: Money } personal {}
+    { account: String, window: Window, spent: Money, limit: Money, extension: Option<ExtensionId> } personal {}
     "{account} has spent {spent:?} of {limit:?} in this {window:?}."
 
     514 Warn BudgetHard "budget-hard"
-    { account: String, window: Window, limit: Money } personal {}
+    { account: String, window: Window, limit: Money, extension: Option<ExtensionId> } personal {}
     "{account} has spent its {window:?} budget of {limit:?}; further calls outside are refused."
 
     515 Warn CallPreempted "call-preempted"
@@ -508,6 +509,61 @@ facts! {
     703 Notice SubjectErased "subject-erased"
     { subject: String } personal { actor: Actor => Holder::Administrator }
     "{actor} erased the personal data of {subject}."
+
+    800 Warn IncidentOpened "incident-opened"
+    { incident: u64, what: What, severity: Severity, first: i64, last: i64, findings: u32, events: u64, extension: Option<ExtensionId>, done: Option<String> }
+    personal {
+        about: Name => holder_of(extension),
+        words: Name => holder_of(extension),
+        // What it is told by, as JSON: who comes back finds the same incident.
+        key: Name => holder_of(extension),
+        by: Option<Actor> => Holder::Administrator,
+    }
+    "Incident {incident} ({what}) began, about {about}: {words}"
+
+    801 Warn IncidentRaised "incident-raised"
+    { incident: u64, what: What, severity: Severity, first: i64, last: i64, findings: u32, events: u64, extension: Option<ExtensionId>, done: Option<String> }
+    personal {
+        about: Name => holder_of(extension),
+        words: Name => holder_of(extension),
+        // What it is told by, as JSON: who comes back finds the same incident.
+        key: Name => holder_of(extension),
+        by: Option<Actor> => Holder::Administrator,
+    }
+    "Incident {incident} ({what}) got worse, about {about}: {words}"
+
+    802 Info IncidentClosed "incident-closed"
+    { incident: u64, what: What, severity: Severity, first: i64, last: i64, findings: u32, events: u64, extension: Option<ExtensionId>, done: Option<String> }
+    personal {
+        about: Name => holder_of(extension),
+        words: Name => holder_of(extension),
+        // What it is told by, as JSON: who comes back finds the same incident.
+        key: Name => holder_of(extension),
+        by: Option<Actor> => Holder::Administrator,
+    }
+    "Incident {incident} ({what}) is over, about {about}, {events} events: {words}"
+
+    810 Notice SinkAdded "sink-added"
+    { sink: u32, kind: String }
+    personal { to: Name => Holder::Administrator, actor: Actor => Holder::Administrator }
+    "{actor} has alerts sent to {to} ({kind} sink {sink})."
+
+    811 Notice SinkRemoved "sink-removed"
+    { sink: u32, kind: String }
+    personal { to: Name => Holder::Administrator, actor: Actor => Holder::Administrator }
+    "{actor} has no more alerts sent to {to} ({kind} sink {sink})."
+
+    812 Info AlertDelivered "alert-delivered"
+    { sink: u32, kind: String, incidents: Vec<u64> } personal {}
+    "The {kind} sink {sink} took alerts about incidents {incidents:?}."
+
+    813 Warn SinkFailing "sink-failing"
+    { sink: u32, kind: String, why: String } personal {}
+    "The {kind} sink {sink} takes no alerts, it is tried again and nothing is lost: {why}"
+
+    814 Notice SinkRecovered "sink-recovered"
+    { sink: u32, kind: String, tries: u32 } personal {}
+    "The {kind} sink {sink} takes alerts again, after {tries} tries in vain."
 }
 
 impl Fact {
@@ -561,12 +617,8 @@ struct OneLine<'a, 'f>(&'a mut fmt::Formatter<'f>);
 
 impl fmt::Write for OneLine<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let hostile = |c: char| {
-            c.is_control()
-                || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-        };
         let mut first = true;
-        for clean in text.split(hostile) {
+        for clean in text.split(is_hostile) {
             if !first {
                 self.0.write_char('\u{fffd}')?;
             }
@@ -577,6 +629,11 @@ impl fmt::Write for OneLine<'_, '_> {
     }
 }
 
+pub(crate) fn is_hostile(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 fn holder_of(extension: &Option<ExtensionId>) -> Holder {
     extension.map_or(Holder::Stranger, Holder::Extension)
 }
@@ -584,6 +641,8 @@ fn holder_of(extension: &Option<ExtensionId>) -> Holder {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::incident::{Change, Incident, Key};
+    use crate::source::Source;
 
     const ALICE: ExtensionId = ExtensionId(0xa11ce);
     const PHONE: DeviceId = DeviceId(0xd);
@@ -789,11 +848,13 @@ pub(crate) mod tests {
                 window: Window::Day,
                 spent: Money(8_000_000),
                 limit: Money(8_000_000),
+                extension: Some(extension),
             },
             Fact::BudgetHard {
                 account: "extension 101".to_owned(),
                 window: Window::Day,
                 limit: Money(10_000_000),
+                extension: Some(extension),
             },
             Fact::CallPreempted { call, trunk: TrunkId(1), by: CallId(2) },
             Fact::MediaSilent { call, leg, silent_ms: 5_000 },
@@ -802,8 +863,44 @@ pub(crate) mod tests {
             Fact::JournalHeadExported { node, sequence: 7, hash: "00".to_owned() },
             Fact::JournalVerified { node, entries: 7 },
             Fact::JournalBroken { node, sequence: 3, why: "it is missing".to_owned() },
-            Fact::SubjectErased { subject: "strangers:2026-11".to_owned(), actor },
+            Fact::SubjectErased { subject: "strangers:2026-11".to_owned(), actor: actor.clone() },
+            incident(Change::Opened),
+            incident(Change::Raised),
+            incident(Change::Closed),
+            Fact::SinkAdded {
+                sink: 1,
+                kind: "mail".to_owned(),
+                to: "grace@example.com".into(),
+                actor: actor.clone(),
+            },
+            Fact::SinkRemoved {
+                sink: 1,
+                kind: "mail".to_owned(),
+                to: "grace@example.com".into(),
+                actor,
+            },
+            Fact::AlertDelivered { sink: 1, kind: "mail".to_owned(), incidents: vec![7] },
+            Fact::SinkFailing { sink: 1, kind: "mail".to_owned(), why: "refused".to_owned() },
+            Fact::SinkRecovered { sink: 1, kind: "mail".to_owned(), tries: 3 },
         ]
+    }
+
+    fn incident(change: fn(Incident) -> Change) -> Fact {
+        let one = Incident {
+            id: 7,
+            key: Key::Source(Source::from(std::net::IpAddr::from([192, 0, 2, 7]))),
+            what: What::Guessing,
+            severity: Severity::Warn,
+            first: pure::Utc(1),
+            last: pure::Utc(2),
+            findings: 2,
+            events: 30,
+            words: "192.0.2.7 tried passwords".to_owned(),
+            done: None,
+            extension: None,
+            by: Some(Actor::LocalAdmin { uid: 1_000, name: "grace".to_owned() }),
+        };
+        change(one).into_fact(|_| None)
     }
 
     #[test]
@@ -875,6 +972,14 @@ pub(crate) mod tests {
 701 journal-verified
 702 journal-broken
 703 subject-erased
+800 incident-opened
+801 incident-raised
+802 incident-closed
+810 sink-added
+811 sink-removed
+812 alert-delivered
+813 sink-failing
+814 sink-recovered
 ";
         assert_eq!(table, expected);
         let sampled: Vec<_> = samples().iter().map(|fact| (fact.number(), fact.name())).collect();

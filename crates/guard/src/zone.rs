@@ -83,6 +83,13 @@ impl Zone {
         Utc(utc.0.saturating_add(7 * 86_400 * 1_000_000))
     }
 
+    /// By the clock on the wall, for people: `2026-11-22 17:50:24 CET`.
+    pub fn shown(&self, utc: Utc) -> String {
+        let instant = timestamp(utc.seconds());
+        let wall = self.0.to_datetime(instant).to_string().replacen('T', " ", 1);
+        format!("{wall} {}", self.0.to_offset_info(instant).abbreviation())
+    }
+
     fn days(&self, date: Date, first: i32, after: i32) -> Option<Span> {
         let midnight = |days| {
             let date = shifted(date, days)?;

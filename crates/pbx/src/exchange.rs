@@ -297,10 +297,14 @@ impl Exchange {
                 Scope::Extension(id) => self.registrar.extension(id).map(|found| found.tenant),
                 Scope::Operator | Scope::Role(_) | Scope::Trunk(_) => None,
             };
-            let (window, limit) = (note.bucket.window, note.limit);
+            let extension = match note.bucket.account {
+                Scope::Extension(id) => Some(id),
+                Scope::Operator | Scope::Tenant(_) | Scope::Role(_) | Scope::Trunk(_) => None,
+            };
+            let (window, limit, spent) = (note.bucket.window, note.limit, note.spent);
             let fact = match note.crossing {
-                Crossing::Soft => Fact::BudgetSoft { account, window, spent: note.spent, limit },
-                Crossing::Hard => Fact::BudgetHard { account, window, limit },
+                Crossing::Soft => Fact::BudgetSoft { account, window, spent, limit, extension },
+                Crossing::Hard => Fact::BudgetHard { account, window, limit, extension },
             };
             self.core.output(Output::Fact { tenant, fact });
         }

@@ -11,6 +11,7 @@ use guard::money::{Currency, Money};
 use guard::number::{Class, Country};
 use guard::policy::Policy;
 use guard::rate::{Rate, RateDeck};
+use guard::sink::{Sink, SinkId};
 use guard::source::Source;
 use guard::wall::Ban;
 use pure::Utc;
@@ -49,6 +50,18 @@ pub enum Row {
     Spend(Spend),
     Ban(Ban),
     RemoveBan(Source),
+    /// Where alerts go. Nothing in the exchange is built from it.
+    Sink(Box<Sink>),
+    RemoveSink(SinkId),
+    Watermark(Watermark),
+}
+
+/// How far a reader of the journal has come.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Watermark {
+    pub reader: String,
+    /// All before it and itself is done with.
+    pub sequence: u64,
 }
 
 /// A registration as it is kept. On connections it is history after a restart (the flow is gone); it

@@ -3,6 +3,7 @@
 //! Data goes to stdout, talk to stderr. Every list is also JSON (`--json`). Exit code 0: done; 1: the
 //! node said no, or what was checked does not hold; 2: it could not be asked.
 
+mod alert;
 pub(crate) mod print;
 mod rules;
 mod secret;
@@ -19,6 +20,7 @@ use crate::admin::amount;
 use crate::admin::client;
 use crate::admin::protocol::{Answer, CostBy, Question};
 use crate::data_dir::Trouble;
+use alert::{AlertAsk, AlertList};
 use rules::{BudgetAsk, LockdownAsk, PolicyAsk, RoleAsk};
 use trunk::{NumberAsk, RatesAsk, TrunkAsk};
 use wall::{BanAsk, UnbanAsk};
@@ -121,6 +123,18 @@ pub(crate) enum Ask {
         after_help = "Examples:\n  ringfence unban 203.0.113.9\n  ringfence unban 203.0.113.9 --account 100"
     )]
     Unban(UnbanAsk),
+    /// What went wrong or is being tried: one line for each attacker; and where to tell it
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Examples:\n  ringfence alerts\n  ringfence alerts --follow\n  ringfence alerts --since 2d --json\n  \
+                      ringfence alerts sink add mail --to you@example.com --from pbx@example.com --server mail.example.com"
+    )]
+    Alerts {
+        #[command(flatten)]
+        list: AlertList,
+        #[command(subcommand)]
+        ask: Option<AlertAsk>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, Args)]
@@ -149,6 +163,8 @@ struct Asked {
     /// What follows the question.
     body: Vec<u8>,
     yes: bool,
+    /// Ask again and again, and print what is new.
+    follow: bool,
 }
 
 impl Json {
@@ -157,7 +173,7 @@ impl Json {
 
 impl Asked {
     fn new(question: Question, Json { json }: Json) -> Self {
-        Self { question, json, body: Vec::new(), yes: false }
+        Self { question, json, body: Vec::new(), yes: false, follow: false }
     }
 
     fn saving(self, saving: Saving) -> Self {
@@ -397,6 +413,9 @@ pub(crate) fn run(data: &Path, ask: Ask) -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if asked.follow {
+        return alert::follow(data, asked.question, asked.json);
+    }
     if !rehearse(data, &asked) {
         return ExitCode::from(1);
     }
@@ -528,6 +547,8 @@ fn question(ask: Ask) -> Result<Asked, Trouble> {
         Ask::Bans(json) => Asked::new(Question::Bans, json),
         Ask::Ban(ask) => wall::ban(ask),
         Ask::Unban(ask) => wall::unban(ask),
+        Ask::Alerts { list, ask: None } => alert::list(list),
+        Ask::Alerts { ask: Some(ask), .. } => alert::question(ask)?,
     })
 }
 

@@ -271,7 +271,7 @@ impl Kept {
                 self.bans.remove(&source);
             }
             // History: nothing is built from it.
-            Row::Cdr(_) => {}
+            Row::Cdr(_) | Row::Sink(_) | Row::RemoveSink(_) | Row::Watermark(_) => {}
         }
     }
 

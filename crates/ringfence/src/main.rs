@@ -8,6 +8,7 @@
 //! asks.
 
 mod admin;
+mod alerts;
 mod authority;
 mod carrier;
 mod cli;

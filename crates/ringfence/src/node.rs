@@ -26,6 +26,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::admin;
 use crate::admin::work::{Door, Office};
+use crate::alerts::{self, Alerts};
 use crate::authority::{self, Authority};
 use crate::carrier::{Carriers, Side};
 use crate::clock::{self, Clock};
@@ -56,6 +57,7 @@ pub(crate) struct Node<E: Engine> {
     pub(crate) listening: Vec<(String, String)>,
     pub(crate) writer: Writer,
     pub(crate) reader: Reader,
+    alerts: Arc<Alerts>,
     exchange: JoinHandle<Remains<Keeper<E>>>,
     forwarder: tokio::task::JoinHandle<()>,
     accepting: Vec<tokio::task::JoinHandle<()>>,
@@ -324,6 +326,16 @@ where
     let page = listening.iter().find(|(what, _)| what == STATUS_PAGE);
     let ca_url = page.map(|(_, address)| format!("{address}ca.pem"));
     let (domain, port) = door.unwrap_or_default();
+    let alerts = Alerts::start(alerts::Ground {
+        node,
+        tenant,
+        clock,
+        key: master.clone(),
+        store: opened.reader.clone(),
+        writer: opened.writer.clone(),
+        exchange: inbox.clone(),
+    })
+    .await;
     let office = Office {
         node,
         tenant,
@@ -334,6 +346,7 @@ where
         chance: chance.fork().into(),
         exchange: inbox.clone(),
         store: opened.reader.clone(),
+        alerts: Some(alerts.clone()),
         door: Door {
             domain,
             port,
@@ -372,6 +385,7 @@ where
         listening,
         writer: opened.writer,
         reader: opened.reader,
+        alerts,
         exchange,
         forwarder,
         accepting,
@@ -427,6 +441,7 @@ impl<E: Engine + Send + 'static> Node<E> {
             task.abort();
         }
         drop(self.reading);
+        self.alerts.stop().await;
         self.carriers.close();
         self.inbox.stop();
         let front = self.front;

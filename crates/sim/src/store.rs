@@ -316,6 +316,8 @@ impl Store {
             Row::RemoveBan(source) => {
                 self.bans.remove(&source);
             }
+            // The world has no alerts: the exchange writes none of these.
+            Row::Sink(_) | Row::RemoveSink(_) | Row::Watermark(_) => {}
         }
     }
 }

@@ -17,6 +17,7 @@ use guard::number::Class;
 use guard::policy::Policy;
 use guard::rate::Rate;
 use guard::secret::Sealed;
+use guard::sink::{Channel, Sink, SinkId};
 use guard::wall::BanCause;
 use pbx::directory::{Secret, Trunk, TrunkAccess, TrunkAccount, TrunkIdentity};
 use pbx::flow::{FlowId, Path};
@@ -600,4 +601,22 @@ fn to_bytes(text: &str) -> Option<Vec<u8>> {
 
 fn text(body: &impl Serialize) -> String {
     serde_json::to_string(body).expect("structs of texts and numbers always print")
+}
+
+/// What of a sink has no column of its own.
+#[derive(Serialize, Deserialize)]
+struct SinkBody {
+    channel: Channel,
+    authority: Option<String>,
+    private: bool,
+}
+
+pub(crate) fn sink(row: &Sink) -> String {
+    let Sink { channel, authority, private, .. } = row.clone();
+    text(&SinkBody { channel, authority, private })
+}
+
+pub(crate) fn to_sink(id: SinkId, created: Utc, sealed: Sealed, body: &str) -> Option<Sink> {
+    let SinkBody { channel, authority, private } = serde_json::from_str(body).ok()?;
+    Some(Sink { id, created, channel, sealed, authority, private })
 }

@@ -29,6 +29,8 @@ mod writer;
 pub use error::{Error, Failure};
 pub use folder::Folder;
 pub use open::{First, Meta, Opened, Options, Stored, open};
-pub use reader::{CallQuery, Cost, CostBy, CostOf, CostQuery, Entries, PolicyRecord, Reader};
+pub use reader::{
+    CallQuery, Cost, CostBy, CostOf, CostQuery, Entries, Kinds, PolicyRecord, Reader,
+};
 pub use sqlite::Durability;
 pub use writer::{Deleted, Noted, Retention, Write, Writer};

@@ -11,6 +11,7 @@ use guard::money::{Currency, Money};
 use guard::number::{Class, Country};
 use guard::policy::Policy;
 use guard::secret::{KeyId, MasterKey};
+use guard::sink::Sink;
 use pbx::io::Trace;
 use pbx::record::Cdr;
 use pure::Utc;
@@ -96,6 +97,20 @@ pub struct PolicyRecord {
     pub since: Utc,
     /// Where it doesn't read: why.
     pub policy: Result<Policy, Error>,
+}
+
+/// Which entries of the journal, of those kinds alone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Kinds<'a> {
+    /// Of facts.
+    pub numbers: &'a [u16],
+    /// Behind this entry.
+    pub after: u64,
+    pub since: Option<Utc>,
+    /// At most, and at most 20,000.
+    pub limit: u32,
+    /// Where there are more: the newest, or the oldest.
+    pub newest: bool,
 }
 
 /// Journal entries in order, a page at a time.
@@ -225,6 +240,78 @@ impl Reader {
         let sql = format!("{} WHERE call = $1 ORDER BY id", table::TRACE.select());
         let rows = self.database.query("trace", &sql, vec![call.to_string().into()]).await?;
         rows.into_iter().map(|row| table::to_trace(row, master)).collect()
+    }
+
+    /// Where alerts go, in the order of their numbers. One that doesn't read is left out, and told.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn sinks(&self) -> Result<(Vec<Sink>, Vec<Error>), Error> {
+        let sql = format!("{} ORDER BY id", table::SINK.select());
+        let rows = self.database.query("sink", &sql, Vec::new()).await?;
+        let (mut sinks, mut damaged) = (Vec::new(), Vec::new());
+        for row in rows {
+            match table::to_sink(row) {
+                Ok(sink) => sinks.push(sink),
+                Err(error) => damaged.push(error),
+            }
+        }
+        Ok((sinks, damaged))
+    }
+
+    /// How far a reader of the journal has come; `None`: it has not begun.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn watermark(&self, reader: &str) -> Result<Option<u64>, Error> {
+        let sql = "SELECT sequence FROM watermark WHERE reader = $1";
+        let mut rows = self.database.query("watermark", sql, vec![reader.into()]).await?;
+        rows.first_mut().map(Record::small).transpose()
+    }
+
+    /// Entries of some kinds alone, in order. What was asked for is bounded: see [`Kinds`].
+    ///
+    /// # Errors
+    /// Where the database fails or an entry doesn't read.
+    pub async fn journal_of(&self, node: NodeId, kinds: &Kinds<'_>) -> Result<Vec<Entry>, Error> {
+        let limit = kinds.limit.min(KINDS_MAX);
+        let order = if kinds.newest { "DESC" } else { "ASC" };
+        let mut found = Vec::new();
+        for number in kinds.numbers {
+            // One kind at a time: the index then gives each in order, and nothing is sorted.
+            let mut conditions = Conditions::default();
+            conditions.add("node = $n", i64::from(node.0).into());
+            conditions.add("number = $n", i64::from(*number).into());
+            conditions.add("sequence > $n", table::sequence(kinds.after));
+            if let Some(since) = kinds.since {
+                conditions.add("utc >= $n", since.0.into());
+            }
+            let Conditions { text, values } = conditions;
+            let select = table::JOURNAL.select();
+            let sql = format!("{select}{text} ORDER BY sequence {order} LIMIT {limit}");
+            let rows = self.database.query("journal", &sql, values).await?;
+            for row in rows {
+                found.push(table::to_entry(row)?);
+            }
+        }
+        found.sort_by_key(|entry| entry.sequence);
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        match kinds.newest {
+            true => drop(found.drain(..found.len().saturating_sub(limit))),
+            false => found.truncate(limit),
+        }
+        Ok(found)
+    }
+
+    /// The last entry before a time; 0 where there is none.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn last_before(&self, node: NodeId, utc: Utc) -> Result<u64, Error> {
+        let sql = "SELECT COALESCE(MAX(sequence), 0) FROM journal WHERE node = $1 AND utc < $2";
+        let values = vec![i64::from(node.0).into(), utc.0.into()];
+        let mut rows = self.database.query("journal", sql, values).await?;
+        rows.first_mut().map_or(Ok(0), Record::small)
     }
 
     /// Entries of a node's journal, from the first after `after` up to and with `until`.
@@ -392,5 +479,7 @@ pub(crate) const CALLS_MAX: u32 = 10_000;
 pub(crate) const COSTS_MAX: u32 = 10_000;
 /// Versions in one answer: some 10 MB.
 const POLICIES_MAX: u32 = 1_000;
+/// Entries of some kinds in one answer: some 20 MB.
+pub(crate) const KINDS_MAX: u32 = 20_000;
 /// Entries in memory at once.
 const PAGE: u32 = 1_000;

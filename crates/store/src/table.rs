@@ -18,6 +18,7 @@ use guard::number::ExtensionNumber;
 use guard::policy::Policy;
 use guard::rate::RateDeck;
 use guard::secret::{KEY_LENGTH, KeyId, MasterKey, Sealed};
+use guard::sink::{Sink, SinkId};
 use guard::source::Source;
 use guard::wall::Ban;
 use pbx::directory::{Device, Extension, Inbound, Secret, Tenant, Trunk};
@@ -55,6 +56,8 @@ pub(crate) enum Key {
     Deck(u64),
     Spend(Bucket),
     Ban(Source),
+    Sink(SinkId),
+    Watermark(String),
 }
 
 /// The texts of statements, made once for each table and size.
@@ -93,6 +96,9 @@ impl Key {
             Row::Spend(spend) => Self::Spend(spend.bucket),
             Row::Ban(ban) => Self::Ban(ban.source),
             Row::RemoveBan(source) => Self::Ban(*source),
+            Row::Sink(sink) => Self::Sink(sink.id),
+            Row::RemoveSink(id) => Self::Sink(*id),
+            Row::Watermark(mark) => Self::Watermark(mark.reader.clone()),
         }
     }
 }
@@ -144,6 +150,11 @@ impl Texts {
                 Row::Spend(row) => put(&SPEND, spend(row)),
                 Row::Ban(row) => put(&BAN, ban(row)),
                 Row::RemoveBan(source) => remove(&BAN, hex(source.ip())),
+                Row::Sink(row) => put(&SINK, sink(row)),
+                Row::RemoveSink(SinkId(id)) => remove(&SINK, i64::from(*id).into()),
+                Row::Watermark(row) => {
+                    put(&WATERMARK, vec![text(&row.reader), sequence(row.sequence)]);
+                }
             }
         }
         for (table, rows) in removals.into_values() {
@@ -694,6 +705,27 @@ pub(crate) fn to_ban(mut row: Record) -> Result<Ban, Error> {
         by: None,
     })
 }
+
+pub(crate) const SINK: Table =
+    Table { name: "sink", key: &["id"], rest: &["created", "secret", "body"] };
+
+fn sink(row: &Sink) -> Vec<Value> {
+    vec![
+        i64::from(row.id.0).into(),
+        time(row.created),
+        row.sealed.to_bytes().into(),
+        body::sink(row).into(),
+    ]
+}
+
+pub(crate) fn to_sink(mut row: Record) -> Result<Sink, Error> {
+    let (id, created) = (SinkId(row.small()?), Utc(row.int()?));
+    let sealed = sealed(&mut row)?;
+    row.parsed(|body| body::to_sink(id, created, sealed, body))
+}
+
+pub(crate) const WATERMARK: Table =
+    Table { name: "watermark", key: &["reader"], rest: &["sequence"] };
 
 /// What tells the rows of windows that ended before a time from the later ones, and its parameters.
 pub(crate) fn spend_ended(before: Utc) -> (&'static str, Vec<Value>) {

@@ -19,6 +19,7 @@ use guard::pii::{Name, Pii};
 use guard::policy::{Policy, Scope};
 use guard::rate::{Rate, RateDeck, Source};
 use guard::secret::{KeyId, MasterKey, Sealed};
+use guard::sink::{Channel, Security, Sink, SinkId};
 use guard::wall::{Ban, BanCause};
 use pbx::directory::{
     Device, Exceptions, Extension, Inbound, Secret, Tenant, Trunk, TrunkAccess, TrunkAccount,
@@ -26,7 +27,7 @@ use pbx::directory::{
 };
 use pbx::flow::{FlowId, Path as FlowPath, Transport};
 use pbx::io::{PersistError, Trace};
-use pbx::record::{BindingRow, Cdr, CdrLeg, Quality, Row, Toll};
+use pbx::record::{BindingRow, Cdr, CdrLeg, Quality, Row, Toll, Watermark};
 use pbx::snapshot::{CallSnapshot, DialogState, LegSnapshot, LegStage, Role, Stage};
 use pure::{Chance, Now, Utc};
 use tokio::sync::oneshot;
@@ -37,8 +38,8 @@ use crate::schema::{self, MIGRATIONS, Migration};
 use crate::sqlite::Sqlite;
 use crate::testing::scratch;
 use crate::{
-    CallQuery, Cost, CostBy, CostOf, CostQuery, Durability, Error, First, Folder, Noted, Opened,
-    Options, Reader, Retention, Write, open,
+    CallQuery, Cost, CostBy, CostOf, CostQuery, Durability, Error, First, Folder, Kinds, Noted,
+    Opened, Options, Reader, Retention, Write, open,
 };
 
 const NODE: NodeId = NodeId(1);
@@ -919,7 +920,7 @@ async fn a_step_that_fails_leaves_the_database_as_it_was() {
 
     // The program of version 1 doesn't touch it any more.
     let refused = open_with(&folder, options(5), &[first]).await.unwrap_err();
-    assert!(matches!(refused, Error::Newer { found: 3, known: 1 }), "{refused}");
+    assert!(matches!(refused, Error::Newer { found: 4, known: 1 }), "{refused}");
     assert!(refused.to_string().contains("newer program"));
 
     // The copy opens as what it was, and is carried forward again.
@@ -1027,4 +1028,68 @@ async fn measure_group_commit_against_row_by_row() {
             store.writer.close().await.unwrap();
         }
     }
+}
+
+fn sink(n: u32) -> Sink {
+    let channel = Channel::Mail {
+        to: vec![Pii::new(Name("grace@example.com".to_owned()))],
+        from: Pii::new(Name("pbx@example.com".to_owned())),
+        host: "mail.example.com".to_owned(),
+        port: 587,
+        security: Security::StartTls,
+        user: None,
+    };
+    let sealed = Sealed::seal(&master(), &mut Chance::from_number(n.into()), b"sink", b"{}");
+    Sink { id: SinkId(n), created: Utc(5), channel, sealed, authority: None, private: n == 2 }
+}
+
+#[tokio::test]
+async fn sinks_and_how_far_they_have_come_read_back() {
+    let scratch = scratch("sinks");
+    let (folder, store) = opened(scratch.path(), 1).await;
+    let mark =
+        |reader: &str, sequence| Row::Watermark(Watermark { reader: reader.to_owned(), sequence });
+    let put = |n| Row::Sink(Box::new(sink(n)));
+    let rows = vec![put(1), put(2), put(3), mark("sink/1", 7), mark("incidents", 1)];
+    store.writer.persist(rows, Vec::new()).await.unwrap();
+    let rows = vec![Row::RemoveSink(SinkId(3)), mark("sink/1", 9)];
+    store.writer.persist(rows, Vec::new()).await.unwrap();
+    store.writer.close().await.unwrap();
+    drop((folder, store));
+    let (_folder, store) = opened(scratch.path(), 2).await;
+    let (sinks, damaged) = store.reader.sinks().await.unwrap();
+    assert_eq!((sinks, damaged.len()), (vec![sink(1), sink(2)], 0));
+    assert_eq!(store.reader.watermark("sink/1").await.unwrap(), Some(9));
+    assert_eq!(store.reader.watermark("sink/2").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn the_journal_is_read_by_kind_and_tells_how_far_it_has_come() {
+    let scratch = scratch("kinds");
+    let (_folder, store) = opened(scratch.path(), 1).await;
+    let mut committed = store.writer.committed();
+    let before = *committed.borrow_and_update();
+    let stopped = |n: i64| Noted {
+        now: Now { utc: Utc(n), ..Now::default() },
+        tenant: None,
+        fact: Fact::NodeStopped { node: NODE, calls_ended: 0 },
+    };
+    let facts = (1..=4).flat_map(|n| [noted(u64::try_from(n).unwrap()), stopped(n)]).collect();
+    store.writer.persist(Vec::new(), facts).await.unwrap();
+    committed.changed().await.unwrap();
+    assert_eq!(*committed.borrow(), before + 8);
+    let numbers = [stopped(1).fact.number()];
+    let all = Kinds { numbers: &numbers, after: 0, since: None, limit: 9, newest: false };
+    let of = async |kinds: Kinds<'_>| {
+        let found = store.reader.journal_of(NODE, &kinds).await.unwrap();
+        found.iter().map(|entry| entry.utc.0).collect::<Vec<_>>()
+    };
+    assert_eq!(of(all).await, [1, 2, 3, 4]);
+    assert_eq!(of(Kinds { limit: 2, ..all }).await, [1, 2]);
+    assert_eq!(of(Kinds { limit: 2, newest: true, ..all }).await, [3, 4]);
+    assert_eq!(of(Kinds { since: Some(Utc(3)), ..all }).await, [3, 4]);
+    assert_eq!(of(Kinds { after: before + 4, ..all }).await, [3, 4]);
+    let both = [numbers[0], noted(1).fact.number()];
+    assert_eq!(of(Kinds { numbers: &both, limit: 20, ..all }).await.len(), 8);
+    assert_eq!(store.reader.last_before(NODE, Utc(0)).await.unwrap(), 0);
 }

@@ -27,7 +27,7 @@ use pbx::io::{PersistError, Trace};
 use pbx::record::Row;
 use pure::{Chance, Now, Utc};
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::database::{Database, Statement, Value};
 use crate::error::{Error, Failure};
@@ -39,6 +39,7 @@ use crate::table::{self, Key, Texts};
 #[derive(Clone, Debug)]
 pub struct Writer {
     orders: mpsc::Sender<Order>,
+    committed: watch::Receiver<u64>,
 }
 
 /// What is committed together, or not at all.
@@ -109,6 +110,11 @@ impl Writer {
         })
     }
 
+    /// The last entry of the journal that can be read, and when it changes.
+    pub fn committed(&self) -> watch::Receiver<u64> {
+        self.committed.clone()
+    }
+
     /// Writes and waits for the commit.
     ///
     /// # Errors
@@ -175,6 +181,7 @@ pub(crate) struct Start {
 /// thing it notes.
 pub(crate) fn spawn(start: Start, broken: Option<(NodeId, Break)>) -> Writer {
     let (sender, orders) = mpsc::channel(QUEUE_MAX);
+    let (told, committed) = watch::channel(start.journal.position().sequence);
     let mut task = Task {
         orders,
         texts: Texts::default(),
@@ -191,13 +198,14 @@ pub(crate) fn spawn(start: Start, broken: Option<(NodeId, Break)>) -> Writer {
         deletion: None,
         head_written: None,
         head_due: None,
+        told,
         start,
     };
     if let Some((node, Break { sequence, why })) = broken {
         task.alert(Fact::JournalBroken { node, sequence, why: why.to_string() });
     }
     tokio::spawn(task.run());
-    Writer { orders: sender }
+    Writer { orders: sender, committed }
 }
 
 struct Task {
@@ -224,6 +232,8 @@ struct Task {
     head_written: Option<Instant>,
     /// When the head beside the database must be brought up to date.
     head_due: Option<Instant>,
+    /// How far the journal can be read.
+    told: watch::Sender<u64>,
 }
 
 struct Waiting {
@@ -500,6 +510,7 @@ impl Task {
         if chained {
             let due = self.head_written.map_or_else(Instant::now, |at| at + HEAD_INTERVAL);
             self.head_due.get_or_insert(due);
+            self.told.send_replace(self.start.journal.position().sequence);
         }
     }
 

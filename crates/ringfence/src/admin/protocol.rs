@@ -3,12 +3,14 @@
 //! The answers are also what `--json` prints: one shape for the wire, for scripts and for the
 //! tables. Times are RFC 3339 in UTC. Fields are only ever added.
 
+mod alert;
 mod rules;
 mod trunk;
 mod wall;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use alert::{Alert, MailSecurity, NewChannel, NewSink, Sink};
 pub(crate) use rules::{
     AtMost, Budget, BudgetRule, Edit, Explained, Exposure, ExposureLine, Key, Policy, PolicyChange,
     PolicyVersion, Reach, Role, RoleChange, Whose,
@@ -183,6 +185,28 @@ pub(crate) enum Question {
         source: String,
         account: Option<String>,
     },
+    /// Incidents that began or changed since, or behind an entry of the journal.
+    Alerts {
+        /// Seconds before now.
+        since: Option<i64>,
+        /// A day, as for calls.
+        from: Option<String>,
+        after: Option<u64>,
+        limit: u32,
+    },
+    AlertShow {
+        incident: u64,
+    },
+    SinkAdd {
+        sink: Box<NewSink>,
+    },
+    SinkList,
+    SinkRemove {
+        sink: u32,
+    },
+    SinkTest {
+        sink: u32,
+    },
 }
 
 /// What comes back: the value asked for, or what went wrong and what to do about it.
@@ -214,6 +238,9 @@ pub(crate) enum Answer {
     Budgets(Vec<Budget>),
     Exposure(Box<Exposure>),
     Bans(Bans),
+    /// In the order in which they changed last.
+    Alerts(Vec<Alert>),
+    Sinks(Vec<Sink>),
 }
 
 /// Why a question has no answer.

@@ -1,6 +1,7 @@
 //! Carrying out what was asked over the admin socket: the exchange for what is, the store for what
 //! was.
 
+mod alerts;
 mod costs;
 mod rates;
 mod rules;
@@ -35,6 +36,7 @@ use super::protocol::{
 pub(crate) use rules::in_short;
 pub(crate) use trunks::secret as trunk_secret;
 
+use crate::alerts::Alerts;
 use crate::clock::Clock;
 use crate::credentials;
 use crate::exchange_thread::Inbox;
@@ -54,6 +56,8 @@ pub(crate) struct Office {
     pub(crate) chance: Mutex<Chance>,
     pub(crate) exchange: Inbox,
     pub(crate) store: store::Reader,
+    /// `None` in tests of what has nothing to do with them.
+    pub(crate) alerts: Option<Arc<Alerts>>,
     pub(crate) door: Door,
     pub(crate) front: Arc<Front>,
     /// Ways in for phones that are not encrypted, in words.
@@ -201,6 +205,15 @@ impl Office {
             Question::RatesClear { dry_run } => self.rates_clear(actor, dry_run).await,
             Question::BudgetShow => self.budgets().await,
             Question::BudgetReset { of } => self.reset_budget(actor, &of).await,
+            Question::Alerts { since, from, after, limit } => {
+                let since = Since { seconds: since, date: from };
+                self.alerts(since, after, limit).await
+            }
+            Question::AlertShow { incident } => self.alert(incident).await,
+            Question::SinkAdd { sink } => self.sink_add(actor, *sink).await,
+            Question::SinkList => self.sinks().await,
+            Question::SinkRemove { sink } => self.sink_remove(actor, sink).await,
+            Question::SinkTest { sink } => self.sink_test(sink).await,
             Question::Exposure => Ok(Answer::Exposure(Box::new(self.exposure().await?))),
             Question::Bans => self.bans().await,
             Question::Ban { source, seconds, why } => self.ban(actor, &source, seconds, &why).await,
@@ -624,6 +637,13 @@ fn permission_for(question: &Question) -> Permission {
         | Question::RatesClear { .. } => Permission::ChangePolicy,
         Question::BudgetReset { .. } => Permission::ResetBudget,
         Question::Ban { .. } | Question::Unban { .. } => Permission::ChangeBans,
+        Question::Alerts { .. } | Question::AlertShow { .. } | Question::SinkList => {
+            Permission::SeeJournal
+        }
+        // Whoever says where alerts go says who hears of an attack.
+        Question::SinkAdd { .. } | Question::SinkRemove { .. } | Question::SinkTest { .. } => {
+            Permission::ChangePolicy
+        }
         Question::RoleList
         | Question::RoleShow { .. }
         | Question::PolicyShow { .. }

@@ -1,5 +1,6 @@
 //! Answers as text: tables for lists, sentences for the rest.
 
+pub(super) mod alert;
 mod carriers;
 mod rules;
 #[cfg(test)]
@@ -41,6 +42,8 @@ pub(super) fn json(answer: &Answer) -> String {
         Answer::Budgets(value) => serde_json::to_string_pretty(value),
         Answer::Exposure(value) => serde_json::to_string_pretty(value),
         Answer::Bans(value) => serde_json::to_string_pretty(value),
+        Answer::Alerts(value) => serde_json::to_string_pretty(value),
+        Answer::Sinks(value) => serde_json::to_string_pretty(value),
     };
     let mut text = value.expect("an answer is strings and numbers");
     text.push('\n');
@@ -78,6 +81,8 @@ pub(super) fn text(question: &Question, answer: &Answer) -> String {
         Answer::Budgets(list) => rules::budgets(list),
         Answer::Exposure(exposure) => rules::exposure(exposure),
         Answer::Bans(list) => wall::bans(list),
+        Answer::Alerts(list) => alert::alerts(question, list),
+        Answer::Sinks(list) => alert::sinks(question, list),
         Answer::Call(one) => call(one),
         Answer::Journal(entries) => {
             let mut out = String::new();
@@ -123,6 +128,8 @@ fn done(question: &Question) -> String {
             "This phone must encrypt audio again.\n".to_owned()
         }
         Question::DeviceRemove { .. } => "The phone is forgotten.\n".to_owned(),
+        Question::SinkRemove { sink } => format!("No more alerts go to sink {sink}.\n"),
+        Question::SinkTest { sink } => format!("Sink {sink} took the test.\n"),
         Question::HangUp { .. } => "The call is being ended.\n".to_owned(),
         question => rules::done(question)
             .or_else(|| wall::done(question))

@@ -327,7 +327,7 @@ fn settings(options: TrunkOptions) -> Result<TrunkSettings, Trouble> {
     })
 }
 
-fn authority(file: &Path) -> Result<String, Trouble> {
+pub(super) fn authority(file: &Path) -> Result<String, Trouble> {
     let size = fs::metadata(file).map_or(0, |about| about.len());
     if size > AUTHORITY_MAX {
         return Err(Trouble::new(

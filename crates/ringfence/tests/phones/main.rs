@@ -2,6 +2,7 @@
 //! abuse. Each test has a server and addresses of its own.
 
 mod abuse;
+mod alerts;
 mod calls;
 mod crash;
 mod start;

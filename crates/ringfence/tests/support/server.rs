@@ -114,6 +114,12 @@ impl Server {
         Ran { code: status.code(), out, err }
     }
 
+    /// Starts a command that stays, its output piped.
+    pub(crate) fn spawn(&self, line: &[&str]) -> Child {
+        let mut command = self.command(line);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts")
+    }
+
     /// The same, expecting success; returns what it printed.
     pub(crate) fn tell(&self, line: &[&str]) -> String {
         let ran = self.run(line);
@@ -200,12 +206,18 @@ impl Server {
     }
 
     /// Asks with `--json` until `look` finds what it looks for in the answer.
-    pub(crate) fn eventually<T>(
+    pub(crate) fn eventually<T>(&self, line: &[&str], look: impl FnMut(&Value) -> Option<T>) -> T {
+        self.eventually_within(EVENTUALLY_MAX, line, look)
+    }
+
+    /// The same for what takes its time.
+    pub(crate) fn eventually_within<T>(
         &self,
+        within: Duration,
         line: &[&str],
         mut look: impl FnMut(&Value) -> Option<T>,
     ) -> T {
-        let end = Instant::now() + EVENTUALLY_MAX;
+        let end = Instant::now() + within;
         loop {
             let answer = self.json(line);
             if let Some(found) = look(&answer) {

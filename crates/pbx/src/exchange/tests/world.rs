@@ -637,7 +637,10 @@ impl World {
                 | Row::Policy(_)
                 | Row::Deck(_)
                 | Row::Ban(_)
-                | Row::RemoveBan(_) => {}
+                | Row::RemoveBan(_)
+                | Row::Sink(_)
+                | Row::RemoveSink(_)
+                | Row::Watermark(_) => {}
                 Row::Spend(spend) => {
                     self.spends.insert(spend.bucket, spend.settled);
                 }

@@ -222,6 +222,7 @@ async fn desk() -> Desk {
         chance: Chance::from_number(4).into(),
         exchange,
         store: opened.reader.clone(),
+        alerts: None,
         door: Door {
             domain: "localhost".to_owned(),
             port: 5061,

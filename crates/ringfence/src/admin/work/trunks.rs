@@ -467,7 +467,7 @@ fn shown(view: &TrunkView) -> Trunk {
 }
 
 /// `HOST`, `HOST:PORT`, an IPv6 address, or one in brackets with a port.
-fn server(text: &str) -> Result<(String, Option<u16>)> {
+pub(super) fn server(text: &str) -> Result<(String, Option<u16>)> {
     let wrong = || {
         failure(
             format!("`{text}` is no server"),
@@ -559,7 +559,7 @@ fn checked_codecs(codecs: Vec<String>) -> Result<Vec<String>> {
     ))
 }
 
-fn checked_authority(pem: String) -> Result<String> {
+pub(super) fn checked_authority(pem: String) -> Result<String> {
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject as _;
     let certificates: std::result::Result<Vec<_>, _> =

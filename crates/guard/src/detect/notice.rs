@@ -1,0 +1,48 @@
+//! What is worth an alert by itself: one fact, one finding.
+//!
+//! *The model.* A call for help (whoever runs a telephone system in the United States must be able to
+//! tell somebody on the premises at once: Kari's Law, 47 CFR 9.16), and the few things that an intruder
+//! with the administrator's rights would do, or that mean that evidence is being lost. *What it
+//! misses:* tripwires on new extensions, trunks and rules come with the console.
+
+use super::{At, Finding};
+use crate::fact::{Exception, Fact, Severity};
+use crate::incident::{Key, What, shown};
+
+pub(super) fn observe(at: At, fact: &Fact) -> Option<Finding> {
+    let found = |key, what, severity, words| Finding::new(at, key, what, severity, words);
+    Some(match fact {
+        Fact::EmergencyCalled { call, extension, number, from, .. } => {
+            let words = format!("{} called {} for help.", shown(&from.reveal().0), shown(number));
+            let finding = found(Key::Call(*call), What::Emergency, Severity::Error, words);
+            Finding { extension: *extension, ..finding }
+        }
+        Fact::PersistFailed { what, error } => {
+            let words = format!("Writing {} failed: {}", shown(what), shown(error));
+            found(Key::Node(What::Storage), What::Storage, Severity::Error, words)
+        }
+        Fact::JournalBroken { sequence, why, .. } => {
+            let words = format!("The journal is broken at entry {sequence}: {}", shown(why));
+            found(Key::Node(What::Journal), What::Journal, Severity::Error, words)
+        }
+        Fact::SecretRevealed { extension, number, actor } => {
+            let words = format!("The password of extension {} was looked at.", shown(number));
+            let key = Key::Secret(*extension);
+            let finding = found(key, What::SecretRevealed, Severity::Notice, words);
+            let by = Some(actor.reveal().clone());
+            Finding { extension: Some(*extension), by, ..finding }
+        }
+        Fact::ExceptionGranted { device, exception, actor } => {
+            let what = match exception {
+                Exception::PlainSignalling => "signal unencrypted",
+                Exception::PlainMedia => "send audio unencrypted",
+                Exception::Md5 => "sign in with MD5",
+            };
+            let words = format!("Phone {device} may now {what}.");
+            let key = Key::Exception(*device);
+            let finding = found(key, What::Exception, Severity::Warn, words);
+            Finding { by: Some(actor.reveal().clone()), ..finding }
+        }
+        _ => return None,
+    })
+}

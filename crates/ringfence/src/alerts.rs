@@ -1,0 +1,254 @@
+//! Alerts: from what stands in the journal to somebody's mailbox.
+//!
+//! [`watch`] folds the journal into incidents and writes them down. Each sink has a task ([`deliver`])
+//! that reads the incidents behind its own position and sends them by [`mail`] or [`webhook`]; the
+//! position moves when the far end has said yes. All of it reads what is committed, from the store:
+//! signalling neither waits for it nor knows of it.
+
+mod deliver;
+mod mail;
+pub(crate) mod message;
+mod watch;
+mod webhook;
+mod wire;
+
+pub(crate) use mail::address as mail_address;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use guard::access::Actor;
+use guard::fact::Fact;
+use guard::id::{ExtensionId, NodeId, TenantId};
+use guard::pii::{Name, Pii};
+use guard::policy::Policy;
+use guard::secret::{MasterKey, Sealed};
+use guard::sink::{Channel, SINKS_MAX, Sink, SinkId};
+use guard::zone::Zone;
+use pbx::command::{Command, Reply};
+use pbx::record::{Row, Watermark};
+use serde::{Deserialize, Serialize};
+use store::{Noted, Reader, Writer};
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+use zeroize::Zeroizing;
+
+use crate::admin::protocol::Confidential;
+use crate::clock::{self, Clock};
+use crate::exchange_thread::{self, Inbox};
+use deliver::Health;
+
+/// What everything here works with.
+#[derive(Clone)]
+pub(crate) struct Ground {
+    pub(crate) node: NodeId,
+    pub(crate) tenant: TenantId,
+    pub(crate) clock: Clock,
+    pub(crate) key: Arc<MasterKey>,
+    pub(crate) store: Reader,
+    pub(crate) writer: Writer,
+    pub(crate) exchange: Inbox,
+}
+
+/// The watcher and the sinks of a node.
+pub(crate) struct Alerts {
+    ground: Ground,
+    watcher: JoinHandle<()>,
+    sinks: Mutex<BTreeMap<SinkId, Running>>,
+}
+
+struct Running {
+    sink: Sink,
+    health: tokio::sync::watch::Receiver<Health>,
+    task: JoinHandle<()>,
+}
+
+/// A sink as it is listed.
+pub(crate) struct Listed {
+    pub(crate) sink: Sink,
+    pub(crate) health: Health,
+    /// Alerts that it has not taken yet.
+    pub(crate) waiting: usize,
+}
+
+/// What of a sink nobody may see: sealed as JSON.
+#[derive(Serialize, Deserialize, Default)]
+pub(crate) struct Confidence {
+    /// Of a webhook, in full.
+    pub(crate) url: Option<Confidential>,
+    /// A mail account's password, or what a webhook's signature is made with.
+    pub(crate) secret: Option<Confidential>,
+}
+
+/// # Errors
+/// What is wrong with the address of a webhook.
+pub(crate) fn target(url: &str) -> Result<webhook::Target, String> {
+    webhook::Target::parse(url)
+}
+
+impl Alerts {
+    /// Starts the watcher and a task for each sink, on the current runtime.
+    pub(crate) async fn start(ground: Ground) -> Arc<Self> {
+        let sinks = match ground.store.sinks().await {
+            Ok((sinks, damaged)) => {
+                for error in damaged {
+                    tracing::error!(%error, "a sink is left out: no alerts go there");
+                }
+                sinks
+            }
+            Err(error) => {
+                tracing::error!(%error, "the sinks can't be read: no alerts are sent");
+                Vec::new()
+            }
+        };
+        let running = sinks.into_iter().map(|sink| (sink.id, run(&ground, sink)));
+        let sinks = Mutex::new(running.collect());
+        let watcher = tokio::spawn(watch::run(ground.clone()));
+        Arc::new(Self { ground, watcher, sinks })
+    }
+
+    /// Lets go of everything; what was not sent is sent after the next start.
+    pub(crate) async fn stop(&self) {
+        self.watcher.abort();
+        for running in self.sinks.lock().await.values() {
+            running.task.abort();
+        }
+    }
+
+    /// # Errors
+    /// Why not, in words.
+    pub(crate) async fn add(
+        &self,
+        actor: Actor,
+        channel: Channel,
+        confidence: &Confidence,
+        authority: Option<String>,
+        private: bool,
+    ) -> Result<SinkId, String> {
+        let mut sinks = self.sinks.lock().await;
+        if sinks.len() >= SINKS_MAX {
+            return Err(format!("there are {SINKS_MAX} sinks already"));
+        }
+        let id = SinkId(sinks.keys().next_back().map_or(1, |last| last.0 + 1));
+        let clear = serde_json::to_vec(confidence).map(Zeroizing::new);
+        let clear = clear.expect("texts always print");
+        let key = &self.ground.key;
+        let sealed = Sealed::seal(key, &mut clock::chance(), record(id).as_bytes(), &clear);
+        let created = self.ground.clock.now().utc;
+        let sink = Sink { id, created, channel, sealed, authority, private };
+        // What happened before it was there is none of its business.
+        let sequence = *self.ground.writer.committed().borrow();
+        let rows = vec![
+            Row::Sink(Box::new(sink.clone())),
+            Row::Watermark(Watermark { reader: reader(id), sequence }),
+        ];
+        let (kind, to) = (sink.channel.kind().to_owned(), sink.channel.to());
+        let to = Pii::new(Name(to));
+        let fact = Fact::SinkAdded { sink: id.0, kind, to, actor: Pii::new(actor) };
+        self.ground.write(rows, vec![fact]).await?;
+        sinks.insert(id, run(&self.ground, sink));
+        Ok(id)
+    }
+
+    /// False: there is none of this number.
+    ///
+    /// # Errors
+    /// Where it could not be written.
+    pub(crate) async fn remove(&self, actor: Actor, id: SinkId) -> Result<bool, String> {
+        let mut sinks = self.sinks.lock().await;
+        let Some(running) = sinks.get(&id) else { return Ok(false) };
+        let channel = &running.sink.channel;
+        let (kind, to) = (channel.kind().to_owned(), Pii::new(Name(channel.to())));
+        let fact = Fact::SinkRemoved { sink: id.0, kind, to, actor: Pii::new(actor) };
+        self.ground.write(vec![Row::RemoveSink(id)], vec![fact]).await?;
+        if let Some(running) = sinks.remove(&id) {
+            running.task.abort();
+        }
+        Ok(true)
+    }
+
+    pub(crate) async fn list(&self) -> Result<Vec<Listed>, store::Error> {
+        let mut all = Vec::new();
+        for running in self.sinks.lock().await.values() {
+            let sink = running.sink.clone();
+            let after = self.ground.store.watermark(&reader(sink.id)).await?.unwrap_or(0);
+            let waiting = deliver::pending(&self.ground, after, deliver::LISTED_MAX).await?.len();
+            all.push(Listed { sink, health: running.health.borrow().clone(), waiting });
+        }
+        Ok(all)
+    }
+
+    /// Sends a test; `None`: there is none of this number.
+    pub(crate) async fn test(&self, id: SinkId) -> Option<Result<(), String>> {
+        let sink = self.sinks.lock().await.get(&id).map(|running| running.sink.clone())?;
+        Some(deliver::test(&self.ground, &sink).await)
+    }
+}
+
+fn run(ground: &Ground, sink: Sink) -> Running {
+    let (told, health) = tokio::sync::watch::channel(Health::default());
+    let task = tokio::spawn(deliver::run(ground.clone(), sink.clone(), told));
+    Running { sink, health, task }
+}
+
+impl Ground {
+    /// Rows and facts in one transaction.
+    async fn write(&self, rows: Vec<Row>, facts: Vec<Fact>) -> Result<(), String> {
+        let now = self.clock.now();
+        let note = |fact: Fact| {
+            exchange_thread::log(&fact);
+            Noted { now, tenant: None, fact }
+        };
+        let facts = facts.into_iter().map(note).collect();
+        let written = self.writer.persist(rows, facts).await;
+        written.map_err(|_| "it could not be written to the disk of the data folder".to_owned())
+    }
+
+    async fn policy(&self) -> Option<Arc<Policy>> {
+        match self.exchange.ask(Command::Policy).await {
+            Ok(Reply::Policy(policy, _)) => Some(policy),
+            _ => None,
+        }
+    }
+
+    async fn zone(&self) -> Zone {
+        let policy = self.policy().await;
+        policy.and_then(|policy| Zone::named(&policy.zone)).unwrap_or_else(Zone::utc)
+    }
+
+    /// Numbers of the extensions there are.
+    async fn numbers(&self) -> BTreeMap<ExtensionId, String> {
+        match self.exchange.ask(Command::Extensions { tenant: self.tenant }).await {
+            Ok(Reply::Extensions(all)) => all
+                .into_iter()
+                .map(|one| (one.extension.id, one.extension.number.to_string()))
+                .collect(),
+            _ => BTreeMap::new(),
+        }
+    }
+
+    fn confidence(&self, sink: &Sink) -> Result<Confidence, String> {
+        let clear = sink.sealed.open(&self.key, record(sink.id).as_bytes());
+        let clear = clear.map_err(|error| {
+            format!("its secret does not open ({error}): remove the sink and add it again")
+        })?;
+        serde_json::from_slice(&clear).map_err(|_| "its secret does not read".to_owned())
+    }
+}
+
+/// The name under which a sink's secrets are sealed.
+fn record(id: SinkId) -> String {
+    format!("sink/{}/secret", id.0)
+}
+
+/// The name of its position in the journal.
+fn reader(id: SinkId) -> String {
+    format!("sink/{}", id.0)
+}
+
+impl fmt::Debug for Alerts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Alerts")
+    }
+}
