@@ -49,6 +49,8 @@ pub(crate) struct Node<E: Engine> {
     pub(crate) flows: Arc<Flows<Inbox>>,
     pub(crate) carriers: Arc<Carriers<Inbox>>,
     pub(crate) grounds: Grounds,
+    /// Where phones connect over TLS.
+    pub(crate) door: Option<SocketAddr>,
     /// What listens where, for people.
     pub(crate) listening: Vec<(String, String)>,
     pub(crate) writer: Writer,
@@ -200,6 +202,7 @@ where
     let mut realms = Vec::new();
     let mut listening = Vec::new();
     let mut door = None;
+    let mut entrance = None;
     let house = opened.stored.tenants.first().expect("made above where there was none");
     let (tenant, realm) = (house.id, house.realm.clone());
     for (realm, (host, _)) in config.realms.iter().zip(&facing) {
@@ -207,6 +210,7 @@ where
         for (_, socket) in sockets.iter().filter(|(id, _)| *id == realm.id) {
             let bound = socket.local_addr().map_err(no_thread)?;
             transports.push((Transport::Tls, host.clone(), bound.port()));
+            entrance.get_or_insert(bound);
             door.get_or_insert_with(|| (host.clone(), bound.port()));
             let what = format!("SIP over TLS, realm {}", realm.name);
             listening.push((what, format!("{bound}, phones use {host}:{}", bound.port())));
@@ -309,6 +313,7 @@ where
         flows,
         carriers,
         grounds,
+        door: entrance,
         listening,
         writer: opened.writer,
         reader: opened.reader,

@@ -54,7 +54,7 @@ impl Server {
 
     pub(crate) fn unstarted() -> Self {
         let folder = tempfile::Builder::new().prefix("ringfence-test").tempdir().expect("a folder");
-        let place = Place::take();
+        let place = Place::take().expect("a loopback address");
         let host = place.address;
         let config = format!(
             "[status_page]\nbind = \"{host}:{PAGE_PORT}\"\n\n[[realm]]\nbind = \"{host}\"\n\
@@ -151,7 +151,7 @@ impl Server {
         let secret = field("secret").to_owned();
         self.secrets.push(secret.clone());
         let number = field("number").to_owned();
-        let own = Place::take();
+        let own = Place::take().expect("a loopback address");
         let media_address = own.address;
         self.phones.push(own);
         PhoneSettings {
@@ -194,6 +194,7 @@ impl Server {
             .with_no_client_auth();
         Door {
             address: self.address(),
+            from: None,
             name: ServerName::IpAddress(self.host().into()),
             tls: Arc::new(tls),
         }
