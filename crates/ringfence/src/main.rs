@@ -93,6 +93,10 @@ enum Task {
         /// abroad. First start only [default: from the locale, else US]
         #[arg(long, value_name = "COUNTRY", value_parser = country)]
         home: Option<Country>,
+        /// Count no failures, ban nobody, answer scanners: for tests that attack it
+        #[cfg(feature = "dangerous-test")]
+        #[arg(long)]
+        dangerous_without_wall: bool,
     },
     /// Attack this program before your eyes, on this machine and on data of its own: about a minute
     #[command(
@@ -139,7 +143,16 @@ fn run(cli: Cli) -> Result<ExitCode, String> {
     let in_words = |trouble: Trouble| trouble.to_string();
     match cli.command {
         Task::Demo(options) => demo::run(&options),
-        Task::Up { names, home } => {
+        Task::Up {
+            names,
+            home,
+            #[cfg(feature = "dangerous-test")]
+            dangerous_without_wall,
+        } => {
+            #[cfg(feature = "dangerous-test")]
+            let dangerous =
+                Dangerous { without_wall: dangerous_without_wall, ..Dangerous::default() };
+            #[cfg(not(feature = "dangerous-test"))]
             let dangerous = Dangerous::default();
             let (data, config) = cli.place.read()?;
             let runtime = tokio::runtime::Runtime::new()

@@ -252,25 +252,14 @@ where
     inbox.fact(guard::fact::Fact::NodeStarted { node, version });
 
     let mut accepting = Vec::new();
-    if let Some(socket) = page_socket {
+    if let Some(socket) = &page_socket {
         let bound = socket.local_addr().map_err(no_thread)?;
         listening.push((STATUS_PAGE.to_owned(), format!("http://{bound}/")));
-        let page = Page {
-            inbox: inbox.clone(),
-            clock,
-            pulse: pulse.clone(),
-            flows: flows.clone(),
-            media: counters,
-            listening: listening.clone(),
-            authority_pem: grounds.authority.pem().to_owned(),
-            authority_fingerprint: grounds.fingerprint(),
-        };
-        accepting.push(tokio::spawn(status_page::serve(socket, page)));
     }
     let page = listening.iter().find(|(what, _)| what == STATUS_PAGE);
     let ca_url = page.map(|(_, address)| format!("{address}ca.pem"));
     let (domain, port) = door.unwrap_or_default();
-    let office = Office {
+    let office = Arc::new(Office {
         node,
         tenant,
         realm,
@@ -286,12 +275,27 @@ where
             ca_file: grounds.authority_file(),
             ca_sha256: grounds.fingerprint(),
             ca_url,
+            certificate: config.tls.files.as_ref().map(|(certificate, _)| certificate.clone()),
         },
-    };
+    });
+    if let Some(socket) = page_socket {
+        let page = Page {
+            office: office.clone(),
+            inbox: inbox.clone(),
+            clock,
+            pulse: pulse.clone(),
+            flows: flows.clone(),
+            media: counters,
+            listening: listening.clone(),
+            authority_pem: grounds.authority.pem().to_owned(),
+            authority_fingerprint: grounds.fingerprint(),
+        };
+        accepting.push(tokio::spawn(status_page::serve(socket, page)));
+    }
     let socket = admin::server::listen(grounds.folder.path())?;
     let path = grounds.folder.file(admin::SOCKET).display().to_string();
     listening.push(("administration".to_owned(), path));
-    accepting.push(tokio::spawn(admin::server::serve(socket, Arc::new(office))));
+    accepting.push(tokio::spawn(admin::server::serve(socket, office)));
     for (realm, socket) in sockets {
         accepting.push(tokio::spawn(flows.clone().accept(socket, realm, Security::Tls)));
     }

@@ -4,6 +4,8 @@
 use std::io::Write;
 use std::time::Instant;
 
+use crate::cli::print::wrapped;
+
 /// Writes as it goes. Who closed the other end hears no more; the demonstration goes on.
 pub(crate) struct Teller {
     out: Box<dyn Write + Send>,
@@ -55,32 +57,6 @@ impl Teller {
     }
 }
 
-/// The text behind `head`, broken between words, further lines below its first word.
-pub(crate) fn wrapped(text: &str, head: &str) -> String {
-    let indent = " ".repeat(head.chars().count());
-    let mut out = String::from(head);
-    let mut column = head.chars().count();
-    for (at, word) in text.split_whitespace().enumerate() {
-        let length = word.chars().count();
-        if at > 0 {
-            if column + 1 + length > WIDTH {
-                out.push('\n');
-                out.push_str(&indent);
-                column = indent.len();
-            } else {
-                out.push(' ');
-                column += 1;
-            }
-        }
-        out.push_str(word);
-        column += length;
-    }
-    out.push('\n');
-    out
-}
-
-/// What a terminal shows in one line.
-const WIDTH: usize = 79;
 const EVIDENCE: &str = "             ";
 const BOLD: &str = "\u{1b}[1m";
 const GREEN: &str = "\u{1b}[32m";
@@ -90,17 +66,6 @@ const PLAIN: &str = "\u{1b}[0m";
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lines_break_between_words_and_stand_below_each_other() {
-        let text = "word ".repeat(20);
-        let shown = wrapped(&text, "   1.0 s  ");
-        let lines: Vec<&str> = shown.lines().collect();
-        assert_eq!(lines.len(), 2, "{shown}");
-        assert!(lines.iter().all(|line| line.len() <= WIDTH), "{shown}");
-        assert!(lines[0].starts_with("   1.0 s  word") && lines[1].starts_with("          word"));
-        assert_eq!(wrapped("", "head"), "head\n");
-    }
 
     #[test]
     fn a_verdict_is_a_word_with_and_without_colour() {

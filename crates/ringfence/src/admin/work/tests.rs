@@ -228,6 +228,7 @@ async fn desk() -> Desk {
             ca_file: path.join("ca.pem"),
             ca_sha256: String::new(),
             ca_url: None,
+            certificate: None,
         },
     };
     Desk { office, kept, _folder: folder, _store: opened.writer }
