@@ -23,7 +23,7 @@ use trunk::{NumberAsk, RatesAsk, TrunkAsk};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Ask {
-    /// One screen: is all well, and what needs attention
+    /// One screen: am I safe, what needs attention, and what to do about it
     #[command(after_help = "Example:\n  ringfence status --json")]
     Status(Json),
     /// Extensions: numbers, names and secrets of phones

@@ -14,7 +14,7 @@ mod story;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -29,8 +29,6 @@ use guard::number::Country;
 use guard::policy::Scope;
 use guard::secret::MasterKey;
 use pbx::settings::Dangerous;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use serde::Serialize;
 use sip::digest::Algorithm;
 use store::Reader;
@@ -109,8 +107,8 @@ async fn shown(options: &Options, folder: &Folder) -> Result<ExitCode, Trouble> 
     say.act("The phone system starts");
     let mut stopping = Stop::new()?;
     let place = Place::take().map_err(|error| no_place(&error))?;
-    let data = folder.path.join("data");
-    let config = configuration(&folder.path, place.address)?;
+    let data = folder.path.clone();
+    let config = configuration(&data, place.address)?;
     let dangerous = options.dangerous();
     let make = exchange(dangerous);
     let node = node::bring_up(config, &data, &[], Some(Country::US), make).await?;
@@ -166,14 +164,11 @@ fn teller(json: bool) -> Teller {
 }
 
 /// Written down, so that a folder that is kept can be started again where it was.
-fn configuration(folder: &Path, host: IpAddr) -> Result<config::Config, Trouble> {
-    let data = folder.join("data");
+fn configuration(data: &Path, host: IpAddr) -> Result<config::Config, Trouble> {
     let text = format!(
         "status_page.bind = \"{host}:0\"\n[[realm]]\nbind = \"{host}\"\n\
          media_ports = \"{MEDIA_PORTS}\"\ntransports.tls = 0\n"
     );
-    std::fs::create_dir(&data).map_err(|error| Trouble::file("make", &data, &error))?;
-    private(&data)?;
     let path = data.join("ringfence.toml");
     replace(&path, text.as_bytes())?;
     config::parse(&path, &text).map_err(|mistake| broken(&mistake.to_string()))
@@ -187,7 +182,8 @@ async fn stage<E: crate::exchange_thread::Engine + Send + 'static>(
 ) -> Result<Stage, Trouble> {
     let clock = node.clock;
     let address = node.door.ok_or_else(|| broken("no phone can connect"))?;
-    let door = door(address, node.grounds.authority.certificate().clone())?;
+    let door = Door::trusting(address, node.grounds.authority.certificate().clone())
+        .map_err(|error| broken(&error.to_string()))?;
     let home = Place::take().map_err(|error| no_place(&error))?;
     let listener = TcpListener::bind((home.address, 0)).await;
     let listener = listener.map_err(|error| no_place(&error))?;
@@ -209,20 +205,6 @@ async fn stage<E: crate::exchange_thread::Engine + Send + 'static>(
         carrier_authority: authority.pem().to_owned(),
         places: vec![place, home],
     })
-}
-
-fn door(address: SocketAddr, authority: CertificateDer<'static>) -> Result<Door, Trouble> {
-    let wrong = |error: rustls::Error| broken(&error.to_string());
-    let mut roots = RootCertStore::empty();
-    roots.add(authority).map_err(wrong)?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(wrong)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let name = ServerName::IpAddress(address.ip().into());
-    Ok(Door { address, from: None, name, tls: Arc::new(tls) })
 }
 
 fn carrier_settings(home: IpAddr) -> CarrierSettings {
@@ -305,13 +287,12 @@ fn ending(holds: bool, folder: &Folder, took: Duration) -> String {
     let mut out = String::from("\n");
     let verdict = if holds { "Every claim holds." } else { "NOT EVERY CLAIM HOLDS." };
     let _ = writeln!(out, "{verdict} It took {:.0} s.", took.as_secs_f64());
-    let data = folder.path.join("data");
     let _ = match folder.kept {
         true => writeln!(
             out,
             "The data is kept. Look at it:\n  ringfence up --data {data}\n  ringfence calls --cost \
              --data {data}",
-            data = data.display()
+            data = folder.path.display()
         ),
         false => {
             writeln!(out, "Its data is removed; with --keep DIR you can look at it afterwards.")

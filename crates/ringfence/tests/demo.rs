@@ -15,13 +15,10 @@ fn run(folder: &Path, arguments: &[&str]) -> Output {
     command.env_remove("CREDENTIALS_DIRECTORY").output().expect("the binary starts")
 }
 
-fn demo(arguments: &[&str]) -> (Option<i32>, Value, String) {
-    let folder = tempfile::tempdir().expect("a folder");
+fn demo(folder: &Path, arguments: &[&str]) -> (Option<i32>, Value, String) {
     let arguments = [&["demo", "--json"], arguments].concat();
-    let ran = run(folder.path(), &arguments);
+    let ran = run(folder, &arguments);
     let story = String::from_utf8(ran.stderr).expect("UTF-8");
-    let left = std::fs::read_dir(folder.path()).expect("a folder").count();
-    assert_eq!(left, 0, "it left something behind:\n{story}");
     let outcome = serde_json::from_slice(&ran.stdout);
     let outcome = outcome.unwrap_or_else(|error| panic!("{error}:\n{story}"));
     (ran.status.code(), outcome, story)
@@ -35,14 +32,25 @@ fn failed(outcome: &Value) -> Vec<&str> {
 
 #[test]
 fn every_claim_holds() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let kept = folder.path().join("kept").display().to_string();
     let begun = Instant::now();
-    let (code, outcome, story) = demo(&[]);
+    let (code, outcome, story) = demo(folder.path(), &["--keep", &kept]);
     assert!(begun.elapsed() < LONGEST, "{:?}", begun.elapsed());
     assert_eq!(failed(&outcome), UNTIL_THE_WALL, "{story}");
     assert_eq!(code, Some(i32::from(!UNTIL_THE_WALL.is_empty())), "{story}");
     assert_eq!(outcome["claims"].as_array().map(Vec::len), Some(8));
     assert!(story.contains("THE MOST THAT CAN BE LOST"), "{story}");
     assert!(!story.contains(" ERROR "), "{story}");
+
+    // What was kept starts again, and is not overwritten.
+    let checked = run(folder.path(), &["config", "check", "--data", &kept]);
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+    assert!(Path::new(&kept).join("ringfence.db").exists());
+    let refused = run(folder.path(), &["demo", "--keep", &kept]);
+    let said = String::from_utf8(refused.stderr).expect("UTF-8");
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("remedy: name a folder that does not exist yet"), "{said}");
 }
 
 #[test]
@@ -55,12 +63,15 @@ fn each_claim_fails_without_its_defence() {
         ("emergency", &["emergency"]),
     ];
     for (defence, claims) in cases {
-        let (code, outcome, story) = demo(&["--dangerous-without", defence]);
+        let folder = tempfile::tempdir().expect("a folder");
+        let (code, outcome, story) = demo(folder.path(), &["--dangerous-without", defence]);
         let mut found = failed(&outcome);
         found.retain(|claim| claims.contains(claim) || !UNTIL_THE_WALL.contains(claim));
         assert_eq!(found, claims, "without {defence}:\n{story}");
         assert_eq!(code, Some(1), "without {defence}");
         assert!(story.contains("A DEFENCE IS SWITCHED OFF"), "{story}");
+        let left = std::fs::read_dir(folder.path()).expect("a folder").count();
+        assert_eq!(left, 0, "it left something behind:\n{story}");
     }
 }
 
@@ -104,18 +115,6 @@ fn it_cleans_up_when_it_is_interrupted() {
     let status = child.wait().expect("a child of ours");
     assert_eq!(status.code(), Some(130));
     assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
-}
-
-#[test]
-fn what_is_kept_can_be_looked_at() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let kept = folder.path().join("kept");
-    std::fs::create_dir(&kept).expect("a folder");
-    let kept = kept.display().to_string();
-    let refused = run(folder.path(), &["demo", "--keep", &kept]);
-    let said = String::from_utf8(refused.stderr).expect("UTF-8");
-    assert_eq!(refused.status.code(), Some(2), "{said}");
-    assert!(said.contains("remedy: name a folder that does not exist yet"), "{said}");
 }
 
 /// What a demonstration may take.

@@ -120,8 +120,11 @@ fn loss(seen: &Seen, evidence: &Evidence) -> Claim {
     let tolls = || evidence.calls.iter().flat_map(|call| &call.tolls);
     let own = Money(tolls().map(|toll| toll.cost.0).sum());
     // A call that used up all that was set aside for it was ended for want of more.
-    let spent = |toll: &&Toll| toll.answered.is_some() && toll.cost == toll.held;
+    let spent = |toll: &&Toll| toll.answered.is_some() && toll.cost >= toll.held;
     let cut = tolls().filter(spent).count();
+    // The carrier's clock is not ours: it may count an increment more or less for each call.
+    let slack: i64 = tolls().map(|toll| toll.rate.tail().0).sum();
+    let agree = theft.bill.0.abs_diff(own.0) <= slack.unsigned_abs();
     let budget = Disposition::Refused(Rule::Budget);
     let refused = evidence.calls.iter().filter(|call| call.disposition == budget).count();
     let noted = evidence.facts.iter().any(|fact| matches!(fact, Fact::BudgetHard { .. }));
@@ -139,7 +142,7 @@ fn loss(seen: &Seen, evidence: &Evidence) -> Claim {
         holds: theft.signed_in
             && dialled
             && theft.bill <= theft.most
-            && theft.bill == own
+            && agree
             && cut > 0
             && cut == theft.cut
             && theft.refused > 0
@@ -240,3 +243,23 @@ fn status(status: Option<u16>) -> String {
 /// Guesses of one source that are compared with a secret.
 const COMPARED_MAX: u64 = 10;
 const GUESSING_HELD: &str = "guessing-held";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_holds_that_nobody_saw_or_wrote_down() {
+        let nothing = Evidence {
+            calls: Vec::new(),
+            facts: Vec::new(),
+            locked: false,
+            verified: Err("it was not read".to_owned()),
+        };
+        let claims = judge(&Seen::default(), &nothing);
+        assert_eq!(claims.len(), 8);
+        for claim in claims {
+            assert!(!claim.holds, "{claim:?}");
+        }
+    }
+}

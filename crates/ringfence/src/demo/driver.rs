@@ -14,11 +14,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use actors::phone::{Action, Event, Input, Link, Output, Phone, PhoneSettings};
+use actors::phone::{Action, Event, Input, Link, Output, Phone, PhoneSettings, Security, Voice};
 use bytes::Bytes;
 use pure::{Chance, Now, Utc};
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use sip::digest::Algorithm;
 use sip::stream::{Frame, Framer, PONG};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
@@ -38,9 +39,52 @@ pub(crate) struct Door {
     pub(crate) tls: Arc<ClientConfig>,
 }
 
+impl Door {
+    /// # Errors
+    /// Where this is no authority.
+    pub(crate) fn trusting(
+        address: SocketAddr,
+        authority: CertificateDer<'static>,
+    ) -> Result<Self, rustls::Error> {
+        let mut roots = RootCertStore::empty();
+        roots.add(authority)?;
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::IpAddress(address.ip().into());
+        Ok(Self { address, from: None, name, tls: Arc::new(tls) })
+    }
+}
+
+/// A usual phone of an extension: it encrypts, takes calls up at once, and says its own number.
+pub(crate) fn usual(number: &str, secret: &str, domain: &str, audio: IpAddr) -> PhoneSettings {
+    PhoneSettings {
+        number: number.to_owned(),
+        secret: secret.to_owned(),
+        domain: domain.to_owned(),
+        display_name: format!("Desk {number}"),
+        instance: Some(format!("urn:uuid:00000000-0000-4000-8000-{number:0>12}")),
+        agent: "Handset 1.0".to_owned(),
+        transport: sip::Transport::Tls,
+        expires: 3_600,
+        security: Security::Srtp,
+        answer_after: Some(Duration::ZERO),
+        reject_with: None,
+        early_media: false,
+        weakest: Algorithm::Sha256,
+        media_address: audio,
+        media_port: 4_000,
+        packet_interval: Duration::from_millis(20),
+        voice: Voice(number.parse().unwrap_or_default()),
+        reconnect_max: Duration::from_secs(1),
+    }
+}
+
 /// Many phones and the thread that drives them. Dropping it pulls every plug.
 pub(crate) struct Fleet {
-    shared: Arc<Shared>,
+    seats: Arc<Watched<Vec<Seat>>>,
     orders: UnboundedSender<Arrival>,
     thread: Option<JoinHandle<()>>,
 }
@@ -75,8 +119,9 @@ struct Wire {
     tasks: Vec<AbortHandle>,
 }
 
-struct Shared {
-    seats: Mutex<Vec<Seat>>,
+/// A value that one side changes and others wait on.
+pub(crate) struct Watched<T> {
+    value: Mutex<T>,
     changed: Condvar,
 }
 
@@ -129,10 +174,10 @@ impl Fleet {
     /// # Errors
     /// Where the system gives no more threads or files.
     pub(crate) fn start() -> std::io::Result<Self> {
-        let shared = Arc::new(Shared { seats: Mutex::default(), changed: Condvar::new() });
+        let seats = Arc::new(Watched::new(Vec::new()));
         let (orders, arrivals) = unbounded_channel();
         let driver = Driver {
-            shared: shared.clone(),
+            seats: seats.clone(),
             arrivals,
             inbox: orders.clone(),
             start: Instant::now(),
@@ -142,7 +187,7 @@ impl Fleet {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name("phones".to_owned());
         let thread = thread.spawn(move || runtime.block_on(driver.run()))?;
-        Ok(Self { shared, orders, thread: Some(thread) })
+        Ok(Self { seats, orders, thread: Some(thread) })
     }
 
     /// Adds a phone and plugs it in: it connects and registers.
@@ -179,24 +224,11 @@ impl Fleet {
         within: Duration,
         mut look: impl FnMut(&[Seat]) -> Option<T>,
     ) -> Option<T> {
-        let end = Instant::now() + within;
-        let mut seats = self.seats();
-        loop {
-            if let Some(found) = look(&seats) {
-                return Some(found);
-            }
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return None;
-            }
-            // Packets are counted without a note to whoever waits: looked at again now and then.
-            let woken = self.shared.changed.wait_timeout(seats, left.min(GLANCE));
-            seats = woken.unwrap_or_else(PoisonError::into_inner).0;
-        }
+        self.seats.look(within, |seats| look(seats))
     }
 
     pub(crate) fn seats(&self) -> MutexGuard<'_, Vec<Seat>> {
-        self.shared.seats.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seats.lock()
     }
 
     pub(crate) fn order(&self, order: Arrival) {
@@ -216,9 +248,46 @@ impl Drop for Fleet {
     }
 }
 
+impl<T> Watched<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self { value: Mutex::new(value), changed: Condvar::new() }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        self.value.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whoever waits looks again.
+    pub(crate) fn notify(&self) {
+        self.changed.notify_all();
+    }
+
+    /// Waits until `look` finds what it looks for; `None` where that isn't there `within`.
+    pub(crate) fn look<F>(
+        &self,
+        within: Duration,
+        mut look: impl FnMut(&T) -> Option<F>,
+    ) -> Option<F> {
+        let end = Instant::now() + within;
+        let mut value = self.lock();
+        loop {
+            if let Some(found) = look(&value) {
+                return Some(found);
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            // Packets are counted without a note to whoever waits: looked at again now and then.
+            let woken = self.changed.wait_timeout(value, left.min(GLANCE));
+            value = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
 /// The thread's own part.
 struct Driver {
-    shared: Arc<Shared>,
+    seats: Arc<Watched<Vec<Seat>>>,
     arrivals: UnboundedReceiver<Arrival>,
     inbox: UnboundedSender<Arrival>,
     start: Instant,
@@ -252,8 +321,8 @@ impl Driver {
 
     /// Handles what has come and what is due, under one lock.
     fn turn(&mut self, batch: &mut Vec<Arrival>) -> Turn {
-        let shared = self.shared.clone();
-        let mut seats = shared.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        let watched = self.seats.clone();
+        let mut seats = watched.lock();
         let mut noticed = false;
         for arrival in batch.drain(..) {
             if matches!(arrival, Arrival::End) {
@@ -270,7 +339,7 @@ impl Driver {
         }
         drop(seats);
         if noticed {
-            shared.changed.notify_all();
+            watched.notify();
         }
         Turn::More
     }

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
 
 use actors::attacker::{self, Attacker};
 use actors::carrier::{self, Carrier};
@@ -19,7 +19,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
 
-use super::driver::{Door, Told, call_in, listen, serve};
+use super::driver::{Door, Told, Watched, call_in, listen, serve};
 use crate::clock::Clock;
 
 /// What an engine is told of the world.
@@ -68,15 +68,10 @@ pub(crate) trait Engine: Send + 'static {
 
 /// One engine and its task. Dropping it closes its sockets.
 pub(crate) struct Stand<E> {
-    shared: Arc<Shared<E>>,
+    engine: Arc<Watched<E>>,
     clock: Clock,
     inbox: UnboundedSender<Arrival>,
     tasks: Vec<AbortHandle>,
-}
-
-struct Shared<E> {
-    engine: Mutex<E>,
-    changed: Condvar,
 }
 
 impl<E: Engine> Stand<E> {
@@ -86,10 +81,10 @@ impl<E: Engine> Stand<E> {
     }
 
     fn with(engine: E, clock: Clock, door: Option<Door>) -> Self {
-        let shared = Arc::new(Shared { engine: Mutex::new(engine), changed: Condvar::new() });
+        let engine = Arc::new(Watched::new(engine));
         let (inbox, arrivals) = unbounded_channel();
         let task = Task {
-            shared: shared.clone(),
+            engine: engine.clone(),
             clock,
             arrivals,
             inbox: inbox.clone(),
@@ -100,7 +95,7 @@ impl<E: Engine> Stand<E> {
             audio: BTreeMap::new(),
         };
         let tasks = vec![tokio::spawn(task.run()).abort_handle()];
-        Self { shared, clock, inbox, tasks }
+        Self { engine, clock, inbox, tasks }
     }
 
     /// Acts on the engine.
@@ -110,28 +105,12 @@ impl<E: Engine> Stand<E> {
     }
 
     /// Waits until `look` finds what it looks for; `None` where that isn't there `within`.
-    pub(crate) fn look<T>(
-        &self,
-        within: Duration,
-        mut look: impl FnMut(&E) -> Option<T>,
-    ) -> Option<T> {
-        let end = Instant::now() + within;
-        let mut engine = self.engine();
-        loop {
-            if let Some(found) = look(&engine) {
-                return Some(found);
-            }
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return None;
-            }
-            let woken = self.shared.changed.wait_timeout(engine, left);
-            engine = woken.unwrap_or_else(PoisonError::into_inner).0;
-        }
+    pub(crate) fn look<T>(&self, within: Duration, look: impl FnMut(&E) -> Option<T>) -> Option<T> {
+        self.engine.look(within, look)
     }
 
     pub(crate) fn engine(&self) -> MutexGuard<'_, E> {
-        self.shared.engine.lock().unwrap_or_else(PoisonError::into_inner)
+        self.engine.lock()
     }
 }
 
@@ -185,7 +164,7 @@ fn telling(link: Link, inbox: UnboundedSender<Arrival>) -> impl Fn(Told) -> bool
 
 /// The task's own part.
 struct Task<E> {
-    shared: Arc<Shared<E>>,
+    engine: Arc<Watched<E>>,
     clock: Clock,
     arrivals: UnboundedReceiver<Arrival>,
     inbox: UnboundedSender<Arrival>,
@@ -201,10 +180,7 @@ impl<E: Engine> Task<E> {
     async fn run(mut self) {
         let mut batch = Vec::new();
         loop {
-            let deadline = {
-                let engine = self.shared.engine.lock().unwrap_or_else(PoisonError::into_inner);
-                engine.deadline()
-            };
+            let deadline = self.engine.lock().deadline();
             let pause = deadline.map_or(FAR, |at| self.clock.until(at));
             tokio::select! {
                 biased;
@@ -222,8 +198,8 @@ impl<E: Engine> Task<E> {
     }
 
     fn turn(&mut self, batch: &mut Vec<Arrival>) {
-        let shared = self.shared.clone();
-        let mut engine = shared.engine.lock().unwrap_or_else(PoisonError::into_inner);
+        let watched = self.engine.clone();
+        let mut engine = watched.lock();
         let now = self.clock.now();
         for arrival in batch.drain(..) {
             match &arrival {
@@ -244,7 +220,7 @@ impl<E: Engine> Task<E> {
             self.carry_out(&mut engine);
         }
         drop(engine);
-        shared.changed.notify_all();
+        watched.notify();
     }
 
     fn carry_out(&mut self, engine: &mut E) {

@@ -14,11 +14,10 @@ use bytes::Bytes;
 use guard::ledger::Window;
 use guard::money::Money;
 use guard::number::{Class, Country};
-use sip::digest::Algorithm;
 use sip::{Message, Method, Name};
 use zeroize::Zeroizing;
 
-use super::driver::{Door, Fleet, Handset, Place, Seat};
+use super::driver::{Door, Fleet, Handset, Place, Seat, usual};
 use super::say::Teller;
 use super::stand::{Caught, Stand};
 use crate::admin::protocol::{
@@ -482,26 +481,12 @@ impl Stage {
     }
 
     fn settings(&mut self, printed: &Printed) -> Result<PhoneSettings, Broken> {
-        let voice: u64 = printed.number.parse().map_err(|_| confused())?;
+        let Printed { number, name, secret, domain, .. } = printed;
+        let audio = self.place()?;
         Ok(PhoneSettings {
-            number: printed.number.clone(),
-            secret: printed.secret.clone(),
-            domain: printed.domain.clone(),
-            display_name: printed.name.clone(),
-            instance: Some(format!("urn:uuid:00000000-0000-4000-8000-{voice:0>12}")),
-            agent: "Handset 1.0".to_owned(),
-            transport: sip::Transport::Tls,
-            expires: 3_600,
-            security: Security::Srtp,
+            display_name: name.clone(),
             answer_after: Some(Duration::from_millis(400)),
-            reject_with: None,
-            early_media: false,
-            weakest: Algorithm::Sha256,
-            media_address: self.place()?,
-            media_port: 4_000,
-            packet_interval: Duration::from_millis(20),
-            voice: Voice(voice),
-            reconnect_max: Duration::from_secs(1),
+            ..usual(number, secret, domain, audio)
         })
     }
 
