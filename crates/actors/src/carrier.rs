@@ -284,6 +284,13 @@ impl Carrier {
         &self.records
     }
 
+    /// Whom the other party of a call that is up has heard: packets by voice.
+    pub fn heard(&self, call_id: &str) -> Option<&BTreeMap<Voice, u64>> {
+        let phone = &self.lines.get(call_id)?.phone;
+        let (call, _) = phone.calls().next()?;
+        phone.heard(call)
+    }
+
     /// Phones behind it that are in a call.
     pub fn calls(&self) -> usize {
         self.lines.values().filter(|line| line.phone.calls().next().is_some()).count()

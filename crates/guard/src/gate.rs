@@ -39,6 +39,8 @@ pub struct Gate {
     deck: Arc<RateDeck>,
     plan: DialPlan,
     zone: Zone,
+    /// Every leg outside is permitted: see [`Gate::dangerously_open`].
+    open: bool,
 }
 
 /// A leg that somebody wants to open, with all that the judgement may look at.
@@ -343,7 +345,13 @@ impl Gate {
             .with_area(policy.area.clone());
         // Unknown zones are refused when a policy is set.
         let zone = Zone::named(&policy.zone).unwrap_or_else(Zone::utc);
-        Self { policy, deck, plan, zone }
+        Self { policy, deck, plan, zone, open: false }
+    }
+
+    /// With `open`, no rule and no budget stands before a leg outside: a test shows so what they are
+    /// worth.
+    pub fn dangerously_open(self, open: bool) -> Self {
+        Self { open, ..self }
     }
 
     /// The zone that hours, days and weeks are counted in: the policy's, or UTC where it names none
@@ -496,6 +504,11 @@ impl Gate {
                 deny(Rule::EmergencyStranger)
             };
         }
+        if self.open
+            && let Destination::Outside(number) = &attempt.destination
+        {
+            return self.unguarded(attempt, number, stage);
+        }
         if self.locked(attempt) {
             return deny(Rule::Lockdown);
         }
@@ -605,6 +618,28 @@ impl Gate {
         });
         let rooms = rooms.collect();
         Ok(Terms { extension, role, rate, buckets, rooms })
+    }
+
+    /// What a leg outside gets where the gate is open: a first step that no budget bounds, then time
+    /// without end.
+    fn unguarded(
+        &self,
+        attempt: &Attempt,
+        number: &Outside,
+        stage: Stage<'_>,
+    ) -> Result<Weighed<'_>, Ground> {
+        let Some(Responsible::Extension(extension)) = attempt.responsible else {
+            return Err(Ground::of(Rule::NobodyResponsible));
+        };
+        let (_, role) = self.policy.role_of(extension);
+        let role = role.ok_or(Ground::of(Rule::NotAllowedClass))?;
+        let rate = match stage {
+            Stage::Up(_) => return Ok(Weighed::Permit(Rule::Outside)),
+            Stage::Told(rate) => Some(rate.clone()),
+            Stage::New => self.deck.price(number, self.policy.home),
+        };
+        let rate = rate.ok_or(Ground::of(Rule::NoPrice))?;
+        Ok(Weighed::Pay(Terms { extension, role, rate, buckets: Vec::new(), rooms: Vec::new() }))
     }
 
     fn denial(&self, ground: Ground) -> Denial {
@@ -975,6 +1010,31 @@ mod tests {
         assert_eq!(rule(&[Scope::Trunk(TRUNK)], &of_trunk), Rule::Lockdown);
         assert_eq!(rule(&[Scope::Trunk(TRUNK)], &attempt), Rule::Internal);
         assert_eq!(rule(&[Scope::Tenant(TenantId(9))], &attempt), Rule::Internal);
+    }
+
+    #[test]
+    fn an_open_gate_asks_nothing_of_a_leg_outside() {
+        let attempt = Attempt { destination: outside(), ..internal() };
+        // No price, no allowed class, and locked: still only the price is missed.
+        let shut = gate(policy(&[Scope::Operator]));
+        let open = shut.clone().dangerously_open(true);
+        let mut ledger = Ledger::default();
+        let denied = |gate: &Gate, ledger: &Ledger| match gate.judge(at(START), &attempt, ledger) {
+            Verdict::Denial(denial) => Some(denial.decision.rule),
+            Verdict::Permit(_) | Verdict::NeedPin(_) | Verdict::NeedReserve(_) => None,
+        };
+        assert_eq!(denied(&shut, &ledger), Some(Rule::Lockdown));
+        assert_eq!(denied(&open, &ledger), Some(Rule::NoPrice));
+        let number =
+            DialPlan::new(Country::US).read(&Digits::parse("+442079460123").expect("digits"));
+        let attempt = Attempt { destination: Destination::Outside(number), ..internal() };
+        let Verdict::NeedReserve(request) = open.judge(at(START), &attempt, &ledger) else {
+            panic!("nothing stands before it");
+        };
+        let rate = request.rate().clone();
+        assert!(open.reserve(at(START), request, &mut ledger).is_ok());
+        let next = open.extend(at(START), &attempt, &rate, &mut ledger);
+        assert_eq!(next, Ok(Paid { seconds: u64::MAX, held: Money::ZERO }));
     }
 
     #[test]

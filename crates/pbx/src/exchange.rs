@@ -114,6 +114,7 @@ impl Exchange {
         let directory = (&mut loaded).into();
         let registrar = Registrar::new(registrar, node, directory, now, chance.fork());
         let timeout = settings.orphan_timeout;
+        let gate = gate.dangerously_open(settings.dangerous.without_gate);
         let mut exchange = Self {
             node,
             registrar,

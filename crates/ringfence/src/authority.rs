@@ -135,6 +135,19 @@ impl Authority {
         Ok((Identity { chain: vec![certificate.into()], key }, true))
     }
 
+    /// A certificate for a server that is none of ours, nowhere written: the carrier of the
+    /// demonstration.
+    pub(crate) fn issue(&self, names: &[String], now: Utc) -> Identity {
+        self.identity(names, ExtendedKeyUsagePurpose::ServerAuth, now)
+    }
+
+    fn identity(&self, names: &[String], usage: ExtendedKeyUsagePurpose, now: Utc) -> Identity {
+        let key = generate();
+        let certificate = self.sign(names, usage, &key, now);
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        Identity { chain: vec![certificate.into()], key }
+    }
+
     fn sign(
         &self,
         names: &[String],
@@ -168,6 +181,67 @@ fn authority_params(common_name: &str) -> CertificateParams {
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params
+}
+
+/// When the first certificate of a PEM file ends; `None` where it doesn't read.
+pub(crate) fn not_after(path: &Path) -> Option<Utc> {
+    let certificate = CertificateDer::from_pem_file(path).ok()?;
+    end_of_validity(&certificate)
+}
+
+/// RFC 5280 §4.1: a certificate is a sequence whose first part holds version, serial number,
+/// signature, issuer and validity in this order.
+fn end_of_validity(der: &[u8]) -> Option<Utc> {
+    let (_, certificate, _) = element(der)?;
+    let (_, mut rest, _) = element(certificate)?;
+    if let (VERSION_TAG, _, behind) = element(rest)? {
+        rest = behind;
+    }
+    for _serial_signature_issuer in 0..3 {
+        rest = element(rest)?.2;
+    }
+    let (_, validity, _) = element(rest)?;
+    let (tag, text, _) = element(element(validity)?.2)?;
+    let text = str::from_utf8(text).ok()?.strip_suffix('Z')?;
+    // UTCTime has two digits of the year, GeneralizedTime four (§4.1.2.5.1: below 50 is this century).
+    let (year, rest) = match tag {
+        UTC_TIME => {
+            let (year, rest) = text.split_at_checked(2)?;
+            let year: i64 = year.parse().ok()?;
+            (if year < 50 { 2000 + year } else { 1900 + year }, rest)
+        }
+        _ => {
+            let (year, rest) = text.split_at_checked(4)?;
+            (year.parse().ok()?, rest)
+        }
+    };
+    let month: i64 = rest.get(..2)?.parse().ok()?;
+    let day: i64 = rest.get(2..4)?.parse().ok()?;
+    // Days from civil: years begin in March, so that the leap day is a year's last.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * year + year.div_euclid(4) - year.div_euclid(100)
+        + year.div_euclid(400)
+        + (153 * month + 2) / 5
+        + day
+        - 1
+        - DAYS_BEFORE_1970;
+    Some(Utc(days.checked_mul(86_400 * 1_000_000)?))
+}
+
+/// Tag and contents of the first DER element, and what stands behind it.
+fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (&tag, rest) = der.split_first()?;
+    let (&first, rest) = rest.split_first()?;
+    let (length, rest) = match first {
+        0..=0x7f => (usize::from(first), rest),
+        0x81..=0x84 => {
+            let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
+            (bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)
+        }
+        _ => return None,
+    };
+    let (contents, behind) = rest.split_at_checked(length)?;
+    Some((tag, contents, behind))
 }
 
 /// The names and addresses that phones may reach this host by: sorted, each once. Link-local
@@ -292,6 +366,11 @@ const SERVER_FILE: &str = "server.json";
 const AUTHORITY_RECORD: &str = "authority/key";
 const SERVER_RECORD: &str = "server/key";
 const VERSION: u32 = 1;
+/// `[0]`, explicit.
+const VERSION_TAG: u8 = 0xa0;
+const UTC_TIME: u8 = 0x17;
+/// From the first of March of the year 0.
+const DAYS_BEFORE_1970: i64 = 719_468;
 const AUTHORITY_LIFE: Duration = Duration::from_secs(3_652 * 86_400);
 const SERVER_LIFE: Duration = Duration::from_secs(397 * 86_400);
 pub(crate) const RENEW_BEFORE: Duration = Duration::from_secs(30 * 86_400);
@@ -310,25 +389,33 @@ mod tests {
     const START: Utc = Utc(1_795_366_224_000_000);
     const DAY: Duration = Duration::from_secs(86_400);
 
+    #[test]
+    fn the_end_of_a_certificate_is_read_from_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("certificate.pem");
+        for years in [1, 10, 30, 40] {
+            let mut params = CertificateParams::new(names()).unwrap();
+            let life = DAY * (365 * years);
+            set_validity(&mut params, START, life);
+            let ends = START + life;
+            let certificate = params.self_signed(&generate()).unwrap();
+            std::fs::write(&path, certificate.pem()).unwrap();
+            let found = not_after(&path).expect("it reads");
+            // The day is enough to warn by.
+            assert!(ends.since(found) < DAY && found <= ends, "{found} {ends}");
+        }
+        std::fs::write(&path, "nothing").unwrap();
+        assert_eq!(not_after(&path), None);
+        assert_eq!(end_of_validity(&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff]), None);
+    }
+
     fn names() -> Vec<String> {
         vec!["192.0.2.1".into(), "2001:db8::1".into(), "pbx.example.com".into()]
     }
 
     impl Authority {
-        /// What a server gets, nowhere written.
-        pub(crate) fn issue(&self, names: &[String], now: Utc) -> Identity {
-            self.identity(names, ExtendedKeyUsagePurpose::ServerAuth, now)
-        }
-
         pub(crate) fn issue_client(&self, name: &str, now: Utc) -> Identity {
             self.identity(&[name.to_owned()], ExtendedKeyUsagePurpose::ClientAuth, now)
-        }
-
-        fn identity(&self, names: &[String], usage: ExtendedKeyUsagePurpose, now: Utc) -> Identity {
-            let key = generate();
-            let certificate = self.sign(names, usage, &key, now);
-            let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-            Identity { chain: vec![certificate.into()], key }
         }
     }
 

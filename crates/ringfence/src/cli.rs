@@ -27,7 +27,7 @@ use wall::{BanAsk, UnbanAsk};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Ask {
-    /// One screen: is all well, and what needs attention
+    /// One screen: am I safe, what needs attention, and what to do about it
     #[command(after_help = "Example:\n  ringfence status --json")]
     Status(Json),
     /// Extensions: numbers, names and secrets of phones
@@ -208,6 +208,10 @@ pub(crate) enum ExtensionAsk {
         /// Let its phones send audio unencrypted (shown everywhere as a weakness)
         #[arg(long)]
         dangerous_plain_rtp: bool,
+        /// A password of your choice, for tests that guess it
+        #[cfg(feature = "dangerous-test")]
+        #[arg(long, value_name = "SECRET", conflicts_with = "dangerous_plain_rtp")]
+        dangerous_secret: Option<String>,
         #[command(flatten)]
         json: Json,
     },
@@ -565,7 +569,12 @@ fn calls_question(list: CallList) -> Asked {
 
 fn extension_question(ask: ExtensionAsk) -> Asked {
     let (question, json) = match ask {
-        ExtensionAsk::Add { number, name, dangerous_plain_rtp, json } => {
+        #[cfg(feature = "dangerous-test")]
+        ExtensionAsk::Add { number, name, dangerous_secret: Some(secret), json, .. } => {
+            let secret = crate::admin::protocol::Confidential(zeroize::Zeroizing::new(secret));
+            (Question::DangerousExtensionAdd { number, name, secret }, json)
+        }
+        ExtensionAsk::Add { number, name, dangerous_plain_rtp, json, .. } => {
             let allow_plain_rtp = dangerous_plain_rtp;
             (Question::ExtensionAdd { number, name, allow_plain_rtp }, json)
         }

@@ -67,7 +67,7 @@ pub(crate) async fn live<E: Engine + Send + 'static>(node: Node<E>) -> Result<En
 }
 
 /// No new calls, a BYE to what is up, and the rest written.
-async fn stop<E: Engine + Send + 'static>(node: Node<E>) -> End {
+pub(crate) async fn stop<E: Engine + Send + 'static>(node: Node<E>) -> End {
     tracing::info!("stopping: no new calls except emergency");
     let calls = calls_up(&node).await.unwrap_or(0);
     let mut state = node.state.clone();
@@ -137,13 +137,13 @@ fn listen_for(kind: SignalKind) -> Result<Signal, Trouble> {
 }
 
 /// What asks a process to end.
-struct Stop {
+pub(crate) struct Stop {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Stop {
-    fn new() -> Result<Self, Trouble> {
+    pub(crate) fn new() -> Result<Self, Trouble> {
         Ok(Self {
             terminate: listen_for(SignalKind::terminate())?,
             interrupt: listen_for(SignalKind::interrupt())?,
@@ -151,7 +151,7 @@ impl Stop {
     }
 
     /// Waits for SIGTERM or SIGINT.
-    async fn asked(&mut self) {
+    pub(crate) async fn asked(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

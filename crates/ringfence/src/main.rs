@@ -17,6 +17,7 @@ mod config;
 mod credentials;
 mod data_dir;
 mod datagrams;
+mod demo;
 mod exchange_thread;
 mod flows;
 mod front;
@@ -43,8 +44,9 @@ use guard::policy::Policy;
 use guard::rate::RateDeck;
 use pbx::exchange::{Exchange, Setup};
 use pbx::registrar::RegistrarSettings;
-use pbx::settings::Settings;
+use pbx::settings::{Dangerous, Settings};
 use pure::{Instant, Now};
+use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -79,8 +81,9 @@ struct Place {
     #[arg(long, global = true, value_name = "FILE", help_heading = EVERYWHERE)]
     config: Option<PathBuf>,
     /// What goes to the log: error, warn, info, debug, trace, or per part, as in info,ringfence=debug
-    #[arg(long, global = true, value_name = "LEVELS", default_value = "info", help_heading = EVERYWHERE)]
-    log: Targets,
+    /// [default: info; demo: error]
+    #[arg(long, global = true, value_name = "LEVELS", help_heading = EVERYWHERE)]
+    log: Option<Targets>,
 }
 
 #[derive(Subcommand)]
@@ -95,7 +98,16 @@ enum Task {
         /// abroad. First start only [default: from the locale, else US]
         #[arg(long, value_name = "COUNTRY", value_parser = country)]
         home: Option<Country>,
+        /// Count no failures, ban nobody, answer scanners: for tests that attack it
+        #[cfg(feature = "dangerous-test")]
+        #[arg(long)]
+        dangerous_without_wall: bool,
     },
+    /// Attack this program before your eyes, on this machine and on data of its own: about a minute
+    #[command(
+        after_help = "Examples:\n  ringfence demo\n  ringfence demo --json\n  ringfence demo --keep /tmp/ringfence-demo"
+    )]
+    Demo(demo::Options),
     /// The configuration file: is it sound, and what can stand in it
     Config {
         #[command(subcommand)]
@@ -117,7 +129,11 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     tls::install_provider();
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
-    tracing_subscriber::registry().with(lines).with(cli.place.log.clone()).init();
+    // Between the lines of a story only what broke has a place.
+    let level = if matches!(cli.command, Task::Demo(_)) { Level::ERROR } else { Level::INFO };
+    let usual = || Targets::new().with_default(level);
+    let log = cli.place.log.clone().unwrap_or_else(usual);
+    tracing_subscriber::registry().with(lines).with(log).init();
     match run(cli) {
         Ok(code) => code,
         // To the person who typed the command, not to the log.
@@ -131,13 +147,25 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<ExitCode, String> {
     let in_words = |trouble: Trouble| trouble.to_string();
     match cli.command {
-        Task::Up { names, home } => {
+        Task::Demo(options) => demo::run(&options),
+        Task::Up {
+            names,
+            home,
+            #[cfg(feature = "dangerous-test")]
+            dangerous_without_wall,
+        } => {
+            #[cfg(feature = "dangerous-test")]
+            let dangerous =
+                Dangerous { without_wall: dangerous_without_wall, ..Dangerous::default() };
+            #[cfg(not(feature = "dangerous-test"))]
+            let dangerous = Dangerous::default();
             let (data, config) = cli.place.read()?;
             let runtime = tokio::runtime::Runtime::new()
                 .map_err(|error| format!("the runtime could not be started: {error}"))?;
             let end = runtime
                 .block_on(async {
-                    let node = node::bring_up(config, &data, &names, home, exchange).await?;
+                    let node =
+                        node::bring_up(config, &data, &names, home, exchange(dangerous)).await?;
                     lifecycle::live(node).await
                 })
                 .map_err(in_words)?;
@@ -197,18 +225,22 @@ impl Place {
 }
 
 /// How the exchange of this node is built, at start and after each fault.
-fn exchange(facing: Facing) -> impl Fn(pbx::record::Loaded, Now) -> Exchange + Send + 'static {
-    move |loaded, now| {
-        let registrar = RegistrarSettings::default();
-        let policy = loaded.policy.clone().unwrap_or_else(|| Policy::first(registrar.home));
-        let deck = loaded.deck.clone();
-        let deck = deck.unwrap_or_else(|| Arc::new(RateDeck::estimates(policy.currency)));
-        let registrar = RegistrarSettings { home: policy.home, ..registrar };
-        let gate = Gate::new(policy, deck);
-        let Facing { node, realms } = facing.clone();
-        let settings = Settings::default();
-        let chance = clock::chance();
-        Exchange::new(now, Setup { node, settings, registrar, gate, realms, loaded, chance })
+fn exchange(
+    dangerous: Dangerous,
+) -> impl FnOnce(Facing) -> Box<dyn Fn(pbx::record::Loaded, Now) -> Exchange + Send> {
+    move |facing| {
+        Box::new(move |loaded, now| {
+            let registrar = RegistrarSettings::default();
+            let policy = loaded.policy.clone().unwrap_or_else(|| Policy::first(registrar.home));
+            let deck = loaded.deck.clone();
+            let deck = deck.unwrap_or_else(|| Arc::new(RateDeck::estimates(policy.currency)));
+            let registrar = RegistrarSettings { home: policy.home, ..registrar };
+            let gate = Gate::new(policy, deck);
+            let Facing { node, realms } = facing.clone();
+            let settings = Settings { dangerous, ..Settings::default() };
+            let chance = clock::chance();
+            Exchange::new(now, Setup { node, settings, registrar, gate, realms, loaded, chance })
+        })
     }
 }
 

@@ -53,6 +53,8 @@ pub(crate) struct Node<E: Engine> {
     pub(crate) flows: Arc<Flows<Inbox>>,
     pub(crate) carriers: Arc<Carriers<Inbox>>,
     pub(crate) grounds: Grounds,
+    /// Where phones connect over TLS.
+    pub(crate) door: Option<SocketAddr>,
     /// What listens where, for people.
     pub(crate) listening: Vec<(String, String)>,
     pub(crate) writer: Writer,
@@ -222,6 +224,7 @@ where
     let mut realms = Vec::new();
     let mut listening = Vec::new();
     let mut door = None;
+    let mut entrance = None;
     let house = opened.stored.tenants.first().expect("made above where there was none");
     let (tenant, realm) = (house.id, house.realm.clone());
     let (mut ports, mut in_clear, mut reading) = (Ports::default(), Vec::new(), Vec::new());
@@ -243,6 +246,7 @@ where
             ports.tcp.insert(bound.port());
             if *security == Security::Tls {
                 told(Transport::Tls, bound, "");
+                entrance.get_or_insert(bound);
                 door.get_or_insert_with(|| (host.clone(), bound.port()));
             } else {
                 told(Transport::Tcp, bound, IN_CLEAR);
@@ -308,20 +312,9 @@ where
     inbox.fact(guard::fact::Fact::NodeStarted { node, version });
 
     let mut accepting = vec![tokio::spawn(front.clone().upkeep(inbox.clone()))];
-    if let Some(socket) = page_socket {
+    if let Some(socket) = &page_socket {
         let bound = socket.local_addr().map_err(no_thread)?;
         listening.push((STATUS_PAGE.to_owned(), format!("http://{bound}/")));
-        let page = Page {
-            inbox: inbox.clone(),
-            clock,
-            pulse: pulse.clone(),
-            flows: flows.clone(),
-            media: counters,
-            listening: listening.clone(),
-            authority_pem: grounds.authority.pem().to_owned(),
-            authority_fingerprint: grounds.fingerprint(),
-        };
-        accepting.push(tokio::spawn(status_page::serve(socket, page)));
     }
     let page = listening.iter().find(|(what, _)| what == STATUS_PAGE);
     let ca_url = page.map(|(_, address)| format!("{address}ca.pem"));
@@ -336,7 +329,7 @@ where
         exchange: inbox.clone(),
     })
     .await;
-    let office = Office {
+    let office = Arc::new(Office {
         node,
         tenant,
         realm,
@@ -353,14 +346,29 @@ where
             ca_file: grounds.authority_file(),
             ca_sha256: grounds.fingerprint(),
             ca_url,
+            certificate: config.tls.files.as_ref().map(|(certificate, _)| certificate.clone()),
         },
         front: front.clone(),
         in_clear,
-    };
+    });
+    if let Some(socket) = page_socket {
+        let page = Page {
+            office: office.clone(),
+            inbox: inbox.clone(),
+            clock,
+            pulse: pulse.clone(),
+            flows: flows.clone(),
+            media: counters,
+            listening: listening.clone(),
+            authority_pem: grounds.authority.pem().to_owned(),
+            authority_fingerprint: grounds.fingerprint(),
+        };
+        accepting.push(tokio::spawn(status_page::serve(socket, page)));
+    }
     let socket = admin::server::listen(grounds.folder.path())?;
     let path = grounds.folder.file(admin::SOCKET).display().to_string();
     listening.push(("administration".to_owned(), path));
-    accepting.push(tokio::spawn(admin::server::serve(socket, Arc::new(office))));
+    accepting.push(tokio::spawn(admin::server::serve(socket, office)));
     for (realm, security, socket) in sockets {
         accepting.push(tokio::spawn(flows.clone().accept(socket, realm, security)));
     }
@@ -382,6 +390,7 @@ where
         flows,
         carriers,
         grounds,
+        door: entrance,
         listening,
         writer: opened.writer,
         reader: opened.reader,

@@ -18,7 +18,8 @@ use axum::routing::get;
 use pbx::command::{CallState, Command, DeviceView, Reply, StatusView, TrunkState, TrunkView};
 use tokio::net::TcpListener;
 
-use crate::admin::work::in_short;
+use crate::admin::protocol::{Attention, Status};
+use crate::admin::work::{Office, in_short};
 use crate::cli::print::turns;
 use crate::clock::Clock;
 use crate::exchange_thread::{Inbox, Pulse, Unavailable};
@@ -28,6 +29,7 @@ use crate::media::Counters;
 /// What the page is made from.
 #[derive(Debug)]
 pub(crate) struct Page {
+    pub(crate) office: Arc<Office>,
     pub(crate) inbox: Inbox,
     pub(crate) clock: Clock,
     pub(crate) pulse: Arc<Pulse>,
@@ -125,7 +127,9 @@ async fn index(State(page): State<Arc<Page>>) -> Response {
         (Ok(Reply::Status(status)), Ok(Reply::Devices(devices)), Ok(Reply::Calls(calls))) => {
             let states: Vec<CallState> = calls.iter().map(|call| call.state).collect();
             let outside = outside(money);
-            (html, render(&page, &status, &devices, &states, &outside)).into_response()
+            let safety = page.office.safety_now().await.ok();
+            let text = render(&page, &status, &devices, &states, &outside, safety.as_ref());
+            (html, text).into_response()
         }
         _ => {
             let body = "<main><h1>Ringfence</h1><p class=bad>! The exchange does not answer. \
@@ -167,17 +171,21 @@ fn render(
     devices: &[DeviceView],
     calls: &[CallState],
     outside: &OutsideView,
+    safety: Option<&Status>,
 ) -> String {
     let mut out = String::from("<main><h1>Ringfence</h1>");
-    let _ = match (status.draining, status.weak) {
-        (true, _) => write!(out, "<p class=bad>! Stopping: no new calls except emergency.</p>"),
-        (false, 0) => {
-            write!(out, "<p class=good>✓ Running. Nothing is weaker than it should be.</p>")
+    let _ = match safety {
+        Some(safety) if safety.safe => {
+            write!(out, "<p class=good>✓ {}</p>", escape(&safety.summary))
         }
-        (false, weak) => {
-            write!(out, "<p class=bad>! Running, with {weak} weak spot{}; see below.</p>", s(weak))
+        Some(safety) => write!(out, "<p class=bad>! {}</p>", escape(&safety.summary)),
+        None => {
+            write!(out, "<p class=bad>! Running; how safe, could not be told. See the log.</p>")
         }
     };
+    if let Some(safety) = safety {
+        attention_section(&mut out, &safety.attention);
+    }
     let _ = write!(
         out,
         "<dl class=figures><div><dt>Calls</dt><dd>{}</dd></div><div><dt>Phones registered</dt>\
@@ -242,6 +250,28 @@ fn render(
         page.clock.now().utc,
     );
     document(&out)
+}
+
+/// The same list as `ringfence status` has.
+fn attention_section(out: &mut String, list: &[Attention]) {
+    if list.is_empty() {
+        return;
+    }
+    out.push_str("<section><h2>What needs attention</h2><table class=facts>");
+    for one in list.iter().take(ATTENTION_SHOWN) {
+        let _ = write!(
+            out,
+            "<tr><th scope=row>{}</th><td>{}</td></tr>",
+            escape(&one.what),
+            escape(&one.remedy)
+        );
+    }
+    out.push_str("</table>");
+    if list.len() > ATTENTION_SHOWN {
+        let more = list.len() - ATTENTION_SHOWN;
+        let _ = write!(out, "<p>And {more} more: <code>ringfence status</code></p>");
+    }
+    out.push_str("</section>");
 }
 
 fn devices_section(out: &mut String, devices: &[DeviceView]) {
@@ -344,10 +374,6 @@ fn escape(text: &str) -> String {
     out
 }
 
-fn s(count: usize) -> &'static str {
-    if count == 1 { "" } else { "s" }
-}
-
 const STYLE: &str = "\
 :root{color-scheme:light dark;--good:light-dark(#14692f,#6fdc8c);--bad:light-dark(#a1260d,#ff9d85);\
 --line:light-dark(#d8dde3,#343a42);--soft:light-dark(#5a6572,#9aa5b1);--card:light-dark(#fff,#1b1f24)}\
@@ -384,6 +410,7 @@ const HEADERS: [(&str, &str); 6] = [
 /// A page one can read; the command line has the rest.
 const DEVICES_SHOWN: usize = 200;
 const TRUNKS_SHOWN: usize = 50;
+const ATTENTION_SHOWN: usize = 20;
 
 #[cfg(test)]
 mod tests {

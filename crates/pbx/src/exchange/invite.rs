@@ -61,7 +61,8 @@ impl Asker {
 
 impl Exchange {
     pub(super) fn emergency(&self, request: &Request) -> Option<Emergency> {
-        self.core.gate.plan().emergency(request.uri().as_str())
+        let found = self.core.gate.plan().emergency(request.uri().as_str());
+        found.filter(|_| !self.core.settings.dangerous.without_emergency)
     }
 
     pub(super) fn invite(&mut self, now: Now, key: Key, path: Path, request: &Request) {
@@ -458,6 +459,7 @@ impl Exchange {
         let trunk = asker.trunk.and_then(|id| self.trunks.get(id));
         // A call for help is taken in clear if that is all that the phone has.
         exceptions.dangerous_plain_rtp |= asker.emergency
+            || self.core.settings.dangerous.without_encryption
             || trunk.is_some_and(|t| t.media == crate::directory::TrunkMedia::DangerousPlain);
         let flow = self.registrar.flow(path.flow);
         let agent = request.headers().get(Name::UserAgent).unwrap_or_default();

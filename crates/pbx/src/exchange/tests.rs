@@ -1,5 +1,6 @@
 //! Ladders through the exchange. Alice is extension 101; bob and carol are two phones of 102.
 
+mod dangerous;
 mod outside;
 mod strangers;
 mod world;

@@ -5,6 +5,7 @@
 
 mod alert;
 mod rules;
+mod status;
 mod trunk;
 mod wall;
 
@@ -15,6 +16,7 @@ pub(crate) use rules::{
     AtMost, Budget, BudgetRule, Edit, Explained, Exposure, ExposureLine, Key, Policy, PolicyChange,
     PolicyVersion, Reach, Role, RoleChange, Whose,
 };
+pub(crate) use status::{AtRisk, Attention, Coverage, Encryption, Stopped};
 pub(crate) use trunk::{
     Confidential, Cost, CostBy, Costs, Number, Rate, Rates, RatesChange, TestStep, Toll, Trunk,
     TrunkAccess, TrunkSettings, TrunkTest, TrunkTransport,
@@ -30,6 +32,13 @@ pub(crate) enum Question {
         number: String,
         name: String,
         allow_plain_rtp: bool,
+    },
+    /// With a secret of the asker's choice: a test shows so what a weak one is worth.
+    #[cfg(feature = "dangerous-test")]
+    DangerousExtensionAdd {
+        number: String,
+        name: String,
+        secret: Confidential,
     },
     ExtensionList,
     ExtensionShow {
@@ -214,7 +223,7 @@ pub(crate) enum Question {
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Answer {
     Done,
-    Status(Status),
+    Status(Box<Status>),
     Secret(Box<PhoneSettings>),
     Extensions(Vec<Extension>),
     Devices(Vec<Device>),
@@ -270,7 +279,7 @@ pub(crate) struct PhoneSettings {
     pub(crate) ca_url: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Status {
     pub(crate) version: String,
     pub(crate) node: u16,
@@ -299,6 +308,23 @@ pub(crate) struct Status {
     pub(crate) in_clear: Vec<String>,
     #[serde(default)]
     pub(crate) packets: Packets,
+    /// Am I safe? One sentence; `safe` where nothing needs attention.
+    #[serde(default)]
+    pub(crate) summary: String,
+    #[serde(default)]
+    pub(crate) safe: bool,
+    /// Since when the node is up.
+    #[serde(default)]
+    pub(crate) since: Option<String>,
+    #[serde(default)]
+    pub(crate) at_risk: Option<AtRisk>,
+    #[serde(default)]
+    pub(crate) encryption: Encryption,
+    #[serde(default)]
+    pub(crate) stopped: Stopped,
+    /// The gravest first.
+    #[serde(default)]
+    pub(crate) attention: Vec<Attention>,
 }
 
 /// Signalling by its source, since the start: what was let in, and what was dropped unread.

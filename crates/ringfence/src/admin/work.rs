@@ -5,6 +5,7 @@ mod alerts;
 mod costs;
 mod rates;
 mod rules;
+mod status;
 #[cfg(test)]
 mod tests;
 mod trunks;
@@ -22,7 +23,7 @@ use guard::number::ExtensionNumber;
 use guard::secret::{MasterKey, Sealed, Secret};
 use guard::zone::Zone;
 use pbx::command::{
-    CallState, CallView, Change, Command, DeviceView, ExtensionView, Refusal, Reply, StatusView,
+    CallState, CallView, Change, Command, DeviceView, ExtensionView, Refusal, Reply,
 };
 use pbx::directory::{self, Exceptions};
 use pbx::record::{Cdr, CdrLeg};
@@ -31,7 +32,7 @@ use pure::{Chance, Utc};
 use super::names::Names;
 use super::protocol::{
     Answer, Call, CallUp, Calls, CostBy, Device, Edit, Extension, Failure, JournalEntry,
-    LadderLine, Leg, Packets, PhoneSettings, Quality, Question, Status, Verified,
+    LadderLine, Leg, Packets, PhoneSettings, Quality, Question, Verified,
 };
 pub(crate) use rules::in_short;
 pub(crate) use trunks::secret as trunk_secret;
@@ -73,6 +74,8 @@ pub(crate) struct Door {
     pub(crate) ca_sha256: String,
     /// Where a browser on this machine fetches it; `None` without a status page.
     pub(crate) ca_url: Option<String>,
+    /// The owner's own certificate file; `None`: ours, which renews itself.
+    pub(crate) certificate: Option<PathBuf>,
 }
 
 type Result<T> = std::result::Result<T, Failure>;
@@ -104,7 +107,12 @@ impl Office {
         match question {
             Question::Status => self.status().await,
             Question::ExtensionAdd { number, name, allow_plain_rtp } => {
-                self.add(actor, &number, name, allow_plain_rtp).await
+                self.add(actor, &number, name, allow_plain_rtp, None).await
+            }
+            #[cfg(feature = "dangerous-test")]
+            Question::DangerousExtensionAdd { number, name, secret } => {
+                let secret = Secret::restore(secret.0.to_string());
+                self.add(actor, &number, name, false, Some(secret)).await
             }
             Question::ExtensionList => {
                 let all = self.extensions().await?;
@@ -221,39 +229,13 @@ impl Office {
         }
     }
 
-    async fn status(&self) -> Result<Answer> {
-        let Reply::Status(view) = self.ask(Command::Status).await? else { return Err(confused()) };
-        let StatusView { extensions, devices_known, devices_registered, calls_up, .. } = view;
-        let weak_trunks = self.trunk_views().await?;
-        let weak_trunks = weak_trunks
-            .iter()
-            .filter(|one| one.trunk.enabled && !one.weaknesses.is_empty())
-            .map(|one| format!("{}: {}", one.trunk.name, one.weaknesses.join(", ")));
-        Ok(Answer::Status(Status {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            node: self.node.0,
-            extensions,
-            devices_known,
-            devices_registered,
-            calls_up,
-            weak: view.weak,
-            draining: view.draining,
-            trunks: view.trunks,
-            trunks_up: view.trunks_up,
-            weak_trunks: weak_trunks.collect(),
-            exposure: Some(self.exposure().await?.summary),
-            kernel_table: self.front.kernel(),
-            in_clear: self.in_clear.clone(),
-            packets: packets(self.front.passed()),
-        }))
-    }
-
     async fn add(
         &self,
         actor: Actor,
         number: &str,
         name: String,
         allow_plain_rtp: bool,
+        given: Option<Secret>,
     ) -> Result<Answer> {
         let (policy, _) = self.policy().await?;
         let number = ExtensionNumber::new(number, policy.home).map_err(|error| {
@@ -264,7 +246,7 @@ impl Office {
         })?;
         let name = checked_name(&name)?;
         let id = self.draw(ExtensionId::draw);
-        let (secret, sealed) = self.new_secret(id);
+        let (secret, sealed) = self.sealed_secret(id, given);
         let now = self.clock.now().utc;
         let extension = directory::Extension {
             id,
@@ -287,7 +269,7 @@ impl Office {
 
     async fn rotate(&self, actor: Actor, number: &str, grace_days: u16) -> Result<Answer> {
         let one = self.extension(number).await?.extension;
-        let (secret, sealed) = self.new_secret(one.id);
+        let (secret, sealed) = self.sealed_secret(one.id, None);
         let now = self.clock.now().utc;
         let change = Change::RotateSecret {
             extension: one.id,
@@ -529,9 +511,10 @@ impl Office {
         }))
     }
 
-    fn new_secret(&self, extension: ExtensionId) -> (Secret, Sealed) {
+    /// A secret, drawn unless it is given, and the same sealed for this extension.
+    fn sealed_secret(&self, extension: ExtensionId, given: Option<Secret>) -> (Secret, Sealed) {
         self.draw(|chance| {
-            let secret = Secret::generate(chance);
+            let secret = given.unwrap_or_else(|| Secret::generate(chance));
             let record = credentials::record(extension);
             let clear = secret.reveal().as_bytes();
             let sealed = Sealed::seal(&self.key, chance, record.as_bytes(), clear);
@@ -607,6 +590,8 @@ fn permission_for(question: &Question) -> Permission {
         | Question::ExtensionRemove { .. }
         | Question::DeviceRemove { .. }
         | Question::HangUp { .. } => Permission::ChangeExtensions,
+        #[cfg(feature = "dangerous-test")]
+        Question::DangerousExtensionAdd { .. } => Permission::ChangeExtensions,
         Question::ExtensionReveal { .. } => Permission::RevealSecret,
         Question::ExtensionRotate { .. } => Permission::RotateSecret,
         Question::ExtensionAllow { .. } | Question::DeviceAllow { .. } => {

@@ -3,6 +3,7 @@
 pub(super) mod alert;
 mod carriers;
 mod rules;
+mod status;
 #[cfg(test)]
 mod tests;
 mod wall;
@@ -13,7 +14,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 
 use crate::admin::protocol::{
-    Answer, Call, Calls, Device, Extension, LadderLine, PhoneSettings, Question, Status, Verified,
+    Answer, Call, Calls, Device, Extension, LadderLine, PhoneSettings, Question, Verified,
 };
 
 /// The value alone, so that scripts don't unwrap our envelope.
@@ -53,7 +54,7 @@ pub(super) fn json(answer: &Answer) -> String {
 pub(super) fn text(question: &Question, answer: &Answer) -> String {
     match answer {
         Answer::Done => done(question),
-        Answer::Status(status) => status_screen(status),
+        Answer::Status(one) => status::screen(one),
         Answer::Secret(settings) => phone_settings(settings),
         Answer::Extensions(list) => match (question, &list[..]) {
             (Question::ExtensionShow { .. }, [one]) => extension(one),
@@ -135,45 +136,6 @@ fn done(question: &Question) -> String {
             .or_else(|| wall::done(question))
             .unwrap_or_else(|| "Done.\n".to_owned()),
     }
-}
-
-fn status_screen(status: &Status) -> String {
-    let mut out = String::new();
-    let Status { version, node, .. } = status;
-    let _ = writeln!(out, "Ringfence {version}, node {node}");
-    if status.draining {
-        let _ = writeln!(out, "Ending: takes no new calls except emergency.");
-    }
-    let _ = writeln!(out, "  extensions   {}", status.extensions);
-    let _ = writeln!(
-        out,
-        "  phones       {} registered, {} known",
-        status.devices_registered, status.devices_known
-    );
-    let _ = writeln!(out, "  trunks       {} up, {} in all", status.trunks_up, status.trunks);
-    let _ = writeln!(out, "  calls up     {}", status.calls_up);
-    if let Some(exposure) = &status.exposure {
-        let _ = writeln!(out, "  exposure     {exposure}");
-    }
-    let all_well = "none: everything registered and every call is encrypted";
-    let _ = match (status.weak, &status.weak_trunks[..]) {
-        (0, []) => writeln!(out, "  weaknesses   {all_well}"),
-        (0, _) => writeln!(out, "  weaknesses   of trunks only; see `ringfence trunk list`"),
-        (weak, _) => {
-            writeln!(out, "  weaknesses   {weak}; see `ringfence devices` and `ringfence calls`")
-        }
-    };
-    for way in &status.in_clear {
-        let _ = writeln!(out, "  in clear     {way}");
-    }
-    let _ = writeln!(out, "  kernel table {}", status.kernel_table);
-    for trunk in &status.weak_trunks {
-        let _ = writeln!(out, "  weak trunk   {trunk}");
-    }
-    if status.extensions == 0 {
-        let _ = writeln!(out, "\nBegin with:  ringfence extension add 101 --name \"Front desk\"");
-    }
-    out
 }
 
 fn phone_settings(settings: &PhoneSettings) -> String {
@@ -442,6 +404,30 @@ fn laid_out(table: &Table) -> String {
     out
 }
 
+/// The text behind `head`, broken between words, further lines below its first word.
+pub(crate) fn wrapped(text: &str, head: &str) -> String {
+    let indent = " ".repeat(head.chars().count());
+    let mut out = String::from(head);
+    let mut column = head.chars().count();
+    for (at, word) in text.split_whitespace().enumerate() {
+        let length = word.chars().count();
+        if at > 0 {
+            if column + 1 + length > WIDTH {
+                out.push('\n');
+                out.push_str(&indent);
+                column = indent.len();
+            } else {
+                out.push(' ');
+                column += 1;
+            }
+        }
+        out.push_str(word);
+        column += length;
+    }
+    out.push('\n');
+    out
+}
+
 /// Text of strangers in one line: what would turn its direction is struck out, and it is cut.
 fn shown(text: &str) -> String {
     let mut out: String =
@@ -457,6 +443,8 @@ pub(crate) fn turns(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// What a terminal shows in one line.
+const WIDTH: usize = 79;
 /// As much of a phone's name of itself as a table bears; JSON has it whole.
 const SHOWN: usize = 64;
 /// Enough of an id to tell calls of a year apart.

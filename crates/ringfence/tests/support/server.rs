@@ -11,14 +11,12 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use actors::phone::{PhoneSettings, Security, Voice};
+use actors::phone::PhoneSettings;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
-use sip::digest::Algorithm;
 
-use super::driver::{Door, Place};
+use super::driver::{Door, Place, usual};
 
 pub(crate) struct Server {
     folder: tempfile::TempDir,
@@ -54,7 +52,7 @@ impl Server {
 
     pub(crate) fn unstarted() -> Self {
         let folder = tempfile::Builder::new().prefix("ringfence-test").tempdir().expect("a folder");
-        let place = Place::take();
+        let place = Place::take().expect("a loopback address");
         let host = place.address;
         let config = format!(
             "[status_page]\nbind = \"{host}:{PAGE_PORT}\"\n\n[firewall]\nkernel = \"off\"\n\n[[realm]]\nbind = \"{host}\"\n\
@@ -157,28 +155,13 @@ impl Server {
         let secret = field("secret").to_owned();
         self.secrets.push(secret.clone());
         let number = field("number").to_owned();
-        let own = Place::take();
+        let own = Place::take().expect("a loopback address");
         let media_address = own.address;
         self.phones.push(own);
+        let name = field("name").to_owned();
         PhoneSettings {
-            secret,
-            domain: field("domain").to_owned(),
-            display_name: field("name").to_owned(),
-            instance: Some(format!("urn:uuid:00000000-0000-4000-8000-{:0>12}", number)),
-            agent: "Handset 1.0".to_owned(),
-            transport: sip::Transport::Tls,
-            expires: 3_600,
-            security: Security::Srtp,
-            answer_after: Some(Duration::ZERO),
-            reject_with: None,
-            early_media: false,
-            weakest: Algorithm::Sha256,
-            media_address,
-            media_port: 4_000,
-            packet_interval: Duration::from_millis(20),
-            voice: Voice(number.parse().expect("a number")),
-            reconnect_max: Duration::from_secs(1),
-            number,
+            display_name: name,
+            ..usual(&number, &secret, field("domain"), media_address)
         }
     }
 
@@ -190,19 +173,7 @@ impl Server {
     }
 
     pub(crate) fn door_trusting(&self, authority: CertificateDer<'static>) -> Door {
-        let mut roots = RootCertStore::empty();
-        roots.add(authority).expect("an authority");
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("the provider has the default versions")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Door {
-            address: self.address(),
-            name: ServerName::IpAddress(self.host().into()),
-            tls: Arc::new(tls),
-        }
+        Door::trusting(self.address(), authority).expect("an authority")
     }
 
     /// Asks with `--json` until `look` finds what it looks for in the answer.

@@ -33,7 +33,7 @@ use crate::flow::{FlowId, FlowOpened, Path, Realm, TlsFacts, Transport};
 use crate::io::{Answer, ConnectError, Far, Input, Output, Place, Query, Ticket};
 use crate::record::{Cdr, Loaded, Row};
 use crate::registrar::RegistrarSettings;
-use crate::settings::Settings;
+use crate::settings::{Dangerous, Settings};
 use crate::snapshot::CallSnapshot;
 
 const REALM: &str = "pbx.test";
@@ -97,9 +97,15 @@ impl World {
 
     /// A house with two lines to the outside: `carrier` first, `second` after it, each with one channel.
     pub(super) fn with_carriers(change: impl FnOnce(&mut Policy)) -> Self {
+        Self::without(Dangerous::default(), change)
+    }
+
+    /// The same with defences switched off.
+    pub(super) fn without(dangerous: Dangerous, change: impl FnOnce(&mut Policy)) -> Self {
         let policy = Policy::first(Country::US).next(change);
         let trunks = vec![trunk(1, "carrier"), trunk(2, "second")];
-        Self::of(Settings::default(), Exceptions::default(), policy, trunks)
+        let settings = Settings { dangerous, ..Settings::default() };
+        Self::of(settings, Exceptions::default(), policy, trunks)
     }
 
     fn of(

@@ -210,7 +210,7 @@ impl Office {
         self.change(actor, Change::ResetBudget { account: accounts }).await
     }
 
-    async fn accounts(&self) -> Result<Vec<ledger::Account>> {
+    pub(super) async fn accounts(&self) -> Result<Vec<ledger::Account>> {
         match self.ask(Command::Budgets).await? {
             Reply::Budgets(accounts) => Ok(accounts),
             Reply::Refused(refusal) => Err(refused(refusal)),

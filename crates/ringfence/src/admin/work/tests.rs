@@ -229,6 +229,7 @@ async fn desk() -> Desk {
             ca_file: path.join("ca.pem"),
             ca_sha256: String::new(),
             ca_url: None,
+            certificate: None,
         },
         front: crate::front::tests::front(),
         in_clear: Vec::new(),

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::admin::protocol::{
-    AtMost, Banned, Bans, Budget, BudgetRule, Cost, Costs, Edit, Explained, Exposure, ExposureLine,
-    HeldPair, Number, Packets, Policy, PolicyChange, PolicyVersion, Rate, Rates, RatesChange,
-    Reach, Role, TestStep, Toll, Trunk, TrunkSettings, TrunkTest,
+    AtMost, AtRisk, Attention, Banned, Bans, Budget, BudgetRule, Cost, Costs, Coverage, Edit,
+    Encryption, Explained, Exposure, ExposureLine, HeldPair, Number, Policy, PolicyChange,
+    PolicyVersion, Rate, Rates, RatesChange, Reach, Role, Status, Stopped, TestStep, Toll, Trunk,
+    TrunkSettings, TrunkTest,
 };
 
 fn owned(text: &str) -> String {
@@ -682,37 +683,85 @@ all        2             1         1:01     0.150834 USD
 }
 
 #[test]
-fn the_status_screen_shows_the_way_outside() {
+fn the_status_screen_answers_whether_all_is_well() {
     let status = Status {
         version: owned("0.1.0"),
-        node: 0,
         extensions: 2,
         devices_known: 2,
         devices_registered: 1,
-        calls_up: 0,
         weak: 1,
-        draining: false,
         trunks: 2,
         trunks_up: 1,
-        weak_trunks: vec![owned("old: signalling is not encrypted")],
-        exposure: some("At most 23.40 USD can be lost until Thursday 08:00."),
-        kernel_table: owned("in use"),
-        in_clear: vec![owned("SIP over UDP on 0.0.0.0:5060: let phones use TLS")],
-        packets: Packets { trusted: 7, ..Packets::default() },
+        since: some("2026-11-26T08:00:00.000Z"),
+        summary: owned("One thing needs attention. Trunk old is down: nobody answers"),
+        at_risk: Some(AtRisk {
+            currency: owned("USD"),
+            most: owned("23.40"),
+            until: owned("Thursday 08:00"),
+            binding: owned("week budget"),
+            spent_today: owned("1.05"),
+        }),
+        encryption: Encryption {
+            phones: Coverage { all: 1, signalling: 1, media: 0 },
+            trunks: Coverage::default(),
+            exceptions: vec![owned("Phone 104 (Handset 1.0): audio may be unencrypted")],
+        },
+        stopped: Stopped {
+            calls_refused: 14,
+            per_minute: owned("92.40 USD"),
+            sign_ins_failed: 3,
+            at_least: true,
+            ..Stopped::default()
+        },
+        attention: vec![Attention {
+            what: owned("Trunk old is down: nobody answers"),
+            remedy: owned("ringfence trunk test old"),
+        }],
+        ..Status::default()
     };
     check(
         &Question::Status,
-        &Answer::Status(status),
-        "Ringfence 0.1.0, node 0
-  extensions   2
-  phones       1 registered, 2 known
-  trunks       1 up, 2 in all
-  calls up     0
-  exposure     At most 23.40 USD can be lost until Thursday 08:00.
-  weaknesses   1; see `ringfence devices` and `ringfence calls`
-  in clear     SIP over UDP on 0.0.0.0:5060: let phones use TLS
-  kernel table in use
-  weak trunk   old: signalling is not encrypted
+        &Answer::Status(Box::new(status)),
+        "One thing needs attention. Trunk old is down: nobody answers
+
+What needs attention
+  ! Trunk old is down: nobody answers
+      remedy: ringfence trunk test old
+
+What could be lost
+  at most       23.40 USD until Thursday 08:00 (week budget)
+  spent today   1.05 USD
+
+What is encrypted
+  phones        1: signalling of 1, audio of 0 encrypted
+  trunks        none
+  exception     Phone 104 (Handset 1.0): audio may be unencrypted
+
+What was stopped in the last 24 hours
+  calls         at least 14; a minute of them together would have cost 92.40
+                USD
+  clear audio   0
+  sign-ins      at least 3
+  bans          0
+  broken rules  0
+
+What is up
+  phones        1 registered, 2 known
+  extensions    2
+  trunks        1 up, 2 in all
+  calls         0
+  node          0, Ringfence 0.1.0, up since 2026-11-26T08:00:00.000Z
 ",
     );
+}
+
+#[test]
+fn lines_break_between_words_and_stand_below_each_other() {
+    let text = "word ".repeat(20);
+    let shown = wrapped(&text, "   1.0 s  ");
+    let lines: Vec<&str> = shown.lines().collect();
+    assert_eq!(lines.len(), 2, "{shown}");
+    assert!(lines.iter().all(|line| line.len() <= WIDTH), "{shown}");
+    assert!(lines[0].starts_with("   1.0 s  word") && lines[1].starts_with("          word"));
+    assert_eq!(wrapped("", "head"), "head\n");
 }
