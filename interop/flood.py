@@ -52,7 +52,7 @@ def street():
         line([*far, "ip", "link", "set", "lo", "up"])
         # What is answered to forged addresses goes back over the wire, and is dropped there.
         line(["ip", "route", "replace", "default", "via", FAR, "dev", "flood0"])
-        yield far, Path("/sys/class/net/flood0/address").read_text().strip()
+        yield far, json.loads(line(["ip", "-json", "link", "show", "flood0"]))[0]["address"]
     finally:
         subprocess.run(["ip", "link", "del", "flood0"], capture_output=True)
         holder.terminate()
@@ -60,7 +60,7 @@ def street():
 
 
 def line(command):
-    subprocess.run(command, check=True, capture_output=True, text=True)
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 class Child:
@@ -114,7 +114,7 @@ def under_fire(folder, kernel, far, mac):
         server.start()
         accounts = []
         for n in range(PHONES):
-            got = server.command("extension", "add", str(101 + n), "--name", f"Phone {n}", "--dangerous-plain-rtp")
+            got = server.command("extension", "add", str(201 + n), "--name", f"Phone {n}", "--dangerous-plain-rtp")
             accounts.append({"number": got["number"], "secret": got["secret"], "host": OFFICES[n % len(OFFICES)]})
         python = [*far, sys.executable]
         phones = Child([*python, str(home.INTEROP / "flood_phones.py"), SERVER, str(PORT)])

@@ -116,6 +116,9 @@ enum Told {
     Banned { until: Utc },
 }
 
+/// What is to be known of each source that something was said of. `None`: nothing.
+type Changes = BTreeMap<Source, Option<Told>>;
+
 struct Keeper {
     table: Table,
     clock: Clock,
@@ -134,14 +137,14 @@ impl Keeper {
         let mut look = Instant::now() + LOOK_EVERY;
         loop {
             let wait = look.saturating_duration_since(Instant::now());
-            let mut changes = BTreeMap::new();
+            let mut changes = Changes::new();
             let mut closing = false;
             match self.orders.recv_timeout(wait) {
                 Ok(first) => {
                     let rest = self.orders.try_iter().take(BATCH_MAX - 1);
                     for order in std::iter::once(first).chain(rest) {
                         match order {
-                            Order::Change(change) => note(&mut changes, change),
+                            Order::Change(change) => self.table.note(&mut changes, change),
                             Order::Close => closing = true,
                         }
                     }
@@ -210,26 +213,34 @@ impl Keeper {
     }
 }
 
-/// Of several changes of one source the last one counts. `None`: nothing is to be known.
-fn note(changes: &mut BTreeMap<Source, Option<Told>>, change: Change) {
-    let (source, told) = match change {
-        Change::Trust(source) => (source, Some(Told::Trusted)),
-        Change::Ban { source, until } => (source, Some(Told::Banned { until })),
-        Change::Distrust(source) | Change::Unban(source) => (source, None),
-    };
-    changes.insert(source, told);
-}
-
 impl Table {
+    /// What is to be known of a source after this change, as `Admission::apply` has it.
+    fn note(&self, changes: &mut Changes, change: Change) {
+        let (Change::Trust(source)
+        | Change::Distrust(source)
+        | Change::Unban(source)
+        | Change::Ban { source, .. }) = change;
+        let before = changes.get(&source).copied();
+        let before = before.unwrap_or_else(|| self.told.get(&source).copied());
+        let trusted = before == Some(Told::Trusted);
+        let after = match change {
+            Change::Trust(_) => Some(Told::Trusted),
+            Change::Distrust(_) => before.filter(|_| !trusted),
+            Change::Unban(_) => before.filter(|_| trusted),
+            Change::Ban { until, .. } => {
+                debug_assert!(!trusted, "a trusted source is never banned");
+                before.filter(|_| trusted).or(Some(Told::Banned { until }))
+            }
+        };
+        changes.insert(source, after);
+    }
+
     /// What takes the kernel from what was told to what is told now.
-    fn update(&mut self, changes: &BTreeMap<Source, Option<Told>>, now: Utc) -> Batch {
+    fn update(&mut self, changes: &Changes, now: Utc) -> Batch {
         let mut batch = Batch::default();
         let mut lists = Lists::default();
         for (source, told) in changes {
-            // A ban of somebody trusted is never said; were it said, trust would stand.
-            let banned = matches!(told, Some(Told::Banned { .. }));
-            if banned && self.told.get(source) == Some(&Told::Trusted) {
-                debug_assert!(false, "a trusted source is never banned");
+            if self.told.get(source) == told.as_ref() {
                 continue;
             }
             if let Some(former) = self.told.remove(source) {

@@ -31,17 +31,20 @@ fn the_last_word_on_a_source_counts_and_trust_is_never_banned() {
     let mut table = table();
     let (phone, rogue) = (source("192.0.2.1"), source("192.0.2.2"));
     let mut changes = BTreeMap::new();
-    note(&mut changes, Change::Ban { source: rogue, until: Utc(1_000_000) });
-    note(&mut changes, Change::Trust(phone));
-    note(&mut changes, Change::Unban(rogue));
-    note(&mut changes, Change::Ban { source: rogue, until: Utc(5_000_000) });
+    table.note(&mut changes, Change::Ban { source: rogue, until: Utc(1_000_000) });
+    table.note(&mut changes, Change::Trust(phone));
+    table.note(&mut changes, Change::Unban(rogue));
+    table.note(&mut changes, Change::Ban { source: rogue, until: Utc(5_000_000) });
+    // Neither undoes the other.
+    table.note(&mut changes, Change::Distrust(rogue));
+    table.note(&mut changes, Change::Unban(phone));
     table.update(&changes, Utc(0));
     assert_eq!(table.told.get(&phone), Some(&Told::Trusted));
     assert_eq!(table.told.get(&rogue), Some(&Told::Banned { until: Utc(5_000_000) }));
     table.forget_ended(Utc(5_000_000));
     assert_eq!(table.told.len(), 1);
     let mut changes = BTreeMap::new();
-    note(&mut changes, Change::Distrust(phone));
+    table.note(&mut changes, Change::Distrust(phone));
     table.update(&changes, Utc(0));
     assert!(table.told.is_empty());
 }
@@ -51,9 +54,9 @@ fn the_last_word_on_a_source_counts_and_trust_is_never_banned() {
 fn a_ban_of_a_trusted_source_is_a_fault_of_ours() {
     let mut table = table();
     let mut changes = BTreeMap::new();
-    note(&mut changes, Change::Trust(source("192.0.2.1")));
+    table.note(&mut changes, Change::Trust(source("192.0.2.1")));
     table.update(&changes, Utc(0));
-    note(&mut changes, Change::Ban { source: source("192.0.2.1"), until: Utc(1) });
+    table.note(&mut changes, Change::Ban { source: source("192.0.2.1"), until: Utc(1) });
     table.update(&changes, Utc(0));
 }
 
@@ -89,9 +92,10 @@ fn the_kernel_takes_the_table() {
     }
 
     let mut changes = BTreeMap::new();
-    note(&mut changes, Change::Ban { source: source("192.0.2.9"), until: Utc(7_200_000_000) });
-    note(&mut changes, Change::Distrust(source("2001:db8::1")));
-    note(&mut changes, Change::Unban(source("192.0.2.77")));
+    table
+        .note(&mut changes, Change::Ban { source: source("192.0.2.9"), until: Utc(7_200_000_000) });
+    table.note(&mut changes, Change::Distrust(source("2001:db8::1")));
+    table.note(&mut changes, Change::Unban(source("192.0.2.77")));
     socket.transact(table.update(&changes, Utc(0))).expect("each is possible");
     assert_eq!(socket.look().expect("it is there").trusted, 1);
     if let Some(shown) = nft() {
@@ -100,7 +104,7 @@ fn the_kernel_takes_the_table() {
 
     let many = (0..10_000u32).map(|n| Source::from(IpAddr::from((0x0a00_0000 + n).to_be_bytes())));
     let mut changes = BTreeMap::new();
-    many.for_each(|source| note(&mut changes, Change::Trust(source)));
+    many.for_each(|source| table.note(&mut changes, Change::Trust(source)));
     socket.transact(table.update(&changes, Utc(0))).expect("it fits");
     assert_eq!(socket.look().expect("it is there").trusted, 10_001);
     socket.transact(table.whole(Utc(0))).expect("it fits in one");
