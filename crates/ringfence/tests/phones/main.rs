@@ -7,3 +7,4 @@ mod crash;
 mod start;
 #[path = "../support/mod.rs"]
 mod support;
+mod timing;
