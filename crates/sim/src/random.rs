@@ -177,7 +177,7 @@ impl Play {
             self.world.at(when, Act::Inject);
         }
         for attacker in 0..self.world.attackers.len() {
-            for attack in intruders::plan(&mut self.chance) {
+            for attack in intruders::plan(&mut self.chance, self.calm) {
                 let when = begin + self.span(LENGTH / 2);
                 self.world.at(when, Act::Attack { attacker, attack });
             }

@@ -60,7 +60,7 @@ impl Office {
         let settings = AttackerSettings {
             transport,
             agent: Some(agent.to_owned()),
-            interval: Duration::from_millis(100),
+            interval: Duration::from_millis(150),
             messages_max: 4_000,
             in_flight_max: 1,
             answer_wait: Duration::from_secs(2),

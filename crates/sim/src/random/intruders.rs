@@ -35,14 +35,16 @@ pub(super) fn invade(world: &mut World, chance: &mut Chance) {
     }
 }
 
-/// What one of them tries, in any order.
-pub(super) fn plan(chance: &mut Chance) -> Vec<Attack> {
+/// What one of them tries, in any order. On a calm day a guesser has the right secret from its eleventh
+/// guess on, so one more comparison than there may be shows; where packets are lost and the server dies, its
+/// guesses are counted only.
+pub(super) fn plan(chance: &mut Chance, calm: bool) -> Vec<Attack> {
     let extensions = |from: u64, count: u64| (from..from + count).map(|n| n.to_string()).collect();
     let attacks = (0..1 + chance.below(3)).flat_map(|_| match chance.below(7) {
-        // The right secret is the last: it must never be tried in earnest.
         0 | 1 => {
-            let wrong = (0..120).map(|n| format!("{}", 1_000 + n));
-            let secrets = wrong.chain([WEAK.to_owned()]).collect();
+            let wrong = |n| format!("{}", 1_000 + n);
+            let secret = |n| if calm && n >= 10 { WEAK.to_owned() } else { wrong(n) };
+            let secrets = (0..120).map(secret).collect();
             vec![Attack::Guess { extension: PREY.to_owned(), secrets }]
         }
         2 => {
