@@ -1,10 +1,13 @@
 //! Plays random worlds: `worlds N [--seed S] [--lines L]`. Prints each failure with its seed, then what was
 //! reached, then `N passed, M failed`. Called by `crates/sim/worlds`.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
 
 use sim::coverage::Coverage;
-use sim::random;
+use sim::random::{self, Outcome};
 
 fn main() -> ExitCode {
     let mut worlds = 2_000;
@@ -26,8 +29,33 @@ fn main() -> ExitCode {
     let (mut coverage, mut failed) = (Coverage::default(), 0);
     let (mut calls, mut answered, mut minutes) = (0, 0, 0.0);
     let mut fewest = (u64::MAX, f64::MAX);
-    for seed in first..first + worlds {
-        let outcome = random::play(seed);
+    // Each thread takes the next seed; what they found is put together in the order of the seeds.
+    let (next, found) = (AtomicU64::new(first), mpsc::channel());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let outcomes: BTreeMap<u64, Outcome> = std::thread::scope(|scope| {
+        for _ in 0..threads {
+            let (next, tell) = (&next, found.0.clone());
+            scope.spawn(move || {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + worlds {
+                        break;
+                    }
+                    let mut outcome = random::play(seed);
+                    // Only a failure shows its ladder: thousands of others would fill the memory.
+                    if outcome.broken.is_empty() {
+                        outcome.ladder = Vec::new();
+                    }
+                    if tell.send((seed, outcome)).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(found.0);
+        found.1.into_iter().collect()
+    });
+    for (seed, outcome) in outcomes {
         coverage.add(&outcome.coverage);
         calls += outcome.calls;
         answered += outcome.answered;

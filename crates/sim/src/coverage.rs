@@ -93,6 +93,10 @@ items! {
     CrashWithMoney "crash with money held"
     RecoveredWithCost "recovered with cost"
     ClockStepWithMoney "clock step with money held"
+    GuesserHeld "guesser held"
+    ScannerSeen "scanner seen"
+    SprayerSeen "sprayer seen"
+    SourceBanned "source banned"
 }
 
 /// Counts.
@@ -284,6 +288,10 @@ impl Coverage {
                 self.reach(Item::NoAnswer);
             }
             Fact::FlowReplaced { .. } => self.reach(Item::FlowReplaced),
+            Fact::GuessingHeld { .. } => self.reach(Item::GuesserHeld),
+            Fact::ScannerSeen { .. } => self.reach(Item::ScannerSeen),
+            Fact::SprayingSeen { .. } => self.reach(Item::SprayerSeen),
+            Fact::BanPlaced { .. } => self.reach(Item::SourceBanned),
             Fact::CrashRecovered { .. } => self.reach(Item::Recovered),
             Fact::EmergencyCalled { .. } => self.reach(Item::Emergency),
             Fact::CallPreempted { .. } => self.reach(Item::Preempted),

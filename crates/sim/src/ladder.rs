@@ -489,3 +489,5 @@ mod money;
 mod tests;
 #[cfg(test)]
 mod trunk;
+#[cfg(test)]
+mod wall;

@@ -57,6 +57,7 @@ impl Weather {
 pub enum Far {
     Phone(usize),
     Carrier(usize),
+    Attacker(usize),
     Stranger,
 }
 

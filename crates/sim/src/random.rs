@@ -1,6 +1,7 @@
 //! Worlds from a seed: phones of all kinds, people who do what they please, and everything that can
 //! break. The same seed is the same world, to the last packet.
 
+mod intruders;
 mod outside;
 pub mod theft;
 
@@ -112,6 +113,10 @@ impl Play {
                 world.watch.secrets.push(secret(&number));
             }
         }
+        let intruders = chance.one_in(2);
+        if intruders {
+            intruders::prey(&mut world);
+        }
         let lines = outside::lines(&mut world, &mut chance, calm);
         world.act(Act::Start);
         for (at, (number, kind)) in cast.iter().enumerate() {
@@ -130,6 +135,9 @@ impl Play {
             kinds.push(*kind);
         }
         let start = world.now().instant;
+        if intruders {
+            intruders::invade(&mut world, &mut chance);
+        }
         Self { world, chance, start, kinds, calm, lines }
     }
 
@@ -167,6 +175,12 @@ impl Play {
         for _ in 0..injections {
             let when = begin + self.span(LENGTH);
             self.world.at(when, Act::Inject);
+        }
+        for attacker in 0..self.world.attackers.len() {
+            for attack in intruders::plan(&mut self.chance, self.calm) {
+                let when = begin + self.span(LENGTH / 2);
+                self.world.at(when, Act::Attack { attacker, attack });
+            }
         }
         // Somebody calls for help.
         let phone = self.someone();
@@ -275,6 +289,7 @@ impl Play {
             world.run(Duration::from_secs(20));
         }
         world.run(Duration::from_secs(45));
+        intruders::judge(world, self.calm);
         // A BYE that dies with a connection isn't said again on the next one (seeds 82, 113): where
         // connections broke in calls, a phone may hold on to one until its owner hangs up.
         let broke = [Item::HalfOpen, Item::FlowLossMidCall];

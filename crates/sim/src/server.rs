@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
+use guard::admission;
 use guard::fact::Fact;
 use guard::gate::Gate;
 use guard::id::{NodeId, RealmId, TenantId};
@@ -36,6 +37,8 @@ pub struct Server {
     /// How often it was started: what belongs to a former life is dropped.
     pub life: u64,
     pub effects: VecDeque<Effect>,
+    /// What the gate before the parser was told.
+    pub admissions: Vec<admission::Change>,
 }
 
 #[derive(Debug)]
@@ -99,6 +102,7 @@ impl Server {
             tickets: 1_000_000,
             life: 0,
             effects: VecDeque::new(),
+            admissions: Vec::new(),
         }
     }
 
@@ -291,7 +295,10 @@ impl Server {
                     self.store.tell(now, tenant, fact.clone());
                     Effect::Fact(fact)
                 }
-                Output::Admission(_) => continue,
+                Output::Admission(change) => {
+                    self.admissions.push(change);
+                    continue;
+                }
                 Output::Trace(trace) => Effect::Trace(trace),
                 Output::Reply { reply, .. } => Effect::Reply(reply),
                 Output::Drained => Effect::Drained,

@@ -3,6 +3,7 @@
 //! Everything that happens is an [`Event`] with an instant; equal instants happen in the order they
 //! were planned. So one seed is one world.
 
+mod attackers;
 mod carriers;
 mod forge;
 mod media;
@@ -15,6 +16,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use actors::attacker::Attack;
 use actors::phone::{self, Action, CallId, Link, Phone, PhoneSettings};
 use bytes::Bytes;
 use guard::fact::{Fact, Severity};
@@ -30,6 +32,7 @@ use crate::coverage::{Coverage, Item};
 use crate::link::{Far, Weather, Wire};
 use crate::model::Watch;
 use crate::server::{DOMAIN, Effect, HOST, Server};
+pub use attackers::AttackerNode;
 pub use carriers::{CarrierNode, OfCarrier};
 
 /// See the module.
@@ -43,6 +46,7 @@ pub struct World {
     pub server: Server,
     pub phones: Vec<Node>,
     pub carriers: Vec<CarrierNode>,
+    pub attackers: Vec<AttackerNode>,
     wires: BTreeMap<u64, Wire>,
     wires_made: u64,
     /// The wire of each address that sends datagrams.
@@ -121,6 +125,8 @@ enum Event {
     ToFar { wire: u64, bytes: Bytes },
     FarLearns { wire: u64 },
     WakeCarrier(usize),
+    WakeAttacker(usize),
+    AttackerConnected(usize),
     LookedUp { life: u64, ticket: Ticket, answer: Answer },
     ConnectOut { life: u64, ticket: Ticket, to: pbx::io::Far },
     ServerLearns { wire: u64 },
@@ -172,6 +178,10 @@ pub enum Act {
     },
     /// Packets from a stranger to every media port of the server, and forged ones to phones.
     Inject,
+    Attack {
+        attacker: usize,
+        attack: Attack,
+    },
 }
 
 /// What a person does in the call at hand.
@@ -196,6 +206,7 @@ impl World {
             server: Server::new(settings, chance.fork()),
             phones: Vec::new(),
             carriers: Vec::new(),
+            attackers: Vec::new(),
             wires: BTreeMap::new(),
             wires_made: 0,
             datagrams: BTreeMap::new(),
@@ -311,6 +322,8 @@ impl World {
             Event::ToFar { wire, bytes } => self.arrive_at_far(wire, bytes),
             Event::FarLearns { wire } => self.far_learns(wire),
             Event::WakeCarrier(at) => self.wake_carrier(at),
+            Event::WakeAttacker(at) => self.attacker_wakes(at),
+            Event::AttackerConnected(at) => self.attacker_connected(at),
             Event::LookedUp { life, ticket, answer } => {
                 if life == self.server.life && self.server.is_up() {
                     self.server.input(self.now(), Input::LookedUp { ticket, answer });
@@ -429,6 +442,7 @@ impl World {
                 self.utc_origin += seconds * 1_000_000;
             }
             Act::Inject => self.inject(),
+            Act::Attack { attacker, attack } => self.attack(attacker, attack),
         }
     }
 

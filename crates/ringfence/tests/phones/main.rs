@@ -8,3 +8,4 @@ mod crash;
 mod start;
 #[path = "../support/mod.rs"]
 mod support;
+mod timing;

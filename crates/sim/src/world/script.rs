@@ -26,6 +26,7 @@ impl World {
         match far {
             Far::Phone(at) => self.phones[at].name.clone(),
             Far::Carrier(at) => self.carriers[at].name.clone(),
+            Far::Attacker(at) => format!("a{at}"),
             Far::Stranger => STRANGER.to_owned(),
         }
     }

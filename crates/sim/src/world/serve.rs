@@ -22,6 +22,7 @@ impl World {
                 }
             }
         }
+        self.count_guesses();
         self.server.kill();
         self.committing = false;
         self.server_wake = None;
@@ -131,10 +132,12 @@ impl World {
             return;
         };
         let far = self.wires.get(&id).map_or(Far::Stranger, |wire| wire.far);
-        let name = self.name(far);
-        let text = self.summary(&bytes);
-        self.note_message("pbx", &name, &text);
-        self.repeated(&bytes, id);
+        if !matches!(far, Far::Attacker(_)) {
+            let name = self.name(far);
+            let text = self.summary(&bytes);
+            self.note_message("pbx", &name, &text);
+            self.repeated(&bytes, id);
+        }
         match far {
             Far::Phone(phone) => {
                 self.watch.is_told(far, &bytes);
@@ -152,9 +155,11 @@ impl World {
                 }
                 self.watch.carrier_is_told(&bytes, &self.server.store);
             }
-            Far::Stranger => {}
+            Far::Attacker(_) | Far::Stranger => {}
         }
-        self.coverage.server_says(&bytes, matches!(far, Far::Carrier(_)));
+        if !matches!(far, Far::Attacker(_)) {
+            self.coverage.server_says(&bytes, matches!(far, Far::Carrier(_)));
+        }
         self.send_down(id, bytes);
     }
 }

@@ -66,6 +66,7 @@ impl World {
                 let link = Link { id, reliable };
                 self.carrier(at, actors::carrier::Input::Disconnected { link });
             }
+            Far::Attacker(at) => self.attacker_learns(at, id),
             Far::Stranger => {}
         }
     }
@@ -102,12 +103,17 @@ impl World {
         }
         let socket = match wire.far {
             Far::Carrier(_) => self.server.carrier_udp(),
-            Far::Phone(_) | Far::Stranger => self.server.udp_flow(),
+            Far::Phone(_) | Far::Attacker(_) | Far::Stranger => self.server.udp_flow(),
         };
         let Some(flow) = wire.flow.or(socket) else { return };
         let path = Path { flow, remote: wire.remote };
-        let outside = matches!(wire.far, Far::Carrier(_));
-        self.coverage.server_hears(&bytes, outside);
+        let far = wire.far;
+        let outside = matches!(far, Far::Carrier(_));
+        self.watch_for_bans(far, path.remote.ip().into());
+        // What an intruder reaches is no behaviour of ours to be proud of.
+        if !matches!(far, Far::Attacker(_)) {
+            self.coverage.server_hears(&bytes, outside);
+        }
         if outside {
             self.watch.carrier_is_heard(self.instant, &bytes);
         }
@@ -133,6 +139,9 @@ impl World {
             }
             Far::Carrier(at) => {
                 self.carrier(at, actors::carrier::Input::Received { link, bytes });
+            }
+            Far::Attacker(at) => {
+                self.attacker(at, actors::attacker::Input::Received { link, bytes });
             }
             Far::Stranger => {}
         }
@@ -182,7 +191,7 @@ impl World {
         let lag = match wire.far {
             Far::Carrier(at) if self.carriers[at].cut && !wire.reliable => return Vec::new(),
             Far::Carrier(at) => self.carriers[at].lag,
-            Far::Phone(_) | Far::Stranger => Duration::ZERO,
+            Far::Phone(_) | Far::Attacker(_) | Far::Stranger => Duration::ZERO,
         };
         if wire.reliable {
             let arrival = self.instant + lag + self.weather.delay(&mut self.chance);

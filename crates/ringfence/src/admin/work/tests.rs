@@ -13,7 +13,8 @@ use guard::money::Money;
 use guard::number::{Class, Country};
 use guard::policy::{Policy, Scope};
 use guard::rate::RateDeck;
-use pbx::command::{Explanation, TestStep, TrunkSecret, TrunkState, TrunkTest, TrunkView};
+use guard::wall::{Ban, Protected};
+use pbx::command::{Bans, Explanation, TestStep, TrunkSecret, TrunkState, TrunkTest, TrunkView};
 use pbx::directory::{Inbound, Trunk, TrunkMedia};
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -31,6 +32,7 @@ struct Kept {
     overtaken: usize,
     resets: Vec<Scope>,
     saved: Vec<String>,
+    bans: Vec<Ban>,
 }
 
 impl Kept {
@@ -42,6 +44,9 @@ impl Kept {
                 devices: Vec::new(),
             }]),
             Command::Trunks => Reply::Trunks(self.trunks.iter().map(view).collect()),
+            Command::Bans => {
+                Reply::Bans(Bans { bans: self.bans.clone(), held: Vec::new(), slowed: Vec::new() })
+            }
             Command::Inbound => Reply::Inbound(self.inbound.clone()),
             Command::Exposure => Reply::Exposure(Box::new(exposure(&self.policy))),
             Command::ExposureUnder { policy, .. } => Reply::Exposure(Box::new(exposure(&policy))),
@@ -118,6 +123,11 @@ impl Kept {
             Change::RemoveTrunk { trunk } => self.trunks.retain(|one| one.id != trunk),
             Change::RemoveInbound { number } => self.inbound.retain(|one| one.number != number),
             Change::ResetBudget { account } => self.resets.push(account),
+            Change::Ban(ban) if ban.source.ip().is_loopback() => {
+                return Reply::Refused(Refusal::Protected(Protected::Ourselves));
+            }
+            Change::Ban(ban) => self.bans.push(ban),
+            Change::Unban { source, .. } => self.bans.retain(|ban| ban.source != source),
             other => panic!("{other:?}"),
         }
         Reply::Done
@@ -192,6 +202,7 @@ async fn desk() -> Desk {
         trunks: Vec::new(),
         secrets: Vec::new(),
         inbound: Vec::new(),
+        bans: Vec::new(),
         alice: directory::Extension {
             id: ALICE,
             tenant: TenantId::HOUSE,
@@ -533,10 +544,40 @@ async fn who_may_not_is_told_so_before_anything_is_asked() {
         },
         Question::RatesClear { dry_run: true },
         Question::BudgetReset { of: Whose::Operator },
+        Question::Unban { source: "192.0.2.1".to_owned(), account: None },
     ] {
         // An erased administrator has the least that anybody has.
         let answer = desk.office.answer(Actor::Erased, question.clone(), Vec::new()).await;
         let Answer::Failed(failure) = answer else { panic!("{question:?}") };
         assert!(failure.wrong.contains("not allowed to you"), "{question:?}");
     }
+}
+
+#[tokio::test]
+async fn bans_are_placed_shown_with_their_remedy_and_lifted() {
+    let desk = desk().await;
+    let ban = |source: &str, seconds| Question::Ban {
+        source: source.to_owned(),
+        seconds,
+        why: "rings\r\nat night".to_owned(),
+    };
+    assert_eq!(desk.ask(ban("2001:db8::7", 3_600)).await, Answer::Done);
+    let Answer::Bans(list) = desk.ask(Question::Bans).await else { panic!() };
+    let [one] = &list.banned[..] else { panic!("{list:?}") };
+    assert_eq!(one.source, "2001:db8::/64");
+    assert_eq!(one.why, "an administrator said so (ringsat night)");
+    assert_eq!(one.remedy, "ringfence unban 2001:db8::/64");
+    for (question, wrong) in [
+        (ban("127.0.0.1", 3_600), "it is this machine"),
+        (ban("somewhere", 3_600), "is no address"),
+        (ban("192.0.2.1", 31 * 86_400), "30 days at the most"),
+    ] {
+        let Answer::Failed(failure) = desk.ask(question).await else { panic!("{wrong}") };
+        assert!(failure.wrong.contains(wrong), "{failure:?}");
+    }
+    // What was shown is what undoes it.
+    let source = "2001:db8::/64".to_owned();
+    assert_eq!(desk.ask(Question::Unban { source, account: None }).await, Answer::Done);
+    let Answer::Bans(list) = desk.ask(Question::Bans).await else { panic!() };
+    assert!(list.banned.is_empty());
 }
