@@ -428,7 +428,10 @@ impl World {
                 self.note("disk fails");
                 self.disk_fails_until = self.instant + span;
             }
-            Act::Weather(weather) => self.weather = weather,
+            Act::Weather(weather) => {
+                self.watch.bills.slow |= weather.jitter > Duration::from_secs(1);
+                self.weather = weather;
+            }
             Act::Drain => {
                 self.server.command(self.now(), Command::Drain);
                 self.serve();

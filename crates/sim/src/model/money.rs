@@ -49,6 +49,8 @@ pub struct Bills {
     /// Some carrier's connections broke: an end was told on the next one.
     pub late_ends: bool,
     pub crashed: bool,
+    /// For a while messages took seconds: the carrier's clock began and ended so much later than ours.
+    pub slow: bool,
     pub clock_stepped: bool,
 }
 
@@ -139,6 +141,9 @@ impl Watch {
     }
 }
 
+/// Twice the worst delay of a burst, which a carrier with increments of a second bills.
+const SLOW_SECONDS: u16 = 3;
+
 /// Once everything is quiet.
 pub(crate) fn judge(world: &mut World) {
     let mut broken = Vec::new();
@@ -184,7 +189,8 @@ fn compare(
         return broken.push(format!("money: {who} and is not told that it is over"));
     };
     let cost = |seconds: u64| toll.rate.cost(seconds).unwrap_or(Money(i64::MAX));
-    let tail = Money(toll.rate.per_minute.0 * i64::from(toll.rate.increment.max(1)) / 60 + 1);
+    let late = if bills.slow { SLOW_SECONDS } else { 1 };
+    let tail = Money(toll.rate.per_minute.0 * i64::from(toll.rate.increment.max(late)) / 60 + 1);
     let lost = bills.lost_ends || bills.crashed;
     let most = match lost || bills.late_ends {
         true => {

@@ -22,8 +22,11 @@ pub(super) fn invade(world: &mut World, chance: &mut Chance) {
                 true => sip::Transport::Tls,
                 false => sip::Transport::Udp,
             },
-            // As known tools call themselves, or as a phone does.
-            agent: (!chance.one_in(3)).then(|| "Phone 1.0".to_owned()),
+            // As a known tool calls itself, or as a phone does.
+            agent: Some(match chance.one_in(4) {
+                true => "friendly-scanner".to_owned(),
+                false => "Phone 1.0".to_owned(),
+            }),
             interval: Duration::from_millis(200 + chance.below(1_000)),
             messages_max: 400,
             in_flight_max: 4,
@@ -40,14 +43,16 @@ pub(super) fn invade(world: &mut World, chance: &mut Chance) {
 /// guesses are counted only.
 pub(super) fn plan(chance: &mut Chance, calm: bool) -> Vec<Attack> {
     let extensions = |from: u64, count: u64| (from..from + count).map(|n| n.to_string()).collect();
+    // One list of guesses for each: a second one would outlast the hold of the first.
+    let mut guessed = false;
     let attacks = (0..1 + chance.below(3)).flat_map(|_| match chance.below(7) {
-        0 | 1 => {
+        0 | 1 if !std::mem::replace(&mut guessed, true) => {
             let wrong = |n| format!("{}", 1_000 + n);
             let secret = |n| if calm && n >= 10 { WEAK.to_owned() } else { wrong(n) };
             let secrets = (0..120).map(secret).collect();
             vec![Attack::Guess { extension: PREY.to_owned(), secrets }]
         }
-        2 => {
+        0..=2 => {
             let guess = |n: u64| Attack::Guess {
                 extension: (100 + n).to_string(),
                 secrets: vec!["1234".to_owned(), (100 + n).to_string()],
