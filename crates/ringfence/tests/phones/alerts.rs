@@ -223,7 +223,7 @@ fn a_webhook_takes_each_incident_once_and_loses_none_over_failures_and_a_restart
 fn smtp(tls: Arc<rustls::ServerConfig>) -> impl Fn(TcpStream, Mood) -> Option<String> {
     move |stream, mood| {
         let mut clear = BufReader::new(stream);
-        let mut say = |to: &mut dyn Write, text: &str| write!(to, "{text}\r\n").ok();
+        let say = |to: &mut dyn Write, text: &str| write!(to, "{text}\r\n").ok();
         say(clear.get_mut(), "220 mail.test")?;
         loop {
             let mut line = String::new();
