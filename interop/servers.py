@@ -1,6 +1,7 @@
 """The phone system under test, as the rig sees it: start it, add a phone, ask it, end it."""
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -42,7 +43,8 @@ class Ringfence:
 
     def __init__(self, folder, binary=None, name="pbx.test", port=5061, home_country=None):
         self.folder = Path(folder)
-        self.binary = Path(binary or home.PROJECT / "target/release/ringfence")
+        built = os.environ.get("RINGFENCE_BINARY") or home.PROJECT / "target/release/ringfence"
+        self.binary = Path(binary or built)
         self.name = name
         self.port = port
         self.home_country = home_country

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use pure::Utc;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::access::Actor;
 use crate::detect::Finding;
@@ -373,75 +374,46 @@ impl Incident {
     /// The incident of a fact that opened or raised or closed one; `None` where who it was about was
     /// erased.
     pub fn from_fact(fact: &Fact) -> Option<Self> {
-        macro_rules! incident {
-            ($incident:ident $what:ident $severity:ident $first:ident $last:ident $findings:ident
-             $events:ident $words:ident $done:ident $extension:ident $by:ident $key:ident) => {
-                Self {
-                    id: *$incident,
-                    key: serde_json::from_str(&$key.reveal().0).ok()?,
-                    what: *$what,
-                    severity: *$severity,
-                    first: Utc(*$first),
-                    last: Utc(*$last),
-                    findings: *$findings,
-                    events: *$events,
-                    words: $words.reveal().0.clone(),
-                    done: $done.clone(),
-                    extension: *$extension,
-                    by: $by.reveal().clone(),
-                }
-            };
-        }
-        match fact {
-            Fact::IncidentOpened {
-                incident,
-                what,
-                severity,
-                first,
-                last,
-                findings,
-                events,
-                words,
-                done,
-                extension,
-                by,
-                key,
-                ..
-            }
-            | Fact::IncidentRaised {
-                incident,
-                what,
-                severity,
-                first,
-                last,
-                findings,
-                events,
-                words,
-                done,
-                extension,
-                by,
-                key,
-                ..
-            }
-            | Fact::IncidentClosed {
-                incident,
-                what,
-                severity,
-                first,
-                last,
-                findings,
-                events,
-                words,
-                done,
-                extension,
-                by,
-                key,
-                ..
-            } => Some(incident!(incident what severity first last findings events words done
-                extension by key)),
-            _ => None,
-        }
+        let told = matches!(
+            fact,
+            Fact::IncidentOpened { .. } | Fact::IncidentRaised { .. } | Fact::IncidentClosed { .. }
+        );
+        let told: Told = told.then(|| Value::Object(fact.to_json())).and_then(|fields| {
+            // The three have the same fields.
+            serde_json::from_value(fields).ok()
+        })?;
+        Some(Self {
+            id: told.incident,
+            key: serde_json::from_str(&told.key.0).ok()?,
+            what: told.what,
+            severity: told.severity,
+            first: Utc(told.first),
+            last: Utc(told.last),
+            findings: told.findings,
+            events: told.events,
+            words: told.words.0,
+            done: told.done,
+            extension: told.extension,
+            by: told.by,
+        })
     }
+}
+
+/// The fields of a fact about an incident.
+#[derive(Deserialize)]
+struct Told {
+    incident: u64,
+    what: What,
+    severity: Severity,
+    first: i64,
+    last: i64,
+    findings: u32,
+    events: u64,
+    words: Name,
+    key: Name,
+    done: Option<String>,
+    extension: Option<ExtensionId>,
+    by: Option<Actor>,
 }
 
 impl Change {

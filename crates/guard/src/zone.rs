@@ -165,6 +165,7 @@ mod tests {
         let monday = berlin.next(at("2026-10-23T18:00:00Z"), 480);
         assert_eq!(monday.to_string(), "2026-10-26T07:00:00.000Z");
         assert_eq!(berlin.minute_of_week(monday), 480);
+        assert_eq!(berlin.shown(monday), "2026-10-26 08:00:00 CET");
         // Exactly then, the next is a week away.
         assert_eq!(berlin.next(monday, 480).to_string(), "2026-11-02T07:00:00.000Z");
     }

@@ -16,11 +16,12 @@ pub(crate) use mail::address as mail_address;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use guard::access::Actor;
 use guard::fact::Fact;
 use guard::id::{ExtensionId, NodeId, TenantId};
+use guard::incident::Incident;
 use guard::pii::{Name, Pii};
 use guard::policy::Policy;
 use guard::secret::{MasterKey, Sealed};
@@ -35,6 +36,7 @@ use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 use crate::admin::protocol::Confidential;
+use crate::admin::work::in_short;
 use crate::clock::{self, Clock};
 use crate::exchange_thread::{self, Inbox};
 use deliver::Health;
@@ -55,8 +57,12 @@ pub(crate) struct Ground {
 pub(crate) struct Alerts {
     ground: Ground,
     watcher: JoinHandle<()>,
+    open: Open,
     sinks: Mutex<BTreeMap<SinkId, Running>>,
 }
+
+/// The incidents that are open, by their ids, as the watcher knows them now.
+type Open = Arc<std::sync::Mutex<BTreeMap<u64, Incident>>>;
 
 struct Running {
     sink: Sink,
@@ -104,8 +110,9 @@ impl Alerts {
         };
         let running = sinks.into_iter().map(|sink| (sink.id, run(&ground, sink)));
         let sinks = Mutex::new(running.collect());
-        let watcher = tokio::spawn(watch::run(ground.clone()));
-        Arc::new(Self { ground, watcher, sinks })
+        let open = Open::default();
+        let watcher = tokio::spawn(watch::run(ground.clone(), open.clone()));
+        Arc::new(Self { ground, watcher, open, sinks })
     }
 
     /// Lets go of everything; what was not sent is sent after the next start.
@@ -168,6 +175,11 @@ impl Alerts {
         Ok(true)
     }
 
+    /// An open incident as it is now: the journal has it as it was when it was told.
+    pub(crate) fn open(&self, incident: u64) -> Option<Incident> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).get(&incident).cloned()
+    }
+
     pub(crate) async fn list(&self) -> Result<Vec<Listed>, store::Error> {
         let mut all = Vec::new();
         for running in self.sinks.lock().await.values() {
@@ -208,6 +220,15 @@ impl Ground {
     async fn policy(&self) -> Option<Arc<Policy>> {
         match self.exchange.ask(Command::Policy).await {
             Ok(Reply::Policy(policy, _)) => Some(policy),
+            _ => None,
+        }
+    }
+
+    /// The most that can be lost until somebody acts: `At most 23.40 USD can be lost until Thursday 08:00.`
+    async fn stake(&self) -> Option<String> {
+        let policy = self.policy().await?;
+        match self.exchange.ask(Command::Exposure).await {
+            Ok(Reply::Exposure(exposure)) => Some(in_short(&exposure, &policy)),
             _ => None,
         }
     }

@@ -54,6 +54,8 @@ pub(super) async fn run(ground: Ground, sink: Sink, told: watch::Sender<Health>)
                 if matches!(timeout(LOOK, committed.changed()).await, Ok(Err(_))) {
                     return;
                 }
+                // A busy node commits hundreds of times a second.
+                sleep(GATHER).await;
             }
             Err(why) => {
                 delivery.failed(why).await;
@@ -160,7 +162,7 @@ impl Delivery {
     }
 
     async fn read(&self, entries: &[Entry]) -> Result<Vec<Alert>, String> {
-        let zone = self.ground.zone().await;
+        let (zone, stake) = (self.ground.zone().await, self.ground.stake().await);
         let mut alerts = Vec::new();
         for entry in entries {
             let read = self.ground.store.read_entry(entry).await;
@@ -169,8 +171,8 @@ impl Delivery {
                 let about = super::message::about(&fact);
                 let (sequence, told) = (entry.sequence, entry.utc);
                 let raised = matches!(fact, Fact::IncidentRaised { .. });
-                let zone = zone.clone();
-                alerts.push(Alert { sequence, told, raised, about, incident, zone });
+                let (zone, stake) = (zone.clone(), stake.clone());
+                alerts.push(Alert { sequence, told, raised, about, incident, zone, stake });
             }
         }
         Ok(alerts)
@@ -235,6 +237,8 @@ async fn bounded(sent: impl Future<Output = Result<(), String>>) -> Result<(), S
 const WAIT_MIN: Duration = Duration::from_secs(1);
 /// A mail server's restart is over by then, and a dead one costs little.
 const WAIT_MAX: Duration = Duration::from_secs(300);
+/// What is committed within this time is looked at together.
+const GATHER: Duration = Duration::from_millis(250);
 /// Without a commit it is looked so often.
 const LOOK: Duration = Duration::from_secs(60);
 /// A whole delivery, from look-up to yes: greylisting servers think for long.

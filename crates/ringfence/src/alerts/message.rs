@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use guard::fact::{Fact, Severity};
 use guard::id::NodeId;
-use guard::incident::Incident;
+use guard::incident::{Incident, What};
 use guard::zone::Zone;
 use pure::Utc;
 use serde_json::{Value, json};
@@ -22,6 +22,8 @@ pub(crate) struct Alert {
     pub(crate) about: String,
     pub(crate) incident: Incident,
     pub(crate) zone: Zone,
+    /// What can be lost at most, now.
+    pub(crate) stake: Option<String>,
 }
 
 /// A mail before it has addresses.
@@ -58,8 +60,18 @@ impl Alert {
             "events": one.events,
             "done": line(&one.done()),
             "next": line(&one.next(&self.about)),
+            "stake": self.stake(),
             "by": one.by.as_ref().map(|by| line(&by.to_string())),
         })
+    }
+
+    /// Where money is at stake.
+    fn stake(&self) -> Option<String> {
+        let costs = matches!(
+            self.incident.what,
+            What::Guessing | What::Fraud | What::Budget | What::NewDevice
+        );
+        self.stake.as_deref().filter(|_| costs).map(line)
     }
 
     pub(crate) fn title(&self) -> String {
@@ -84,6 +96,9 @@ impl Alert {
             row("By whom", &by.to_string());
         }
         row("Done already", &one.done());
+        if let Some(stake) = self.stake() {
+            row("At stake", &stake);
+        }
         row("To do", &one.next(&self.about));
         row("More", &format!("ringfence alerts show {}", one.id));
         out
@@ -152,7 +167,7 @@ const SUBJECT_MAX: usize = 160;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use guard::incident::{Key, What};
+    use guard::incident::Key;
 
     fn alert(sequence: u64, severity: Severity, account: &str) -> Alert {
         let incident = Incident {
@@ -171,7 +186,8 @@ mod tests {
         };
         let about = incident.about(|_| None);
         let zone = Zone::named("Europe/Berlin").unwrap();
-        Alert { sequence, told: incident.last, raised: false, about, incident, zone }
+        let stake = Some("At most 23.40 USD can be lost until Thursday 08:00.".to_owned());
+        Alert { sequence, told: incident.last, raised: false, about, incident, zone, stake }
     }
 
     #[test]
@@ -186,6 +202,7 @@ What happened   The password of 101 was tried 40 times.
 When            2026-11-22 17:50:24 CET to 2026-11-22 17:51:24 CET, 40 events
 About           account 101
 Done already    Nobody got in. Wrong passwords are answered like unknown accounts, and what is generated here can't be guessed.
+At stake        At most 23.40 USD can be lost until Thursday 08:00.
 To do           Nothing, unless phones of your own fail too: ringfence devices
 More            ringfence alerts show 7
 ";

@@ -6,6 +6,7 @@
 //! facts are no finding of any detector, so it can't wake itself for ever.
 
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use guard::detect::{At, Detectors, Finding};
@@ -20,10 +21,10 @@ use pure::Utc;
 use store::Kinds;
 use tokio::time::timeout;
 
-use super::Ground;
+use super::{Ground, Open};
 
 /// Ends when the store does; cancel it by dropping the future.
-pub(super) async fn run(ground: Ground) {
+pub(super) async fn run(ground: Ground, open: Open) {
     let mut watcher = loop {
         match Watcher::begin(ground.clone()).await {
             Ok(watcher) => break watcher,
@@ -41,9 +42,13 @@ pub(super) async fn run(ground: Ground) {
             continue;
         }
         watcher.tick().await;
+        let known = watcher.incidents.open().map(|one| (one.id, one.clone())).collect();
+        *open.lock().unwrap_or_else(PoisonError::into_inner) = known;
         if matches!(timeout(TICK, committed.changed()).await, Ok(Err(_))) {
             return;
         }
+        // A busy node commits hundreds of times a second.
+        tokio::time::sleep(GATHER).await;
     }
 }
 
@@ -76,6 +81,9 @@ impl Watcher {
             ground,
         };
         watcher.recall().await?;
+        if stored.is_none() {
+            watcher.write(head, Vec::new()).await;
+        }
         Ok(watcher)
     }
 
@@ -194,6 +202,8 @@ fn before(now: Utc, span: Duration) -> Utc {
 const READER: &str = "incidents";
 /// Without a commit, time is looked at so often: a carrier that stays away, an incident that ends.
 const TICK: Duration = Duration::from_secs(10);
+/// What is committed within this time is read together.
+const GATHER: Duration = Duration::from_millis(100);
 /// After the disk failed.
 const AGAIN: Duration = Duration::from_secs(1);
 /// What detectors remember, bar places.

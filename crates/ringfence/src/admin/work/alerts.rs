@@ -8,6 +8,7 @@ use guard::incident::Incident;
 use guard::pii::{Name, Pii};
 use guard::sink::{Channel, RECIPIENTS_MAX, Security, SinkId};
 use guard::zone::Zone;
+use pbx::command::{Command, Reply};
 
 use super::trunks::{checked_authority, server};
 use super::{Office, Result, Since, failure, unreadable};
@@ -27,7 +28,7 @@ impl Office {
         let since = since.begin(self.clock.now().utc, &zone)?;
         let after = after.unwrap_or(0);
         let kinds = store::Kinds { numbers: TOLD, after, since, limit: TOLD_MAX, newest: true };
-        let mut found = self.told(&kinds, &zone).await?;
+        let mut found = self.told(&kinds, &zone, None).await?;
         found.sort_by_key(|one| one.sequence);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         found.drain(..found.len().saturating_sub(limit));
@@ -41,7 +42,11 @@ impl Office {
         let after = incident.saturating_sub(1);
         let kinds =
             store::Kinds { numbers: TOLD, after, since: None, limit: TOLD_MAX, newest: false };
-        let found = self.told(&kinds, &zone).await?;
+        let stake = match self.ask(Command::Exposure).await? {
+            Reply::Exposure(exposure) => Some(super::in_short(&exposure, &policy)),
+            _ => None,
+        };
+        let found = self.told(&kinds, &zone, stake).await?;
         let one = found.into_iter().find(|one| one.incident == incident).ok_or_else(|| {
             failure(
                 format!("there is no incident {incident}"),
@@ -52,11 +57,19 @@ impl Office {
     }
 
     /// Each incident as it was told of last.
-    async fn told(&self, kinds: &store::Kinds<'_>, zone: &Zone) -> Result<Vec<protocol::Alert>> {
+    async fn told(
+        &self,
+        kinds: &store::Kinds<'_>,
+        zone: &Zone,
+        stake: Option<String>,
+    ) -> Result<Vec<protocol::Alert>> {
         let mut found = BTreeMap::new();
         for entry in self.store.journal_of(self.node, kinds).await.map_err(unreadable)? {
             let fact = self.store.read_entry(&entry).await.map_err(unreadable)?.fact;
             let Some(incident) = Incident::from_fact(&fact) else { continue };
+            let open = !matches!(fact, Fact::IncidentClosed { .. });
+            let live = self.alerts.as_ref().filter(|_| open).and_then(|all| all.open(incident.id));
+            let incident = live.unwrap_or(incident);
             let alert = message::Alert {
                 sequence: entry.sequence,
                 told: entry.utc,
@@ -64,8 +77,8 @@ impl Office {
                 about: message::about(&fact),
                 incident,
                 zone: zone.clone(),
+                stake: stake.clone(),
             };
-            let open = !matches!(fact, Fact::IncidentClosed { .. });
             found.insert(alert.incident.id, shown(&alert, open));
         }
         Ok(found.into_values().collect())
