@@ -123,12 +123,12 @@ async fn shown(options: &Options, folder: &Folder) -> Result<ExitCode, Trouble> 
         say.event("A DEFENCE IS SWITCHED OFF. At least one claim must fail.");
     }
     let master = node.grounds.master.clone();
-    let stage = stage(&node, &data, place).await?;
+    let mut stage = stage(&node, &data, place).await?;
     let mut playing = tokio::task::spawn_blocking(move || {
-        let seen = story::play(stage, &mut say);
-        (seen, say)
+        let seen = story::play(&mut stage, &mut say);
+        (seen, say, stage)
     });
-    let (seen, mut say) = tokio::select! {
+    let (seen, mut say, stage) = tokio::select! {
         played = &mut playing => played.map_err(|error| broken(&error.to_string()))?,
         () = stopping.asked() => {
             // Calls that are up end with the node: nobody real is in one.
@@ -139,6 +139,8 @@ async fn shown(options: &Options, folder: &Folder) -> Result<ExitCode, Trouble> 
     };
     let seen = seen.map_err(|error| broken(&error))?;
     lifecycle::stop(node).await;
+    // Not before: a carrier that is gone answers no BYE, and the node waits 32 seconds for it.
+    drop(stage);
     let evidence = read(&data, master).await?;
     let claims = claims::judge(&seen, &evidence);
     let holds = claims.iter().all(|claim| claim.holds);

@@ -101,7 +101,7 @@ pub(super) struct Guesses {
 pub(super) type Broken = String;
 
 /// Plays everything.
-pub(super) fn play(mut stage: Stage, say: &mut Teller) -> Result<Seen, Broken> {
+pub(super) fn play(stage: &mut Stage, say: &mut Teller) -> Result<Seen, Broken> {
     let mut seen = Seen::default();
     let phones = stage.settle_in(say)?;
     let [front, workshop, stolen, old] = phones;
@@ -261,12 +261,11 @@ impl Stage {
         let deck = format!("prefix,rate,connect,first,increment,name\n44,{RATE},0,1,1,Dear\n");
         let import = Question::RatesImport { bytes: deck.len() as u64, dry_run: false };
         client::ask(&self.data, &import, deck.as_bytes()).map_err(in_words).and_then(sound)?;
-        self.change(Edit::Budget {
-            of: Whose::Operator,
-            window: Window::Week,
-            soft: Some("none".to_owned()),
-            hard: Some(BUDGET.to_owned()),
-        })?;
+        // An extension has a budget of its own a day; here it may use up all that there is.
+        for (of, window) in [(Whose::Operator, Window::Week), (Whose::EachExtension, Window::Day)] {
+            let (soft, hard) = (Some("none".to_owned()), Some(BUDGET.to_owned()));
+            self.change(Edit::Budget { of, window, soft, hard })?;
+        }
         let Answer::Exposure(exposure) = self.ask(&Question::Exposure)? else {
             return Err(confused());
         };
