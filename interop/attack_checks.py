@@ -141,12 +141,28 @@ def register(phones, seconds=8.0):
 
 
 @contextlib.contextmanager
-def opened(folder, name, **settings):
-    """A Ringfence that listens in clear on UDP 5060, which it names a weakness."""
+def opened(folder, name, binary=None, words=()):
+    """An office whose Ringfence also listens in clear on UDP 5060, which it names a weakness."""
     with Office(folder, name, start=False) as office:
-        office.server.configure('[[realms]]\nname = "access"\nudp_port = 5060\n', **settings)
-        office.server.start()
+        server = office.server
+        server.binary = binary or server.binary
+        server.words = words
+        server.folder.mkdir(mode=0o700)
+        config = server.folder / "ringfence.toml"
+        config.touch(mode=0o600)
+        config.write_text(f"[[realm]]\ntransports.udp = {SERVER[1]}\n")
+        server.start()
         yield office
+
+
+def dangerous():
+    """A build whose defences can be switched off, or why there is none."""
+    binary = home.PROJECT / "target/debug/ringfence"
+    if binary.exists():
+        shown = subprocess.run([binary, "up", "--help"], capture_output=True, text=True, timeout=20)
+        if "--dangerous-without-wall" in shown.stdout:
+            return binary
+    return None
 
 
 def scanners(folder):
@@ -205,10 +221,23 @@ def crack(folder, secret, tries=400):
 
 
 def guesses(office):
-    """Comparisons of a wrong secret with that of extension 100, by the journal."""
-    facts = office.server.command("journal", "show", "--limit", "1000")
-    failed = [fact for fact in facts if fact.get("fact") == "authentication-failed"]
-    return sum(int(fact.get("failures", 1)) for fact in failed)
+    """Wrong secrets from the attacker's address that were compared with that of extension 100."""
+    held = office.server.command("bans")["held"]
+    return sum(pair["compared"] for pair in held if pair["source"] == ATTACKER and pair["account"] == "100")
+
+
+def fallen(folder):
+    """With the defence off, extension 100 with the secret 100 falls to the same tool: what `scanners` shows is the defence."""
+    binary = dangerous()
+    if binary is None:
+        why = "the control needs a build that can switch a defence off: cargo build -p ringfence --features dangerous-test"
+        return [Result("svcrack undefended", None, why)]
+    with opened(folder, "fallen", binary, ["--dangerous-without-wall"]) as office:
+        office.server.say("extension", "add", "100", "--name", "Rig 100", "--dangerous-secret", "100")
+        options = ["-u", "100", "-r", "1-200", "-b", ATTACKER, "-x", ATTACKER, f"udp://{SERVER[0]}:{SERVER[1]}"]
+        text = tool("svcrack", *options, agent=PHONE, seconds=60)
+        fell = re.search(r"\|\s*100\s*\|\s*100\s*\|", text) is not None
+    return [Result("svcrack undefended", fell, f"without the wall, secret 100 of extension 100: {'found' if fell else 'not found'}")]
 
 
 def forty(folder):
@@ -242,4 +271,4 @@ def forty(folder):
     return results
 
 
-ALL = {"scanners": scanners, "forty": forty}
+ALL = {"scanners": scanners, "fallen": fallen, "forty": forty}

@@ -48,6 +48,7 @@ class Ringfence:
         self.name = name
         self.port = port
         self.home_country = home_country
+        self.words = []  # further ones for `up`
         self.ca = self.folder / "ca.pem"
         self.log = Path(str(self.folder) + ".log")
         self.process = None
@@ -59,6 +60,7 @@ class Ringfence:
         with open(self.log, "ab") as log:
             command = [self.binary, "--data", self.folder, "up", "--name", self.name]
             command += ["--home", self.home_country] if self.home_country else []
+            command += self.words
             self.process = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         until = time.monotonic() + 20
         while time.monotonic() < until:
