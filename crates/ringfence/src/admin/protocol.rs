@@ -9,12 +9,12 @@ mod trunk;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use rules::{
-    AtMost, Budget, BudgetRule, Edit, Explained, Exposure, ExposureLine, Key, Policy, PolicyChange,
-    PolicyVersion, Reach, Role, RoleChange, Whose,
+    AtMost, Budget, BudgetReset, BudgetRule, Edit, Explained, Exposure, ExposureLine, Key, Policy,
+    PolicyChange, PolicyVersion, Reach, Role, RoleChange, Whose,
 };
 pub(crate) use trunk::{
-    Confidential, Cost, CostBy, Costs, Number, Rate, Rates, RatesChange, TestStep, Toll, Trunk,
-    TrunkAccess, TrunkSettings, TrunkTest, TrunkTransport,
+    Confidential, Cost, CostBy, Costs, Number, Passes, Rate, Rates, RatesChange, TestStep, Toll,
+    Trunk, TrunkAccess, TrunkSettings, TrunkTest, TrunkTransport,
 };
 
 /// A question. Numbers are extension numbers as dialled; ids may be cut to a prefix that is unique.
@@ -163,9 +163,12 @@ pub(crate) enum Question {
         dry_run: bool,
     },
     BudgetShow,
-    /// Forgets what this account has spent in its present windows.
+    /// Forgets what this account has spent in its present windows. With `dry_run` it tells what could
+    /// be lost then, and changes nothing.
     BudgetReset {
         of: Whose,
+        #[serde(default)]
+        dry_run: bool,
     },
     Exposure,
 }
@@ -175,6 +178,8 @@ pub(crate) enum Question {
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Answer {
     Done,
+    /// Done, and what follows from it, a sentence each.
+    DoneWith(Vec<String>),
     Status(Status),
     Secret(Box<PhoneSettings>),
     Extensions(Vec<Extension>),
@@ -197,6 +202,7 @@ pub(crate) enum Answer {
     /// CSV as it can be imported.
     RatesCsv(String),
     Budgets(Vec<Budget>),
+    BudgetReset(Box<BudgetReset>),
     Exposure(Box<Exposure>),
 }
 
@@ -248,6 +254,9 @@ pub(crate) struct Status {
     /// The most that could be lost until the next working morning, in a sentence.
     #[serde(default)]
     pub(crate) exposure: Option<String>,
+    /// Why a call for help could not leave now, and what to do; absent where it can.
+    #[serde(default)]
+    pub(crate) help_cannot_leave: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -324,6 +333,9 @@ pub(crate) struct Call {
     pub(crate) ended: String,
     pub(crate) seconds: u64,
     pub(crate) disposition: String,
+    /// What cut it, where it was up and nobody hung up: `the day budget of extension 111`.
+    #[serde(default)]
+    pub(crate) ended_by: Option<String>,
     /// The rule of the gate that decided, and the version of the policy.
     pub(crate) rule: Option<String>,
     pub(crate) policy: Option<u64>,
