@@ -53,6 +53,14 @@ pub enum Cause {
     NoRoute,
     /// An emergency call needed the line.
     Preempted,
+    /// Somebody with the right to do so ended it.
+    Administrator,
+    /// It has lasted as long as any call may.
+    Longest,
+    /// No audio came any more.
+    Silence,
+    /// The carrier answered 503: its lines are taken, not ours.
+    CarrierFull,
 }
 
 /// What the table says of a [`Cause`].
@@ -85,6 +93,12 @@ pub enum Disposition {
     /// Cut by a crash of this node; its length is a lower bound.
     Interrupted,
 }
+
+/// What cut a call that was up, in words: `the day budget of extension 111`. Empty where somebody hung
+/// up, and in what was written before this was.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EndedBy(pub Option<String>);
 
 /// The text names no disposition.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -125,12 +139,61 @@ impl Cause {
 
             Self::NoRoute => (503, 34, D::Failed, "No line to the outside can take the call."),
             Self::Preempted => (503, 8, D::Failed, "The line was needed for an emergency call."),
+            Self::Administrator => (487, 31, D::Cancelled, "An administrator ended the call."),
+            Self::Longest => (487, 31, D::Answered, "The call has lasted as long as is allowed."),
+            Self::Silence => (502, 27, D::Failed, "No audio came any more."),
+            Self::CarrierFull => (503, 34, D::Failed, "The carrier has no line free."),
             Self::Internal => (500, 41, D::Failed, "Something failed in the phone system."),
             Self::Interrupted => {
                 (503, 41, D::Interrupted, "The phone system restarted during the call.")
             }
         };
         Outcome { status, q850, disposition, sentence }
+    }
+
+    /// What ended a call that was up, to be read after "ended by"; `None` where one of the two who
+    /// spoke hung up.
+    pub fn ended_by(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Cleared | Self::Cancelled => return None,
+            Self::Refused(rule) => match rule {
+                Rule::Budget => "a budget",
+                Rule::Lockdown => "a lockdown",
+                Rule::Longest => "the longest duration of its role",
+                Rule::Hours => "the hours of its role",
+                Rule::NotAllowedClass | Rule::NotAllowedCountry => "a rule on what may be dialled",
+                Rule::TooDear | Rule::NoPrice => "a rule on prices",
+                Rule::Concurrency | Rule::Rate => "a rule on how many calls may be up",
+                Rule::EmergencyStranger
+                | Rule::NotProved
+                | Rule::NobodyResponsible
+                | Rule::VoicemailOutward
+                | Rule::UnknownDestination
+                | Rule::Emergency
+                | Rule::Internal
+                | Rule::Service
+                | Rule::Outside => "a rule",
+            },
+            Self::Administrator => "an administrator",
+            Self::Longest => "the longest duration of a call",
+            Self::Silence => "silence: no audio came any more",
+            Self::MediaLost => "a lost connection",
+            Self::TimedOut | Self::Unavailable => "the other side, which did not respond",
+            Self::Preempted => "an emergency call that needed the line",
+            Self::Draining | Self::Interrupted => "a restart of the phone system",
+            Self::PeerFailed
+            | Self::ProtocolError
+            | Self::NotFound
+            | Self::Declined
+            | Self::Busy
+            | Self::NoAnswer
+            | Self::NoRoute
+            | Self::CarrierFull => "a failure on the other side",
+            Self::NotEncrypted | Self::IncompatibleMedia => {
+                "a change of its audio that can't be taken"
+            }
+            Self::Congestion | Self::Internal => "a failure in the phone system",
+        })
     }
 
     /// What a final answer of the called side means (RFC 3398 §8.2.6.1). A 2xx is no cause: `None`,
@@ -175,6 +238,16 @@ impl Outcome {
     /// The value of a `Reason` header (RFC 3326), such as `Q.850;cause=17;text="The line is busy."`.
     pub fn reason(&self) -> String {
         format!("Q.850;cause={};text=\"{}\"", self.q850, self.sentence)
+    }
+}
+
+/// Between a disposition and what follows it: `, ended by the day budget of extension 111`.
+impl fmt::Display for EndedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(words) => write!(f, ", ended by {words}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -307,6 +380,10 @@ mod tests {
             Cause::Interrupted,
             Cause::NoRoute,
             Cause::Preempted,
+            Cause::Administrator,
+            Cause::Longest,
+            Cause::Silence,
+            Cause::CarrierFull,
         ]);
         all
     }
@@ -353,6 +430,10 @@ mod tests {
 503  41 interrupted                 The phone system restarted during the call.
 503  34 failed                      No line to the outside can take the call.
 503   8 failed                      The line was needed for an emergency call.
+487  31 cancelled                   An administrator ended the call.
+487  31 answered                    The call has lasted as long as is allowed.
+502  27 failed                      No audio came any more.
+503  34 failed                      The carrier has no line free.
 ";
         assert_eq!(table, expected, "\n{table}");
     }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::access::Actor;
-use crate::cause::Disposition;
+use crate::cause::{Disposition, EndedBy};
 use crate::gate::{Algorithm, Origin, PolicyVersion, Rule};
 use crate::id::{CallId, DeviceId, ExtensionId, LegId, NodeId, TrunkId};
 use crate::incident::What;
@@ -128,6 +128,55 @@ pub enum ExtensionChange {
     Enabled,
     Role,
     Settings,
+}
+
+impl fmt::Display for AuthenticationFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::WrongResponse => "wrong password",
+            Self::Replay => "a nonce count used twice",
+            Self::WrongAccount => "credentials of another account",
+            Self::WeakAlgorithm => "an algorithm that is not allowed",
+            Self::Disabled => "the extension is out of service",
+            Self::Certificate => "its certificate",
+        })
+    }
+}
+
+impl fmt::Display for ViolationKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "malformed messages",
+            Self::TooLarge => "messages too large",
+            Self::Ambiguous => "messages with two readings",
+            Self::Forged => "requests for what is not its own",
+            Self::OutOfOrder => "messages out of order",
+            Self::Flood => "a flood",
+            Self::Tls => "broken TLS",
+        })
+    }
+}
+
+impl fmt::Display for Exception {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PlainSignalling => "signalling without TLS",
+            Self::PlainMedia => "audio without encryption",
+            Self::Md5 => "digest with MD5",
+        })
+    }
+}
+
+impl fmt::Display for ExtensionChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Number => "its number",
+            Self::Name => "its name",
+            Self::Enabled => "back in service",
+            Self::Role => "its role",
+            Self::Settings => "its settings",
+        })
+    }
 }
 
 /// Builds the catalogue: `NUMBER Severity Variant "name" { public } personal { field: Type => holder }
@@ -268,7 +317,7 @@ facts! {
 
     204 Warn BudgetReset "budget-reset"
     { account: String, forgotten: Money } personal { actor: Actor => Holder::Administrator }
-    "{actor} set what {account} has spent to zero; it was {forgotten:?}."
+    "{actor} set what {account} has spent to zero; it was {forgotten}."
 
     300 Notice ExtensionAdded "extension-added"
     { extension: ExtensionId, number: String }
@@ -278,7 +327,7 @@ facts! {
     301 Notice ExtensionChanged "extension-changed"
     { extension: ExtensionId, number: String, change: ExtensionChange }
     personal { actor: Actor => Holder::Administrator }
-    "{actor} changed extension {number}: {change:?}."
+    "{actor} changed extension {number}: {change}."
 
     302 Notice ExtensionDisabled "extension-disabled"
     { extension: ExtensionId, number: String }
@@ -320,7 +369,7 @@ facts! {
     323 Notice InboundChanged "inbound-changed"
     { trunk: TrunkId, extension: Option<ExtensionId> }
     personal { number: Number => Holder::Administrator, actor: Actor => Holder::Administrator }
-    "{actor} changed who answers {number}: extension {extension:?}."
+    "{actor} changed who answers {number}."
 
     400 Notice DeviceFirstSeen "device-first-seen"
     { device: DeviceId, extension: ExtensionId, agent: String }
@@ -332,11 +381,11 @@ facts! {
 
     401 Warn ExceptionGranted "exception-granted"
     { device: DeviceId, exception: Exception } personal { actor: Actor => Holder::Administrator }
-    "{actor} allowed device {device} a weakness: {exception:?}."
+    "{actor} allowed device {device} a weakness: {exception}."
 
     402 Notice ExceptionWithdrawn "exception-withdrawn"
     { device: DeviceId, exception: Exception } personal { actor: Actor => Holder::Administrator }
-    "{actor} withdrew a weakness of device {device}: {exception:?}."
+    "{actor} withdrew a weakness of device {device}: {exception}."
 
     410 Info Registered "registered"
     { device: DeviceId, extension: ExtensionId, transport: String, algorithm: Option<Algorithm>, expires_seconds: u32 }
@@ -372,7 +421,7 @@ facts! {
         account_exists: Option<bool> => Holder::Stranger,
         address: Address => Holder::Stranger,
     }
-    "Signing in as {account} from {address} failed ({reason:?}, {failures} times)."
+    "Signing in as {account} from {address} failed ({reason}, {failures} times)."
 
     421 Warn BanPlaced "ban-placed"
     { cause: BanCause, seconds: u64, times: u32 }
@@ -412,7 +461,7 @@ facts! {
 
     430 Notice ViolationSeen "violation-seen"
     { kind: ViolationKind, count: u32 } personal { address: Address => Holder::Stranger }
-    "{address} broke the protocol ({kind:?}, {count} times)."
+    "{address} broke the protocol ({kind}, {count} times)."
 
     431 Notice StrangersShed "strangers-shed"
     { banned: u64, source_rate: u64, strangers_total: u64, no_room: u64, kernel: u64 }
@@ -442,8 +491,8 @@ facts! {
     "Call {call} was answered after {ring_ms} ms."
 
     503 Info CallEnded "call-ended"
-    { call: CallId, disposition: Disposition, q850: u8, duration_ms: u64 } personal {}
-    "Call {call} ended: {disposition}, {duration_ms} ms after its answer."
+    { call: CallId, disposition: Disposition, q850: u8, duration_ms: u64, by: EndedBy } personal {}
+    "Call {call} ended: {disposition}{by}, {duration_ms} ms after its answer."
 
     504 Warn CallInterrupted "call-interrupted"
     { call: CallId, duration_ms_min: u64 } personal {}
@@ -455,7 +504,7 @@ facts! {
 
     506 Warn ExceptionUsed "exception-used"
     { call: CallId, leg: LegId, device: DeviceId, exception: Exception } personal {}
-    "A leg of call {call} is weak by an exception of device {device}: {exception:?}."
+    "A leg of call {call} is weak by an exception of device {device}: {exception}."
 
     510 Warn EmergencyCalled "emergency-called"
     { call: CallId, extension: Option<ExtensionId>, device: Option<DeviceId>, number: String, kind: EmergencyKind }
@@ -464,19 +513,19 @@ facts! {
 
     511 Info MoneyHeld "money-held"
     { call: CallId, leg: LegId, held: Money, seconds: u64 } personal {}
-    "{held:?} is set aside for {seconds} seconds of a call."
+    "{held} is set aside for {seconds} seconds of a call."
 
     512 Info LegSettled "leg-settled"
     { call: CallId, leg: LegId, trunk: TrunkId, cost: Money, seconds: u64 } personal {}
-    "A call outside cost {cost:?} for {seconds} seconds."
+    "A call outside cost {cost} for {seconds} seconds."
 
     513 Warn BudgetSoft "budget-soft"
     { account: String, window: Window, spent: Money, limit: Money, extension: Option<ExtensionId> } personal {}
-    "{account} has spent {spent:?} of {limit:?} in this {window:?}."
+    "{account} has spent {spent} of {limit} in this {window}."
 
     514 Warn BudgetHard "budget-hard"
     { account: String, window: Window, limit: Money, extension: Option<ExtensionId> } personal {}
-    "{account} has spent its {window:?} budget of {limit:?}; further calls outside are refused."
+    "{account} has spent its {window} budget of {limit}; further calls outside are refused."
 
     515 Warn CallPreempted "call-preempted"
     { call: CallId, trunk: TrunkId, by: CallId } personal {}
@@ -829,6 +878,7 @@ pub(crate) mod tests {
                 disposition: Disposition::Refused(Rule::Lockdown),
                 q850: 21,
                 duration_ms: 0,
+                by: EndedBy::default(),
             },
             Fact::CallInterrupted { call, duration_ms_min: 9_000 },
             Fact::LegNotEncrypted { call, leg, device: Some(device) },
@@ -1027,6 +1077,33 @@ pub(crate) mod tests {
         let started = started.iter().find(|fact| fact.number() == 501).expect("a sample");
         assert_eq!(started.to_string(), "… calls +1…90.");
         assert_eq!(started.revealed().to_string(), "101 calls +15550100190.");
+    }
+
+    /// Rust's own forms (`Money(2400)`, `Some(..)`) are for programmers.
+    #[test]
+    fn no_sentence_shows_how_we_store_it() {
+        for fact in samples() {
+            for sentence in [fact.to_string(), fact.revealed().to_string()] {
+                let call = |pair: &[u8]| pair[0].is_ascii_alphanumeric() && pair[1] == b'(';
+                assert!(!sentence.as_bytes().windows(2).any(call), "{sentence}");
+            }
+        }
+    }
+
+    /// A call that was cut says by what; what was written before it was known is still read.
+    #[test]
+    fn the_end_of_a_call_names_what_cut_it() {
+        let text = r#"{"fact":"call-ended","call":"0000000000000000000000000000ca11",
+                       "disposition":"answered","q850":21,"duration_ms":9000}"#;
+        let mut fact: Fact = serde_json::from_str(text).expect("an older entry");
+        let Fact::CallEnded { by, .. } = &mut fact else { panic!("{fact:?}") };
+        assert_eq!(*by, EndedBy::default());
+        *by = EndedBy(Some("the day budget of extension 111".to_owned()));
+        let told = fact.to_string();
+        assert!(
+            told.contains("ended: answered, ended by the day budget of extension 111, 9000"),
+            "{told}"
+        );
     }
 
     #[test]

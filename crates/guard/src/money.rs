@@ -129,6 +129,17 @@ impl From<Currency> for String {
     }
 }
 
+/// Where the currency stands elsewhere, or is not known: `12.50`.
+impl fmt::Display for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (unit, millionths) = (Self::UNIT.unsigned_abs(), self.0.unsigned_abs());
+        let fraction = format!("{:06}", millionths % unit);
+        let places = fraction.trim_end_matches('0').len().max(2);
+        let sign = if self.0 < 0 { "-" } else { "" };
+        write!(f, "{sign}{}.{}", millionths / unit, &fraction[..places])
+    }
+}
+
 impl fmt::Display for Currency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.code())
@@ -150,11 +161,7 @@ struct Shown {
 
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = if self.amount.0 < 0 { "-" } else { "" };
-        let (unit, millionths) = (Money::UNIT.unsigned_abs(), self.amount.0.unsigned_abs());
-        let fraction = format!("{:06}", millionths % unit);
-        let places = fraction.trim_end_matches('0').len().max(2);
-        write!(f, "{sign}{}.{} {}", millionths / unit, &fraction[..places], self.currency)
+        write!(f, "{} {}", self.amount, self.currency)
     }
 }
 

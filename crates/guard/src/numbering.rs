@@ -26,7 +26,7 @@ use rlibphonenumber::{
     get_national_significant_number_owned,
 };
 
-pub use country::{Facts, countries, facts, is_known, name};
+pub use country::{Facts, countries, facts, is_known, name, named};
 pub use owner::countries_of;
 
 use crate::number::{Class, Country, Digits, Emergency, Outside};

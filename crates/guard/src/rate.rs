@@ -122,6 +122,11 @@ impl RateDeck {
             .or_else(|| estimate(self.currency, home, number.class(), number.country()))
     }
 
+    /// What numbers that begin with this prefix cost by the deck alone.
+    pub fn of_prefix(&self, digits: &str) -> Option<Rate> {
+        self.longest(digits).map(|line| self.rate(line))
+    }
+
     /// How many prefixes it has.
     pub fn len(&self) -> usize {
         self.lines.len()

@@ -61,6 +61,16 @@ impl Zone {
         day * 1_440 + part(local.hour()) * 60 + part(local.minute())
     }
 
+    /// By the clock on the wall here, `2026-11-22 03:00:05 EST`; where a zone has no letters of its own,
+    /// its distance from UTC: `2026-11-22 13:45:05 +0545`.
+    pub fn wall(&self, utc: Utc) -> String {
+        let local = timestamp(utc.seconds()).to_zoned_datetime(self.0.clone());
+        let letters = local.strftime("%Z").to_string();
+        let named = letters.bytes().all(|byte| byte.is_ascii_alphabetic());
+        let name = if named { letters } else { local.strftime("%z").to_string() };
+        format!("{} {name}", local.strftime("%Y-%m-%d %H:%M:%S"))
+    }
+
     /// The first instant after `utc` at which the wall shows this minute of the week. Where clocks
     /// skip it, the instant at which they do.
     pub fn next(&self, utc: Utc, minute_of_week: u16) -> Utc {
@@ -98,6 +108,15 @@ impl Zone {
         };
         Some(Span { begin: midnight(first)?, end: midnight(after)? })
     }
+}
+
+/// An instant as our answers write it, `2026-11-22T08:00:00.000Z`, and nothing looser: a name that
+/// looks a little like a time stays a name.
+pub fn written(text: &str) -> Option<Utc> {
+    if text.len() != 24 || !text.ends_with('Z') || text.as_bytes().get(10) != Some(&b'T') {
+        return None;
+    }
+    text.parse::<Timestamp>().ok().map(|at| Utc(at.as_microsecond()))
 }
 
 fn shifted(date: Date, days: i32) -> Option<Date> {
@@ -148,6 +167,15 @@ mod tests {
         // Chile's clocks skip midnight itself.
         let chile = span("America/Santiago", "2026-09-06T12:00:00Z", Window::Day);
         assert_eq!(chile, "2026-09-06T04:00 2026-09-07T03:00");
+    }
+
+    #[test]
+    fn the_wall_says_which_clock_it_is() {
+        let wall = |zone: &str, utc| Zone::named(zone).expect("bundled").wall(at(utc));
+        assert_eq!(wall("America/New_York", "2026-11-22T08:00:05Z"), "2026-11-22 03:00:05 EST");
+        assert_eq!(wall("Europe/Berlin", "2026-07-01T23:30:00Z"), "2026-07-02 01:30:00 CEST");
+        assert_eq!(wall("UTC", "2026-07-01T23:30:00Z"), "2026-07-01 23:30:00 UTC");
+        assert_eq!(wall("Asia/Kathmandu", "2026-07-01T00:00:00Z"), "2026-07-01 05:45:00 +0545");
     }
 
     #[test]

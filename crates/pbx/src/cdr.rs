@@ -33,6 +33,7 @@ pub(crate) fn of(call: &Call, now: Now, node: NodeId) -> Cdr {
         answered: call.answered.map(|(utc, _)| utc),
         ended: call.ended.map_or(now.utc, |(utc, _)| utc),
         disposition,
+        ended_by: call.ended_by(),
         decision: Some(call.decision),
         emergency: call.emergency,
         legs: call.legs().map(leg).collect(),

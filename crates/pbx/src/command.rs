@@ -54,6 +54,10 @@ pub enum Command {
         policy: Arc<Policy>,
         deck: Arc<RateDeck>,
     },
+    /// What it would be once this account's spending is forgotten.
+    ExposureReset {
+        account: Scope,
+    },
     /// What is spent and left, account by account.
     Budgets,
     /// Who is shut out, held or slowed down, and why.
@@ -308,6 +312,21 @@ pub struct Explanation {
     pub first: Option<Paid>,
     /// The trunks that would be tried, in order.
     pub trunks: Vec<String>,
+    /// The extension that would dial is out of service: its phones can't sign in.
+    pub disabled: bool,
+    /// Why no trunk can carry it now, where it needs one: it would fail though it is allowed.
+    pub no_way: Option<NoWay>,
+}
+
+/// Why nothing can leave.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoWay {
+    /// There is no trunk.
+    NoTrunk,
+    /// Every trunk is out of service.
+    AllDisabled,
+    /// Those in service are down.
+    AllDown,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -343,6 +362,8 @@ pub struct StatusView {
     pub trunks: usize,
     pub trunks_up: usize,
     pub draining: bool,
+    /// Why a call for help could not leave now.
+    pub help_no_way: Option<NoWay>,
 }
 
 impl Credentials {

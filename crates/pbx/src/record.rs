@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use guard::cause::Disposition;
+use guard::cause::{Disposition, EndedBy};
 use guard::gate::{Algorithm, Decision, Origin, Proof};
 use guard::id::{CallId, DeviceId, ExtensionId, LegId, NodeId, TenantId, TrunkId};
 use guard::ledger::Spend;
@@ -101,6 +101,8 @@ pub struct Cdr {
     pub answered: Option<Utc>,
     pub ended: Utc,
     pub disposition: Disposition,
+    /// What cut it, where it was up and nobody hung up.
+    pub ended_by: EndedBy,
     pub decision: Option<Decision>,
     pub emergency: bool,
     pub legs: Vec<CdrLeg>,

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use guard::cause::{Cause, Disposition};
+use guard::cause::{Cause, Disposition, EndedBy};
 use guard::fact::Fact;
 use guard::id::{CallId, LegId, NodeId, RealmId, TenantId, TrunkId};
 use pure::{Instant, Now, Timers};
@@ -465,6 +465,7 @@ fn interrupted(now: Now, node: NodeId, snapshot: &CallSnapshot) -> Cdr {
             Disposition::Interrupted => Disposition::Interrupted,
             other => other,
         },
+        ended_by: EndedBy::default(),
         decision: Some(snapshot.decision),
         emergency: snapshot.emergency,
         legs,

@@ -15,6 +15,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use guard::zone::Zone;
 
 use crate::admin::amount;
 use crate::admin::client;
@@ -150,7 +151,15 @@ pub(crate) struct Saving {
     /// Show what would change, and what could be lost before and after; save nothing
     #[arg(long)]
     dry_run: bool,
-    /// Don't ask, even where the change loosens something
+    /// Don't ask, even where the change loosens something; a script must say so
+    #[arg(long)]
+    yes: bool,
+}
+
+/// How something is removed.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(crate) struct Sure {
+    /// Don't ask; a script must say so
     #[arg(long)]
     yes: bool,
 }
@@ -165,6 +174,8 @@ struct Asked {
     yes: bool,
     /// Ask again and again, and print what is new.
     follow: bool,
+    /// What is lost by it, where it must be wanted: a sentence.
+    confirm: Option<String>,
 }
 
 impl Json {
@@ -173,11 +184,16 @@ impl Json {
 
 impl Asked {
     fn new(question: Question, Json { json }: Json) -> Self {
-        Self { question, json, body: Vec::new(), yes: false, follow: false }
+        Self { question, json, body: Vec::new(), yes: false, follow: false, confirm: None }
     }
 
     fn saving(self, saving: Saving) -> Self {
         Self { yes: saving.yes, ..self }
+    }
+
+    /// Must be wanted: at a terminal by a word, in a script by `--yes`.
+    fn confirm(self, Sure { yes }: Sure, what: impl Into<String>) -> Self {
+        Self { yes, confirm: Some(what.into()), ..self }
     }
 
     /// The same question as one that changes nothing; `None` where it changes no rules.
@@ -190,6 +206,9 @@ impl Asked {
                 Some(Question::RatesImport { bytes: *bytes, dry_run: true })
             }
             Question::RatesClear { dry_run: false } => Some(Question::RatesClear { dry_run: true }),
+            Question::BudgetReset { of, dry_run: false } => {
+                Some(Question::BudgetReset { of: of.clone(), dry_run: true })
+            }
             _ => None,
         }
     }
@@ -293,10 +312,14 @@ pub(crate) enum ExtensionAsk {
         json: Json,
     },
     /// Remove an extension, its secret and its phones; records of calls stay
-    #[command(after_help = "Example:\n  ringfence extension remove 105")]
+    #[command(
+        after_help = "Refused while a number of yours rings it.\n\nExample:\n  ringfence extension remove 105 --yes"
+    )]
     Remove {
         /// Its number
         number: String,
+        #[command(flatten)]
+        sure: Sure,
     },
     /// Allow or withdraw a weakness for all phones of an extension
     #[command(
@@ -431,7 +454,11 @@ pub(crate) fn run(data: &Path, ask: Ask) -> ExitCode {
         }
         Ok(answer) => {
             let holds = holds(&answer);
-            let text = if json { print::json(&answer) } else { print::text(&question, &answer) };
+            let text = if json {
+                print::json(&answer)
+            } else {
+                print::text(&question, &print::localised(answer, || zone(data)))
+            };
             if let Err(error) = say(&text) {
                 eprintln!("error: {error}");
                 return ExitCode::from(2);
@@ -445,22 +472,39 @@ pub(crate) fn run(data: &Path, ask: Ask) -> ExitCode {
     }
 }
 
-/// Before a change that loosens anything: what changes, and what could be lost before and after. At a
-/// terminal it asks; a script has said what it wants. False: not wanted.
+/// The policy's: tables show its clock. Where nobody says, UTC, which is always named.
+fn zone(data: &Path) -> Zone {
+    match client::ask(data, &Question::PolicyShow { version: None }, &[]) {
+        Ok(Answer::Policy(policy)) => Zone::named(&policy.zone).unwrap_or_else(Zone::utc),
+        _ => Zone::utc(),
+    }
+}
+
+/// Before a change that loosens or removes anything: what changes, and what could be lost before and
+/// after. At a terminal it asks; a script says `--yes`. False: not wanted.
 fn rehearse(data: &Path, asked: &Asked) -> bool {
-    // What is wrong with the question is said once, when it is asked in earnest.
-    let Some(Ok(answer)) =
-        asked.rehearsal().map(|question| client::ask(data, &question, &asked.body))
-    else {
-        return true;
+    let warning = match &asked.confirm {
+        Some(what) => format!("{what}\n"),
+        // What is wrong with the question is said once, when it is asked in earnest.
+        None => match asked.rehearsal().map(|question| client::ask(data, &question, &asked.body)) {
+            Some(Ok(answer)) => match warning(&answer) {
+                Some(warning) => warning,
+                None => return true,
+            },
+            Some(Err(_)) | None => return true,
+        },
     };
-    let Some(warning) = warning(&answer) else { return true };
     eprint!("{warning}");
-    let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-    if asked.yes || !terminal {
+    if asked.yes {
         return true;
     }
-    eprint!("Save it? [y/N] ");
+    if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
+        eprintln!(
+            "error: nothing was changed, since nobody can be asked\n  remedy: add --yes to the command"
+        );
+        return false;
+    }
+    eprint!("Do it? [y/N] ");
     let mut said = String::new();
     let _ = std::io::stdin().read_line(&mut said);
     let wanted = matches!(said.trim(), "y" | "Y" | "yes");
@@ -476,22 +520,36 @@ fn warning(rehearsed: &Answer) -> Option<String> {
         (Ok(before), Ok(after)) => after > before,
         _ => before != after,
     };
-    let (what, before, after) = match rehearsed {
+    let (loosens, what, before, after) = match rehearsed {
         Answer::PolicyChanged(change) => {
-            let more = dearer(&change.before.all, &change.after.all);
-            if !change.loosens && !more {
-                return None;
-            }
-            (change.changes.join("\n  "), &change.before, &change.after)
+            (change.loosens, change.changes.clone(), &change.before, &change.after)
         }
-        Answer::RatesChanged(change) if dearer(&change.before.all, &change.after.all) => {
-            ("the price list lets more be lost".to_owned(), &change.before, &change.after)
+        Answer::RatesChanged(change) => {
+            let more = dearer(&change.before.all, &change.after.all);
+            let dear = more && change.loosens.is_empty();
+            let words = if dear {
+                vec!["by the prices of this list".to_owned()]
+            } else {
+                change.loosens.clone()
+            };
+            (!change.loosens.is_empty(), words, &change.before, &change.after)
+        }
+        Answer::BudgetReset(reset) => {
+            let words =
+                format!("what {} has spent is forgotten: it may be spent once more", reset.of);
+            (true, vec![words], &reset.before, &reset.after)
         }
         _ => return None,
     };
+    if !loosens && !dearer(&before.all, &after.all) {
+        return None;
+    }
+    let head = if loosens { "This loosens what protects you:" } else { "This lets more be lost:" };
     Some(format!(
-        "This loosens what protects you:\n  {what}\n  before  {}\n  after   {}\n",
-        before.summary, after.summary
+        "{head}\n  {}\n  before  {}\n  after   {}\n",
+        what.join("\n  "),
+        before.summary,
+        after.summary
     ))
 }
 
@@ -593,7 +651,11 @@ fn extension_question(ask: ExtensionAsk) -> Asked {
         ExtensionAsk::Rename { number, name } => {
             (Question::ExtensionRename { number, name }, Json::NO)
         }
-        ExtensionAsk::Remove { number } => (Question::ExtensionRemove { number }, Json::NO),
+        ExtensionAsk::Remove { number, sure } => {
+            let what =
+                format!("Extension {number} would be removed, with its secret and its phones.");
+            return Asked::new(Question::ExtensionRemove { number }, Json::NO).confirm(sure, what);
+        }
         ExtensionAsk::Allow { number, dangerous_plain_rtp } => {
             (Question::ExtensionAllow { number, plain_rtp: dangerous_plain_rtp }, Json::NO)
         }
@@ -840,7 +902,10 @@ mod tests {
             Edit::Raise { of: Whose::Operator, window: Window::Week, by: "12.5".to_owned() };
         assert_eq!(edit("budget raise 12.5 --of operator --per week"), expected);
         let (question, _) = asked("budget reset --of role sales");
-        assert_eq!(question, Question::BudgetReset { of: Whose::Role("sales".to_owned()) });
+        assert_eq!(
+            question,
+            Question::BudgetReset { of: Whose::Role("sales".to_owned()), dry_run: false }
+        );
         for wrong in [
             "budget set --of extension --per day --hard 1",
             "budget set --of everybody --per day --hard 1",
@@ -921,8 +986,18 @@ mod tests {
         let change = |loosens, before, after| {
             let changes = vec!["role staff may dial numbers of LV".to_owned()];
             let (before, after) = (at_most(before), at_most(after));
-            let change =
-                PolicyChange { saved: false, from: 1, version: 2, changes, loosens, before, after };
+            let still_locked = Vec::new();
+            let (saved, from, version) = (false, 1, 2);
+            let change = PolicyChange {
+                saved,
+                from,
+                version,
+                changes,
+                loosens,
+                still_locked,
+                before,
+                after,
+            };
             warning(&Answer::PolicyChanged(Box::new(change)))
         };
         let expected = "This loosens what protects you:
@@ -931,9 +1006,28 @@ mod tests {
   after   At most 23.40 USD.
 ";
         assert_eq!(change(true, "9.00", "23.40").as_deref(), Some(expected));
+        // What more could be lost needs a word of its own where no rule is loosened.
+        assert!(change(false, "9.00", "10.00").unwrap().starts_with("This lets more be lost:"));
         // 10 is more than 9, whatever their letters; a tighter rule is no warning.
         assert!(change(false, "9.00", "10.00").is_some());
         assert_eq!(change(false, "9.00", "9.00"), None);
+    }
+
+    #[test]
+    fn what_removes_or_weakens_must_be_wanted() {
+        for words in [
+            "extension remove 105",
+            "trunk remove carrier",
+            "trunk set carrier --dangerous-plain-rtp",
+        ] {
+            let asked = line(words).unwrap();
+            assert!(asked.confirm.is_some() && !asked.yes, "{words}");
+            assert!(line(&format!("{words} --yes")).unwrap().yes, "{words}");
+        }
+        assert_eq!(line("trunk set carrier --dangerous-plain-rtp=false").unwrap().confirm, None);
+        for words in ["budget reset --of operator", "rates clear"] {
+            assert!(line(words).unwrap().rehearsal().is_some(), "{words}");
+        }
     }
 
     #[test]

@@ -5,12 +5,14 @@
 //! it is written with the first policy before anything starts, and no later start changes it in
 //! passing.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
 use guard::access::Actor;
 use guard::fact::Fact;
 use guard::number::Country;
+use guard::numbering;
 use guard::pii::Pii;
 use guard::policy::Policy;
 use guard::zone::Zone;
@@ -28,6 +30,32 @@ pub(crate) struct Surroundings {
     pub(crate) zone: Option<String>,
 }
 
+/// The rules in force at a start, and what of them nobody has said.
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) guessed: bool,
+    zone_guessed: bool,
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Policy { home, currency, zone, .. } = &*self.policy;
+        let name = numbering::name(*home);
+        write!(f, "at home in {name} ({home}), amounts in {currency}, time zone {zone}")?;
+        match (self.guessed, self.zone_guessed) {
+            (true, _) => write!(
+                f,
+                "\n(guessed; change with: ringfence policy set home {home}, and the same for currency and zone)"
+            ),
+            (false, true) => {
+                write!(f, "\n(zone guessed; change with: ringfence policy set zone {zone})")
+            }
+            (false, false) => Ok(()),
+        }
+    }
+}
+
 /// Sees to it that `stored` holds a policy, written where there was none. `given`: the country that
 /// was named at this start.
 ///
@@ -39,7 +67,9 @@ pub(crate) async fn settle(
     given: Option<Country>,
     surroundings: Surroundings,
     now: Now,
-) -> Result<Arc<Policy>, Trouble> {
+) -> Result<Standing, Trouble> {
+    let guessed = given.is_none() && stored.policy.is_none() && stored.policy_lost.is_none();
+    let zone_guessed = guessed || stored.policy.is_none();
     let home = given.or(surroundings.country).unwrap_or(Country::US);
     let policy = match (stored.policy.take(), stored.policy_lost) {
         (Some(policy), None) => policy,
@@ -77,7 +107,7 @@ pub(crate) async fn settle(
         ));
     }
     stored.policy = Some(policy.clone());
-    Ok(policy)
+    Ok(Standing { policy, guessed, zone_guessed })
 }
 
 fn first(home: Country, zone: Option<String>) -> Arc<Policy> {
@@ -116,6 +146,7 @@ fn country(variable: impl Fn(&str) -> Option<String>) -> Option<Country> {
             .filter(|_| !rest[2..].starts_with(|c: char| c.is_alphanumeric()))?
             .parse()
             .ok()
+            .filter(|country| numbering::is_known(*country))
     });
     countries.next()
 }

@@ -121,6 +121,13 @@ fn announcement<E: Engine + Send + 'static>(node: &Node<E>) -> String {
     for (what, place) in &node.listening {
         out.push_str(&format!("  {what:widest$}  {place}\n"));
     }
+    out.push_str(&format!("\nIt is {}.\n", node.standing));
+    if !node.help_leaves {
+        out.push_str(
+            "\nCalls for help cannot leave: no trunk is in service. Connect a carrier:\n  \
+             ringfence trunk add carrier --server sip.example.net --user 4711\n",
+        );
+    }
     out.push_str(&format!(
         "\nPhones must trust this authority:\n  {}\n  SHA-256 {}\n\nIn another terminal:\n  \
          ringfence extension add 101 --name \"Front desk\"\n  ringfence status\n",

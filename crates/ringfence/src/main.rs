@@ -179,7 +179,8 @@ fn run(cli: Cli) -> Result<ExitCode, String> {
         Task::Ask(ask) => Ok(cli::run(&cli.place.folder()?, ask)),
         Task::Config { task: ConfigTask::Check } => {
             let file = cli.place.file()?;
-            let (_, config) = cli.place.read()?;
+            let (data, config) = cli.place.read()?;
+            node::check_folder(&data).map_err(in_words)?;
             let realms = match config.realms.len() {
                 1 => "1 realm".to_owned(),
                 more => format!("{more} realms"),
@@ -259,8 +260,7 @@ impl Engine for Exchange {
 }
 
 fn country(text: &str) -> Result<Country, String> {
-    let country = text.to_ascii_uppercase().parse();
-    country.map_err(|_| "a country of two letters is expected, for example DE".to_owned())
+    guard::numbering::named(text)
 }
 
 fn host(text: &str) -> Result<String, String> {

@@ -36,7 +36,7 @@ use crate::datagrams::{Datagrams, Guests, Reading};
 use crate::exchange_thread::{self, Engine, ExchangeThread, Inbox, Pulse, Remains, State};
 use crate::flows::{Flows, Security};
 use crate::front::Front;
-use crate::home::{self, Surroundings};
+use crate::home::{self, Standing, Surroundings};
 use crate::keeper::{Keeper, Outward};
 use crate::kernel::{Kernel, Ports};
 use crate::locate::Locator;
@@ -57,6 +57,10 @@ pub(crate) struct Node<E: Engine> {
     pub(crate) door: Option<SocketAddr>,
     /// What listens where, for people.
     pub(crate) listening: Vec<(String, String)>,
+    /// Where it is at home, for people.
+    pub(crate) standing: Standing,
+    /// Whether some trunk is in service that a call for help could leave by.
+    pub(crate) help_leaves: bool,
     pub(crate) writer: Writer,
     pub(crate) reader: Reader,
     alerts: Arc<Alerts>,
@@ -107,6 +111,9 @@ where
     let mut chance = clock::chance();
     let mut sockets = Vec::new();
     let mut datagrams = Vec::new();
+    // A second start in the same folder is told so, and not that its own port is taken. A folder that
+    // isn't there yet is made only once every port is ours.
+    let known = if data.join(data_dir::DATABASE_FILE).exists() { Some(open(data)?) } else { None };
     for realm in &config.realms {
         if let Some(port) = realm.tls_port {
             let address = SocketAddr::new(realm.bind, port);
@@ -128,7 +135,7 @@ where
         Some(address) => Some(listen("the status page", address).await?),
         None => None,
     };
-    let folder = Folder::open(data).map_err(|error| store_trouble(&error))?;
+    let folder = known.map_or_else(|| open(data), Ok)?;
     let names = remember(&folder, names)?;
     let facing = config
         .realms
@@ -182,8 +189,10 @@ where
         let house = the_house(&opened.writer, opened.meta.realm.clone()).await?;
         opened.stored.tenants.push(house);
     }
-    home::settle(&opened.writer, &mut opened.stored, home, Surroundings::here(), clock.now())
-        .await?;
+    let here = Surroundings::here();
+    let standing =
+        home::settle(&opened.writer, &mut opened.stored, home, here, clock.now()).await?;
+    let help_leaves = opened.stored.trunks.iter().any(|trunk| trunk.enabled);
 
     let (inbox, events) = exchange_thread::inbox();
     let (pulse, state) = Pulse::new();
@@ -392,6 +401,8 @@ where
         grounds,
         door: entrance,
         listening,
+        standing,
+        help_leaves,
         writer: opened.writer,
         reader: opened.reader,
         alerts,
@@ -668,6 +679,15 @@ fn listening_inode(line: &str, port: u16) -> Option<&str> {
     let (_, local_port) = columns.get(1)?.rsplit_once(':')?;
     let matches = u16::from_str_radix(local_port, 16) == Ok(port) && *columns.get(3)? == "0A";
     matches.then(|| columns.get(9).copied()).flatten()
+}
+
+/// What a start would refuse about who may read the data folder.
+pub(crate) fn check_folder(data: &Path) -> Result<(), Trouble> {
+    Folder::check(data).map_err(|error| store_trouble(&error))
+}
+
+fn open(data: &Path) -> Result<Folder, Trouble> {
+    Folder::open(data).map_err(|error| store_trouble(&error))
 }
 
 fn store_trouble(error: &store::Error) -> Trouble {

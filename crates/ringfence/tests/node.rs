@@ -366,24 +366,37 @@ fn a_house_gets_its_rules_its_prices_and_its_carrier_and_keeps_them() {
     told(&["number", "add", "+12025550123", "--trunk", "old", "--to", "101"]);
     denied(data.path(), &["extension", "caller-id", "101", "+12025550199"]);
     told(&["extension", "caller-id", "101", "+12025550123"]);
-    denied(data.path(), &["trunk", "remove", "old"]);
+    denied(data.path(), &["trunk", "remove", "old", "--yes"]);
 
     // What is allowed, and for how much.
     let international = ["policy", "explain", "+37120000000", "--from", "101"];
     let explained = json(&international);
     assert_eq!(explained["permitted"], false, "{explained}");
-    let change = ["role", "set", "staff", "--allow", "international,mobile", "--country", "LV"];
+    let change =
+        ["role", "set", "staff", "--allow", "international,mobile", "--country", "LV", "--yes"];
     let tried = json(&[&change[..], &["--dry-run"]].concat());
     assert_eq!((&tried["saved"], &tried["loosens"]), (&false.into(), &true.into()), "{tried}");
     let saved = json(&change);
     assert_eq!(saved["saved"], true, "{saved}");
-    told(&["budget", "set", "--of", "extension", "101", "--per", "day", "--hard", "0.0045"]);
-    let raised = json(&["budget", "raise", "2", "--of", "extension", "101", "--per", "day"]);
+    told(&[
+        "budget",
+        "set",
+        "--of",
+        "extension",
+        "101",
+        "--per",
+        "day",
+        "--hard",
+        "0.0045",
+        "--yes",
+    ]);
+    let raised =
+        json(&["budget", "raise", "2", "--of", "extension", "101", "--per", "day", "--yes"]);
     assert!(raised["changes"][0].as_str().unwrap().contains("2.0045"), "{raised}");
     let deck = data.path().join("rates.csv");
     fs::write(&deck, "prefix,rate\n371,0.05\nlatvia,1\n").unwrap();
     private(&deck, 0o600);
-    let import = ["rates", "import", deck.to_str().unwrap()];
+    let import = ["rates", "import", deck.to_str().unwrap(), "--yes"];
     assert!(denied(data.path(), &import).contains("line 3"));
     fs::write(&deck, "prefix,rate,name\n371,0.05,Latvia\n").unwrap();
     assert_eq!(json(&import)["added"], 1);
@@ -396,7 +409,7 @@ fn a_house_gets_its_rules_its_prices_and_its_carrier_and_keeps_them() {
     told(&["lockdown", "on"]);
     assert_eq!(json(&international)["rule"], "lockdown");
     assert!(told(&["exposure"]).starts_with("Nothing can be lost"));
-    told(&["lockdown", "off"]);
+    told(&["lockdown", "off", "--yes"]);
     let test = command(data.path(), &["trunk", "test", "old"]).output().unwrap();
     assert_eq!(test.status.code(), Some(1), "{test:?}");
     assert!(String::from_utf8(test.stdout).unwrap().contains("failed"));

@@ -8,6 +8,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use guard::cause::EndedBy;
 use guard::gate::{Decision, PolicyVersion, Proof, Rule};
 use guard::id::{RealmId, TrunkId};
 use guard::journal::Part;
@@ -113,6 +114,9 @@ struct TollBody {
 struct CdrBody {
     rule: Option<String>,
     policy: Option<u64>,
+    /// Absent in what was written before it was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ended_by: Option<String>,
     #[serde(default)]
     tolls: Vec<TollBody>,
     legs: Vec<CdrLegBody>,
@@ -373,6 +377,7 @@ pub(crate) fn cdr(cdr: &Cdr) -> String {
     text(&CdrBody {
         rule: cdr.decision.map(|decision| decision.rule.name().to_owned()),
         policy: cdr.decision.map(|decision| decision.policy.0),
+        ended_by: cdr.ended_by.0.clone(),
         tolls: cdr.tolls.iter().map(toll).collect(),
         legs: cdr.legs.iter().map(cdr_leg).collect(),
     })
@@ -381,6 +386,7 @@ pub(crate) fn cdr(cdr: &Cdr) -> String {
 /// What the columns of a record leave out.
 pub(crate) struct CdrParts {
     pub(crate) decision: Option<Decision>,
+    pub(crate) ended_by: EndedBy,
     pub(crate) tolls: Vec<Toll>,
     pub(crate) legs: Vec<CdrLeg>,
 }
@@ -395,6 +401,7 @@ pub(crate) fn to_cdr_parts(body: &str) -> Option<CdrParts> {
     };
     Some(CdrParts {
         decision,
+        ended_by: EndedBy(body.ended_by),
         tolls: to_tolls(body.tolls)?,
         legs: body.legs.into_iter().map(to_cdr_leg).collect::<Option<_>>()?,
     })

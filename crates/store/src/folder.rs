@@ -34,6 +34,17 @@ impl Folder {
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
+    /// What [`open`](Self::open) would refuse about who may read it; makes, locks and changes nothing.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn check(path: &Path) -> Result<(), Error> {
+        if !path.exists() || is_empty(path)? {
+            return Ok(());
+        }
+        check_files(path)
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -502,7 +502,7 @@ pub(crate) fn to_cdr(mut row: Record) -> Result<Cdr, Error> {
     let disposition = row.parsed(|word| word.parse::<Disposition>().ok())?;
     let emergency = row.int()? != 0;
     let origin = row.parsed(word::to_origin)?;
-    let CdrParts { decision, tolls, legs } = row.parsed(body::to_cdr_parts)?;
+    let CdrParts { decision, ended_by, tolls, legs } = row.parsed(body::to_cdr_parts)?;
     Ok(Cdr {
         call,
         tenant,
@@ -516,6 +516,7 @@ pub(crate) fn to_cdr(mut row: Record) -> Result<Cdr, Error> {
         answered,
         ended,
         disposition,
+        ended_by,
         decision,
         emergency,
         legs,

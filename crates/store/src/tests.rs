@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guard::access::Actor;
-use guard::cause::Disposition;
+use guard::cause::{Disposition, EndedBy};
 use guard::fact::Fact;
 use guard::gate::{Algorithm, Decision, Origin, PolicyVersion, Proof, Responsible, Rule};
 use guard::id::{CallId, DeviceId, ExtensionId, LegId, NodeId, RealmId, RoleId, TenantId, TrunkId};
@@ -209,6 +209,9 @@ fn cdr(n: u64, started: i64, callee: ExtensionId) -> Cdr {
         answered: None,
         ended: Utc(started + 1),
         disposition: Disposition::Refused(Rule::Lockdown),
+        ended_by: EndedBy(
+            n.is_multiple_of(2).then(|| "the day budget of extension 111".to_owned()),
+        ),
         decision: Some(Decision { rule: Rule::Lockdown, policy: PolicyVersion(4) }),
         emergency: true,
         legs: vec![leg(ExtensionId(3), true), leg(callee, false)],

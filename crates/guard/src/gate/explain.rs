@@ -6,8 +6,8 @@ use super::{
 use crate::id::ExtensionId;
 use crate::ledger::Ledger;
 use crate::money::Money;
-use crate::number::{Class, Outside};
-use crate::numbering::name;
+use crate::number::{Class, Country, Outside};
+use crate::numbering::{countries, facts, name};
 use crate::policy::Scope;
 use crate::rate::{Rate, Source};
 use pure::Now;
@@ -107,7 +107,9 @@ impl Gate {
             Rule::VoicemailOutward => "voicemail never dials out".to_owned(),
             Rule::UnknownDestination => "nobody has this number".to_owned(),
             Rule::NotAllowedClass => match number.map(Outside::class) {
-                Some(Class::Unknown) | None => "no numbering plan knows this number".to_owned(),
+                Some(Class::Unknown) | None => number
+                    .and_then(|number| abroad(self.policy.home, number.digits().as_str()))
+                    .unwrap_or_else(|| "no numbering plan knows this number".to_owned()),
                 Some(class) => format!("{class} numbers are not among those of {role}"),
             },
             Rule::NotAllowedCountry => match number.and_then(Outside::country) {
@@ -218,6 +220,28 @@ impl Gate {
     }
 }
 
+/// Whose calling code an unknown number begins with, and that the rest is no number there: most often
+/// a digit is missing.
+fn abroad(home: Country, dialled: &str) -> Option<String> {
+    let usual = facts(home)?.international_prefix;
+    let way = ["+", usual, "00"].into_iter().find(|way| dialled.starts_with(way))?;
+    let rest = dialled.strip_prefix(way)?;
+    // No calling code is the beginning of another.
+    let (code, country) = (1..=3).find_map(|length| {
+        let code = rest.get(..length)?;
+        let mut of = countries().filter(|facts| facts.calling_code.to_string() == code);
+        let first = of.next()?;
+        let alone = of.next().is_none();
+        Some((code, alone.then_some(first.name)))
+    })?;
+    let place = country.map_or_else(|| "a known code".to_owned(), str::to_owned);
+    let digits = rest.len() - code.len();
+    let gap = if way == "+" { "" } else { " " };
+    Some(format!(
+        "{way}{gap}{code} is {place}, but the {digits} digits after it are no number there"
+    ))
+}
+
 fn free(rule: Rule) -> &'static str {
     match rule {
         Rule::Emergency => "Allowed: a call for help always is.",
@@ -323,6 +347,16 @@ mod tests {
             told(|policy, _| policy.lockdown.add(Scope::Extension(ALICE))),
             "Refused: this extension is locked."
         );
+    }
+
+    #[test]
+    fn an_unknown_number_abroad_is_told_by_its_country() {
+        let told = |dialled| abroad(Country::US, dialled);
+        let latvia = "011 371 is Latvia, but the 7 digits after it are no number there";
+        assert_eq!(told("0113712000000").as_deref(), Some(latvia));
+        let plus = "+371 is Latvia, but the 2 digits after it are no number there";
+        assert_eq!(told("+37120").as_deref(), Some(plus));
+        assert_eq!(told("2125550"), None);
     }
 
     #[test]

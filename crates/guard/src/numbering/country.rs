@@ -40,6 +40,25 @@ pub fn is_known(country: Country) -> bool {
     facts(country).is_some()
 }
 
+/// A country by its two letters, in any case.
+///
+/// # Errors
+/// Why it is none, and what to write instead, in a sentence.
+pub fn named(text: &str) -> Result<Country, String> {
+    let code = text.trim().to_ascii_uppercase();
+    if let Some(known) = code.parse().ok().filter(|country| is_known(*country)) {
+        return Ok(known);
+    }
+    let said = COUNTRIES.iter().find(|facts| facts.name.eq_ignore_ascii_case(text.trim()));
+    let instead = match (code.as_str(), said) {
+        ("UK", _) => "the United Kingdom is GB".to_owned(),
+        ("EU", _) => "name one of its members, such as DE or FR".to_owned(),
+        (_, Some(facts)) => format!("{} is {}", facts.name, facts.country),
+        _ => "write two letters as in ISO 3166, such as US or DE".to_owned(),
+    };
+    Err(format!("{} is no country here: {instead}", text.trim().to_uppercase()))
+}
+
 /// Its short English name; of an unknown one, that it is unknown.
 pub fn name(country: Country) -> &'static str {
     facts(country).map_or("unknown country", |facts| facts.name)

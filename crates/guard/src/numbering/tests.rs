@@ -40,6 +40,19 @@ fn with(code: &str, line: char, area: &str) -> DialPlan {
 }
 
 #[test]
+fn a_country_is_said_by_its_two_letters() {
+    assert_eq!(named("gb").map(|found| found.to_string()), Ok("GB".to_owned()));
+    for (said, told) in [
+        ("UK", "UK is no country here: the United Kingdom is GB"),
+        ("EU", "EU is no country here: name one of its members, such as DE or FR"),
+        ("zz", "ZZ is no country here: write two letters as in ISO 3166, such as US or DE"),
+        ("Latvia", "LATVIA is no country here: Latvia is LV"),
+    ] {
+        assert_eq!(named(said), Err(told.to_owned()));
+    }
+}
+
+#[test]
 fn at_home_in_the_united_states() {
     check(
         &at("US"),

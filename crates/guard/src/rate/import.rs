@@ -17,7 +17,7 @@ pub struct RateFault {
     /// From 1; 0 where the file as a whole is meant.
     pub line: u64,
     /// The column by our name for it: `prefix`, `price`, `connect`, `increment`, `first`, `name`; or
-    /// `file`, `header`.
+    /// `file`, `columns`.
     pub field: &'static str,
     /// What stands there, its beginning.
     pub found: String,
@@ -34,7 +34,6 @@ const PREFIX: &[&str] = &[
     "diallingcode",
     "dialprefix",
     "destinationcode",
-    "areacode",
     "prefixes",
     "codes",
     "callingcode",
@@ -127,9 +126,18 @@ const NAME: &[&str] = &[
     "operator",
 ];
 const CURRENCY: &[&str] = &["currency", "ccy"];
+/// Half a prefix: 212 is New York behind country code 1, and Morocco where it stands alone.
+const AREA: &[&str] = &["area", "areacode", "areacodes", "city", "citycode", "regioncode", "ndc"];
+/// The other half. Where it stands beside a whole prefix, that must begin with it.
+const COUNTRY_CODE: &[&str] = &["countrycode", "cc", "countrydialcode", "countrydialingcode"];
+/// Names of a prefix that are whole even beside an area code.
+const WHOLE: &[&str] = &["prefix", "prefixes", "dialprefix", "destinationprefix"];
 
 /// Where each of our columns stands.
 struct Columns {
+    /// How many the header has.
+    count: usize,
+    country_code: Option<usize>,
     prefix: usize,
     price: usize,
     connect: Option<usize>,
@@ -330,7 +338,33 @@ impl Columns {
                 (field, found.join(", "), remedy)
             })
         };
+        let column = |at: usize| header.get(at).map(text).unwrap_or_default();
+        let country_code = named(COUNTRY_CODE).first().copied();
+        if let (Some(area), []) = (named(AREA).first().copied(), &named(WHOLE)[..]) {
+            let area_codes = plain.get(area).is_some_and(|word| word != "city");
+            let half = country_code.or_else(|| named(PREFIX).first().copied());
+            match half {
+                _ if !area_codes => {}
+                Some(half) => {
+                    let found = format!("{}, {}", column(half), column(area));
+                    let remedy = format!(
+                        "The prefix is spread over two columns: join \"{}\" and \"{}\" into one named \
+                         prefix, such as 1212.",
+                        column(half),
+                        column(area)
+                    );
+                    return Err(("prefix", found, remedy));
+                }
+                None => {
+                    let remedy = "An area code alone is no prefix: put the country code in front, \
+                                  and name the column prefix.";
+                    return Err(("prefix", column(area), remedy.to_owned()));
+                }
+            }
+        }
         Ok(Self {
+            count: header.len(),
+            country_code,
             prefix: needed("prefix", PREFIX)?,
             price: needed("price", PRICE)?,
             connect: one("connect", CONNECT)?,
@@ -341,6 +375,35 @@ impl Columns {
         })
     }
 
+    /// A column too many is a price cut in two, and the halves would be read as other prices.
+    fn check_count(&self, record: &ByteRecord, style: Style) -> Result<(), Fault> {
+        let filled = record.iter().rposition(|field| !field.is_empty()).map_or(0, |at| at + 1);
+        let needed = self.prefix.max(self.price);
+        let columns =
+            |n: usize| if n == 1 { "1 column".to_owned() } else { format!("{n} columns") };
+        let (here, header) =
+            (columns(filled.max(record.len().min(self.count))), columns(self.count));
+        let found = || record.iter().map(text).collect::<Vec<_>>().join("|");
+        if filled > self.count {
+            let cause = if style.decimal_comma {
+                "Put a name that has the separator in it into quotes."
+            } else {
+                "Are these decimal commas? Separate the columns with ; then. A name with a comma in \
+                 it needs quotes."
+            };
+            let remedy = format!("This line has {here}, the header {header}. {cause}");
+            return Err(("columns", found(), remedy));
+        }
+        if record.len() <= needed {
+            let remedy = format!(
+                "This line has {here}, the header {header}, so the prefix or the price is missing. \
+                 Complete it, or remove it."
+            );
+            return Err(("columns", found(), remedy));
+        }
+        Ok(())
+    }
+
     fn read(&self, record: &ByteRecord, style: Style) -> Result<(Line, String), Fault> {
         let field = |at: Option<usize>| at.and_then(|at| record.get(at)).map(text);
         let filled = |at: Option<usize>| field(at).filter(|text| !text.is_empty());
@@ -348,8 +411,21 @@ impl Columns {
             style.amount(text).map_err(|remedy| (name, text.to_owned(), remedy))
         };
 
+        self.check_count(record, style)?;
         let prefix = field(Some(self.prefix)).unwrap_or_default();
         let digits: String = prefix.strip_prefix('+').unwrap_or(&prefix).replace(' ', "");
+        if let Some(code) = filled(self.country_code) {
+            // Some write LV here, which says nothing of the digits.
+            let code = code.trim_start_matches(['+', '0']);
+            let numeric = !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_digit());
+            if numeric && !digits.starts_with(code) {
+                let remedy = format!(
+                    "It doesn't begin with the country code {code} beside it: join the two columns \
+                     into one named prefix, such as {code}{digits}."
+                );
+                return Err(("prefix", prefix, remedy));
+            }
+        }
         let key = Key::of(&digits).ok_or_else(|| {
             let remedy = "A prefix is 1 to 15 digits beginning with the country code, one to a line, \
                           such as 37120.";
@@ -585,6 +661,44 @@ line 12, price: An amount is digits with a decimal point, such as 0.0120.
         assert!(RateDeck::import(open.as_bytes(), dollars(), 1).is_err());
         let wrong = "prefix,price,currency\n371,0.1,EUR\n";
         assert_eq!(faults(wrong), "line 2, currency \"EUR\": The policy's currency is USD.\n");
+    }
+
+    /// `1,USA,0,012` would be a price of 0, and a budget would never end.
+    #[test]
+    fn a_price_cut_in_two_by_its_comma_is_refused() {
+        let text = "prefix,name,price\n1,USA,0,012\n371,Latvia,0.1,\n372\n373,Moldova,0.2\n";
+        assert_eq!(
+            faults(text),
+            "line 2, columns \"1|USA|0|012\": This line has 4 columns, the header 3 columns. Are these \
+             decimal commas? Separate the columns with ; then. A name with a comma in it needs quotes.\n\
+             line 4, columns \"372\": This line has 1 column, the header 3 columns, so the prefix or the \
+             price is missing. Complete it, or remove it.\n"
+        );
+        let quoted = "prefix,name,price\n1,USA,\"0,012\"\n";
+        assert!(faults(quoted).contains("digits with a decimal point"));
+        let semicolons = read("prefix;name;price\n1;USA;0,012\n");
+        assert_eq!(listed(&semicolons), "1 \"USA\" 12000 0 60/60\n");
+    }
+
+    /// 212 is New York behind country code 1, and Morocco where it stands alone.
+    #[test]
+    fn an_area_code_is_never_taken_for_a_prefix() {
+        let text = "Country Code,Area code,Rate\n1,212,0.01\n";
+        assert_eq!(
+            faults(text),
+            "line 1, prefix \"Country Code, Area code\": The prefix is spread over two columns: join \
+             \"Country Code\" and \"Area code\" into one named prefix, such as 1212.\n"
+        );
+        assert!(
+            faults("Code,City Code,Rate\n1,212,0.01\n").contains("join \"Code\" and \"City Code\"")
+        );
+        assert!(faults("Area code,Rate\n212,0.01\n").contains("An area code alone is no prefix"));
+        let beside = "Country Code,Code,Rate\n1,212,0.01\n";
+        assert!(faults(beside).contains("country code 1 beside it"), "{}", faults(beside));
+        // A whole prefix beside its parts, and a country by its letters, are read.
+        let whole = read("Country Code,Area Code,Prefix,Rate\n1,212,1212,0.01\n");
+        assert_eq!(listed(&whole), "1212 \"\" 10000 0 60/60\n");
+        assert_eq!(read("Country Code,Code,City,Rate\nLV,371,Riga,0.01\n").len(), 1);
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod outside;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use guard::cause::Cause;
+use guard::cause::{Cause, EndedBy};
 use guard::fact::{Exception, Fact};
 use guard::gate::{Attempt, Decision, Destination, Origin, Responsible};
 use guard::id::{CallId, ExtensionId, LegId, TenantId};
@@ -67,6 +67,8 @@ pub(crate) struct Call {
     stage: Stage,
     /// Why it ends or ended. Set once: the first reason counts.
     pub(crate) cause: Option<Cause>,
+    /// Which budget, where one ended it.
+    cut: Option<String>,
     alarms: BTreeMap<Why, TimerId>,
 }
 
@@ -221,6 +223,7 @@ impl Call {
             heard,
             stage: Stage::Preparing(Preparing { ports: BTreeSet::new(), snapshot: None }),
             cause: None,
+            cut: None,
             alarms: BTreeMap::new(),
         };
         desk.fact(Fact::CallStarted {
@@ -304,7 +307,7 @@ impl Call {
                 // sends the other side's silence, so without packets it is gone.
                 let both = up.silent.len() == 2;
                 if both || self.leg(leg).is_some_and(|leg| leg.party.trunk.is_some()) {
-                    self.end(desk, Cause::MediaLost);
+                    self.end(desk, Cause::Silence);
                 }
             }
             MediaEvent::Resumed { .. } => {
@@ -706,6 +709,9 @@ impl Call {
             488 | 606 if self.leg(fork).is_some_and(|leg| !leg.offered_plain) => {
                 Cause::IncompatibleMedia
             }
+            503 if self.leg(fork).is_some_and(|leg| leg.party.trunk.is_some()) => {
+                Cause::CarrierFull
+            }
             code => Cause::from_status(code).unwrap_or(Cause::Congestion),
         };
         self.fork_gone(fork);
@@ -1035,7 +1041,7 @@ impl Call {
             Why::Prepare => self.end(desk, Cause::Internal),
             Why::Ring => self.end(desk, Cause::NoAnswer),
             Why::Answer => self.end(desk, Cause::Internal),
-            Why::Longest => self.end(desk, Cause::Cleared),
+            Why::Longest => self.end(desk, Cause::Longest),
             Why::Hold => self.end(desk, Cause::MediaLost),
             Why::Change => self.change_refused(desk, Status::SERVER_INTERNAL_ERROR),
             Why::Glare => {
@@ -1217,6 +1223,12 @@ impl Call {
         self.maybe_record(desk);
     }
 
+    /// What cut it, in words; nothing where it never was up.
+    pub(crate) fn ended_by(&self) -> EndedBy {
+        let words = || self.cut.clone().or_else(|| self.cause?.ended_by().map(str::to_owned));
+        EndedBy(self.answered.and_then(|_| words()))
+    }
+
     /// Ends what is left of it at once, without waiting for anybody.
     pub(crate) fn give_up(&mut self, desk: &mut Desk<'_>) {
         self.end(desk, Cause::Draining);
@@ -1257,6 +1269,7 @@ impl Call {
             disposition: cdr.disposition,
             q850: outcome.q850,
             duration_ms: millis(duration),
+            by: cdr.ended_by.clone(),
         });
         rows.extend([Row::Cdr(Box::new(cdr)), Row::RemoveSnapshot(self.id)]);
         desk.record(self.id, rows);
@@ -1318,6 +1331,10 @@ fn more_telling(a: Cause, b: Cause) -> Cause {
         | Cause::Cancelled
         | Cause::Refused(_)
         | Cause::Congestion
+        | Cause::CarrierFull
+        | Cause::Administrator
+        | Cause::Longest
+        | Cause::Silence
         | Cause::Draining
         | Cause::MediaLost
         | Cause::ProtocolError

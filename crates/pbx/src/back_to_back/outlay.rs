@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use guard::gate::{Attempt, Paid, Rule};
+use guard::gate::{Attempt, Denial, Paid};
 use guard::money::Money;
 use pure::{Instant, Now};
 
@@ -26,7 +26,7 @@ pub(crate) struct Outlay {
     /// The step that is being made durable.
     step: Option<(Ticket, u64)>,
     /// Why there will be no further step.
-    denied: Option<Rule>,
+    denied: Option<Denial>,
     /// The far side never said that it knows of the end.
     unconfirmed: bool,
     settled: bool,
@@ -87,13 +87,13 @@ impl Outlay {
         Some(durable)
     }
 
-    pub(crate) fn deny(&mut self, rule: Rule) {
-        self.denied = Some(rule);
+    pub(crate) fn deny(&mut self, denial: Denial) {
+        self.denied = Some(denial);
     }
 
-    /// Why the paid time ends.
-    pub(crate) fn denied(&self) -> Rule {
-        self.denied.unwrap_or(Rule::Budget)
+    /// Why the paid time ends: a denial, or a disk that didn't take the next step.
+    pub(crate) fn denied(&self) -> Option<Denial> {
+        self.denied
     }
 
     pub(crate) fn unconfirmed(&mut self) {

@@ -8,13 +8,15 @@ use guard::cause::Cause;
 use guard::exposure::exposure;
 use guard::fact::{Fact, Lifted};
 use guard::gate::{Algorithm, Attempt, Destination, Gate, Origin, Proof, Responsible, Standing};
-use guard::id::{CallId, ExtensionId, LegId};
+use guard::id::{CallId, ExtensionId, LegId, TenantId};
 use guard::pii::Pii;
 use guard::wall::Protected;
 use pure::Now;
 
 use super::{Drain, Exchange, Pending};
-use crate::command::{Bans, Change, Command, Explanation, Refusal, Reply, StatusView, TrunkState};
+use crate::command::{
+    Bans, Change, Command, Explanation, NoWay, Refusal, Reply, StatusView, TrunkState,
+};
 use crate::io::{Output, PersistError, Ticket};
 use crate::record::Row;
 use crate::registrar::Prepared;
@@ -60,6 +62,12 @@ impl Exchange {
                 let gate = Gate::new(policy, deck);
                 Reply::Exposure(Box::new(exposure(&gate, &self.core.ledger, now, &extensions)))
             }
+            Command::ExposureReset { account } => {
+                let extensions = self.registrar.extension_ids();
+                let mut ledger = self.core.ledger.clone();
+                let _ = ledger.reset(now, account);
+                Reply::Exposure(Box::new(exposure(&self.core.gate, &ledger, now, &extensions)))
+            }
             Command::Budgets => {
                 let extensions = self.registrar.extension_ids();
                 Reply::Budgets(self.core.ledger.accounts(now, &self.core.gate, &extensions))
@@ -77,7 +85,7 @@ impl Exchange {
         self.core.output(Output::Reply { ticket, reply });
     }
 
-    fn status(&self, now: Now) -> StatusView {
+    fn status(&mut self, now: Now) -> StatusView {
         let devices = self.registrar.device_views();
         let registered = devices.iter().filter(|device| device.registered.is_some());
         let weak = registered.clone().filter(|device| !device.weaknesses.is_empty()).count();
@@ -92,13 +100,28 @@ impl Exchange {
             trunks: trunks.len(),
             trunks_up: up,
             draining: self.drain != Drain::Open,
+            help_no_way: self.no_way(now, TenantId::HOUSE, true),
         }
+    }
+
+    /// Why no trunk could carry a call of this tenant now; `None` where one can.
+    fn no_way(&mut self, now: Now, tenant: TenantId, help: bool) -> Option<NoWay> {
+        if !self.trunks.routes(now, tenant, help).is_empty() {
+            return None;
+        }
+        let views = self.trunks.views(now, |_| 0);
+        let mut own = views.iter().filter(|view| view.trunk.tenant.is_none_or(|one| one == tenant));
+        Some(match (own.clone().count(), own.any(|view| view.trunk.enabled)) {
+            (0, _) => NoWay::NoTrunk,
+            (_, false) => NoWay::AllDisabled,
+            (_, true) => NoWay::AllDown,
+        })
     }
 
     /// Asks the gate as a call would, and changes nothing.
     fn explained(&mut self, now: Now, id: ExtensionId, dialled: &str) -> Option<Explanation> {
         let extension = self.registrar.extension(id)?;
-        let tenant = extension.tenant;
+        let (tenant, disabled) = (extension.tenant, !extension.enabled);
         let policy = self.core.gate.policy();
         let role = policy.role_of(id).1.map(|role| role.name.clone()).unwrap_or_default();
         let destination = match self.core.gate.plan().emergency(dialled) {
@@ -139,6 +162,9 @@ impl Exchange {
             .filter_map(|route| self.trunks.get(route.trunk).map(|trunk| trunk.name.clone()))
             .collect();
         trunks.dedup();
+        let leaves = help || outside.is_some();
+        let no_way =
+            if leaves && explained.permitted { self.no_way(now, tenant, help) } else { None };
         Some(Explanation {
             destination: words,
             class: outside.as_ref().map(|number| number.class()),
@@ -150,6 +176,8 @@ impl Exchange {
             rate: explained.rate,
             first: explained.first,
             trunks,
+            disabled,
+            no_way,
         })
     }
 
@@ -157,8 +185,8 @@ impl Exchange {
 
     fn change(&mut self, now: Now, asked: Ticket, actor: &Actor, change: Change) {
         if let Change::HangUp { call } = change {
-            let known =
-                self.on_core(now, |core, now, is_at| core.end(now, call, Cause::Cleared, is_at));
+            let known = self
+                .on_core(now, |core, now, is_at| core.end(now, call, Cause::Administrator, is_at));
             let reply = if known { Reply::Done } else { Reply::Refused(Refusal::NotFound) };
             return self.core.output(Output::Reply { ticket: asked, reply });
         }

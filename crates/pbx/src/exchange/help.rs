@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use guard::cause::Cause;
+use guard::cause::{Cause, EndedBy};
 use guard::fact::Fact;
 use guard::gate::{Attempt, Destination, Origin, Permit, Standing, Verdict};
 use guard::id::{CallId, LegId, TenantId, TrunkId};
@@ -126,6 +126,7 @@ impl Exchange {
                 answered: None,
                 ended: now.utc,
                 disposition: Cause::NoRoute.outcome().disposition,
+                ended_by: EndedBy::default(),
                 decision: Some(decision),
                 emergency: true,
                 legs: Vec::new(),

@@ -1,6 +1,6 @@
 //! An INVITE that begins a call: whose it is, what it asks for, and what becomes of it.
 
-use guard::cause::Cause;
+use guard::cause::{Cause, EndedBy};
 use guard::fact::Fact;
 use guard::gate::{
     Attempt, Decision, Destination, Origin, Permit, Proof, ReserveRequest, Responsible, Standing,
@@ -528,6 +528,7 @@ impl Exchange {
             answered: None,
             ended: now.utc,
             disposition: outcome.disposition,
+            ended_by: EndedBy::default(),
             decision: refused.decision,
             emergency: asker.emergency,
             legs: vec![refused_leg(asker.leg, &party, status)],

@@ -11,7 +11,7 @@ use rtp::relay;
 use sip::Method;
 use world::{KEY, World, offer, plain, sdp};
 
-use crate::command::{CallState, Command, Reply};
+use crate::command::{CallState, Change, Command, Reply};
 use crate::directory::Exceptions;
 use crate::settings::Settings;
 
@@ -625,6 +625,24 @@ fn both_sides_silent_ends_the_call() {
         0ms  pbx > bob    BYE
         ",
     );
+    for name in ["alice", "bob"] {
+        w.reply(name, Method::Bye, 200, None);
+    }
+    assert_eq!(w.cdrs[0].ended_by.0.as_deref(), Some("silence: no audio came any more"));
+}
+
+#[test]
+fn a_call_that_an_administrator_ends_says_so() {
+    let mut w = World::new();
+    w.call();
+    let Reply::Calls(calls) = w.command(Command::Calls) else { panic!("calls") };
+    let change = Change::HangUp { call: calls[0].id };
+    w.command(Command::Change { actor: guard::access::Actor::System, change });
+    for name in ["alice", "bob"] {
+        w.reply(name, Method::Bye, 200, None);
+    }
+    assert_eq!(w.cdrs[0].disposition, Disposition::Answered);
+    assert_eq!(w.cdrs[0].ended_by.0.as_deref(), Some("an administrator"));
 }
 
 /// A request of somebody without an account.

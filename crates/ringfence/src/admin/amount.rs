@@ -31,11 +31,7 @@ pub(crate) fn parse(text: &str) -> Result<Money, String> {
 
 /// Writes it as [`parse`] reads it: two places, more only where they are used.
 pub(crate) fn text(amount: Money) -> String {
-    let sign = if amount.0 < 0 { "-" } else { "" };
-    let (unit, millionths) = (Money::UNIT.unsigned_abs(), amount.0.unsigned_abs());
-    let fraction = format!("{:06}", millionths % unit);
-    let places = fraction.trim_end_matches('0').len().max(2);
-    format!("{sign}{}.{}", millionths / unit, &fraction[..places])
+    amount.to_string()
 }
 
 /// Decimal places of a millionth.

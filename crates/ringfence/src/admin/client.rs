@@ -17,6 +17,10 @@ pub(crate) fn ask(data: &Path, question: &Question, body: &[u8]) -> Result<Answe
             format!("no ringfence is running on {}", data.display()),
             "start it with `ringfence up`, or name its folder with --data",
         ),
+        ErrorKind::PermissionDenied => Trouble::new(
+            format!("this user may not administer the node on {}", data.display()),
+            "run the command as the user that the node runs as, or as root (sudo)",
+        ),
         _ => Trouble::file("open the admin socket", &path, &error),
     })?;
     let broken = |error: &std::io::Error| {

@@ -9,7 +9,7 @@ use guard::id::ExtensionId;
 use guard::ledger::Window;
 use guard::money::Money;
 use guard::numbering;
-use guard::policy::{Account, Hours, Policy, Role};
+use guard::policy::{Account, Budget, Hours, Policy, Role};
 
 use super::amount;
 use super::names::{Names, of_role, of_window};
@@ -55,7 +55,13 @@ fn general(before: &Policy, after: &Policy, say: &mut impl FnMut(bool, String)) 
     };
     let none = || "none".to_owned();
     // Other numbers count as national then, and hours begin elsewhere.
-    compare("home country", true, before.home.code(), after.home.code());
+    let home = |policy: &Policy| format!("{} ({})", policy.home, numbering::name(policy.home));
+    if before.home != after.home {
+        let help: Vec<String> =
+            after.home.emergency_numbers().map(|one| one.number().to_owned()).collect();
+        let now = format!("{}; calls for help: {}", home(after), help.join(", "));
+        compare("home country", true, &home(before), &now);
+    }
     compare("currency of every amount", true, before.currency.code(), after.currency.code());
     compare("time zone", true, &before.zone, &after.zone);
     let line = |policy: &Policy| policy.outside_line.map_or_else(none, String::from);
@@ -163,11 +169,45 @@ fn budgets(before: &Policy, after: &Policy, names: &Names, say: &mut impl FnMut(
                 (Some(_), None) => true,
                 (None, _) => false,
             };
-            say(loosens, format!("{whose}: hard {} → {}", text(hard_before), text(hard)));
+            // Where an extension has no budget of its own, everybody's is what was really in force.
+            let real =
+                |policy: &Policy, own: Option<Money>| match (own, effective(policy, of, window)) {
+                    (None, Some(shared)) => format!("{} (each-extension)", text(Some(shared))),
+                    (own, _) => text(own),
+                };
+            let (former, now) = (real(before, hard_before), real(after, hard));
+            let left = match bounds.1 {
+                None => format!("; {}", others(after, of, window, names)),
+                Some(_) => String::new(),
+            };
+            say(loosens, format!("{whose}: hard {former} → {now}{left}"));
         }
         if soft_before != soft {
             say(false, format!("{whose}: warns at {} → {}", text(soft_before), text(soft)));
         }
+    }
+}
+
+/// What still bounds an account that has lost a hard budget.
+fn others(policy: &Policy, of: Account, window: Window, names: &Names) -> String {
+    let reaches = |one: &&Budget| match one.of {
+        Account::Operator | Account::Tenant(_) => true,
+        Account::EachExtension => matches!(of, Account::Extension(_) | Account::EachExtension),
+        other => other == of,
+    };
+    let rest: Vec<String> = policy
+        .budgets
+        .iter()
+        .filter(|one| one.hard.is_some() && (one.of, one.window) != (of, window))
+        .filter(reaches)
+        .map(|one| {
+            let hard = one.hard.unwrap_or_default().display(policy.currency);
+            format!("{} a {} {hard}", names.of_account(policy, one.of), of_window(one.window))
+        })
+        .collect();
+    match rest[..] {
+        [] => "no budget bounds it any more".to_owned(),
+        _ => format!("what still bounds it: {}", rest.join(", ")),
     }
 }
 
@@ -213,7 +253,7 @@ mod tests {
     use super::*;
     use guard::id::{RoleId, TenantId};
     use guard::number::{Class, Country};
-    use guard::policy::{Budget, Scope};
+    use guard::policy::Scope;
     use std::sync::Arc;
 
     const ALICE: ExtensionId = ExtensionId(0xa);
@@ -313,17 +353,19 @@ mod tests {
         check(
             &shared,
             |policy| each(policy, Account::Extension(ALICE), Money(20_000_000)),
-            &["looser budget of extension 101 a day: hard none → 20.00 USD"],
+            &["looser budget of extension 101 a day: hard 10.00 USD (each-extension) → 20.00 USD"],
         );
         check(
             &shared,
             |policy| each(policy, Account::Extension(ALICE), Money(5_000_000)),
-            &["same budget of extension 101 a day: hard none → 5.00 USD"],
+            &["same budget of extension 101 a day: hard 10.00 USD (each-extension) → 5.00 USD"],
         );
         check(
             &shared,
             |policy| policy.budgets.clear(),
-            &["looser budget of each-extension a day: hard 10.00 USD → none"],
+            &[
+                "looser budget of each-extension a day: hard 10.00 USD → none; no budget bounds it any more",
+            ],
         );
     }
 
@@ -364,7 +406,7 @@ mod tests {
                 policy.emergency_for_strangers = true;
             },
             &[
-                "looser home country: US → DE",
+                "looser home country: US (United States) → DE (Germany); calls for help: 112, 110",
                 "looser time zone: UTC → Europe/Berlin",
                 "same digit for an outside line: none → 0",
                 "looser emergency calls by strangers: off → on",

@@ -80,9 +80,9 @@ fn set(policy: &mut Policy, key: Key, value: &str) -> Result<(), Failure> {
     let wrong = |remedy: &str| Failure::new(format!("`{value}` can't be used here"), remedy);
     match key {
         Key::Home => {
-            let code = value.to_ascii_uppercase();
-            let known = code.parse().ok().filter(|country| numbering::is_known(*country));
-            policy.home = known.ok_or_else(|| wrong("give two letters, such as US or DE"))?;
+            policy.home = numbering::named(value).map_err(|why| {
+                Failure::new(why, "`ringfence policy set home GB` would be the United Kingdom")
+            })?;
         }
         Key::Currency => {
             let code = value.to_ascii_uppercase();

@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use alert::{Alert, MailSecurity, NewChannel, NewSink, Sink};
 pub(crate) use rules::{
-    AtMost, Budget, BudgetRule, Edit, Explained, Exposure, ExposureLine, Key, Policy, PolicyChange,
-    PolicyVersion, Reach, Role, RoleChange, Whose,
+    AtMost, Budget, BudgetReset, BudgetRule, Edit, Explained, Exposure, ExposureLine, Key, Policy,
+    PolicyChange, PolicyVersion, Reach, Role, RoleChange, Whose,
 };
 pub(crate) use status::{AtRisk, Attention, Coverage, Encryption, Stopped};
 pub(crate) use trunk::{
-    Confidential, Cost, CostBy, Costs, Number, Rate, Rates, RatesChange, TestStep, Toll, Trunk,
-    TrunkAccess, TrunkSettings, TrunkTest, TrunkTransport,
+    Confidential, Cost, CostBy, Costs, Number, Passes, Rate, Rates, RatesChange, TestStep, Toll,
+    Trunk, TrunkAccess, TrunkSettings, TrunkTest, TrunkTransport,
 };
 pub(crate) use wall::{Banned, Bans, HeldPair, SlowedSource};
 
@@ -176,9 +176,12 @@ pub(crate) enum Question {
         dry_run: bool,
     },
     BudgetShow,
-    /// Forgets what this account has spent in its present windows.
+    /// Forgets what this account has spent in its present windows. With `dry_run` it tells what could
+    /// be lost then, and changes nothing.
     BudgetReset {
         of: Whose,
+        #[serde(default)]
+        dry_run: bool,
     },
     Exposure,
     /// Who is shut out, held or slowed down.
@@ -223,6 +226,8 @@ pub(crate) enum Question {
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Answer {
     Done,
+    /// Done, and what follows from it, a sentence each.
+    DoneWith(Vec<String>),
     Status(Box<Status>),
     Secret(Box<PhoneSettings>),
     Extensions(Vec<Extension>),
@@ -245,6 +250,7 @@ pub(crate) enum Answer {
     /// CSV as it can be imported.
     RatesCsv(String),
     Budgets(Vec<Budget>),
+    BudgetReset(Box<BudgetReset>),
     Exposure(Box<Exposure>),
     Bans(Bans),
     /// In the order in which they changed last.
@@ -308,6 +314,9 @@ pub(crate) struct Status {
     pub(crate) in_clear: Vec<String>,
     #[serde(default)]
     pub(crate) packets: Packets,
+    /// Why a call for help could not leave now, and what to do; absent where it can.
+    #[serde(default)]
+    pub(crate) help_cannot_leave: Option<String>,
     /// Am I safe? One sentence; `safe` where nothing needs attention.
     #[serde(default)]
     pub(crate) summary: String,
@@ -415,6 +424,9 @@ pub(crate) struct Call {
     pub(crate) ended: String,
     pub(crate) seconds: u64,
     pub(crate) disposition: String,
+    /// What cut it, where it was up and nobody hung up: `the day budget of extension 111`.
+    #[serde(default)]
+    pub(crate) ended_by: Option<String>,
     /// The rule of the gate that decided, and the version of the policy.
     pub(crate) rule: Option<String>,
     pub(crate) policy: Option<u64>,

@@ -147,10 +147,7 @@ impl Office {
                 let name = checked_name(&name)?;
                 self.change(actor, Change::RenameExtension { extension, name }).await
             }
-            Question::ExtensionRemove { number } => {
-                let extension = self.extension_id(&number).await?;
-                self.change(actor, Change::RemoveExtension { extension }).await
-            }
+            Question::ExtensionRemove { number } => self.remove(actor, &number).await,
             Question::ExtensionAllow { number, plain_rtp } => {
                 let extension = self.extension_id(&number).await?;
                 let exceptions = Exceptions { dangerous_plain_rtp: plain_rtp };
@@ -212,7 +209,7 @@ impl Office {
             Question::RatesExport => self.rates_export().await,
             Question::RatesClear { dry_run } => self.rates_clear(actor, dry_run).await,
             Question::BudgetShow => self.budgets().await,
-            Question::BudgetReset { of } => self.reset_budget(actor, &of).await,
+            Question::BudgetReset { of, dry_run } => self.reset_budget(actor, &of, dry_run).await,
             Question::Alerts { since, from, after, limit } => {
                 let since = Since { seconds: since, date: from };
                 self.alerts(since, after, limit).await
@@ -227,6 +224,26 @@ impl Office {
             Question::Ban { source, seconds, why } => self.ban(actor, &source, seconds, &why).await,
             Question::Unban { source, account } => self.unban(actor, &source, account).await,
         }
+    }
+
+    /// Refused while numbers ring it: nobody would answer them, and nobody would know.
+    async fn remove(&self, actor: Actor, number: &str) -> Result<Answer> {
+        let extension = self.extension_id(number).await?;
+        let rings = self.inbound().await?;
+        let rings: Vec<_> = rings.iter().filter(|one| one.extension == extension).collect();
+        if let Some(first) = rings.first() {
+            let numbers: Vec<&str> = rings.iter().map(|one| one.number.as_str()).collect();
+            let trunk = self.names().await?.of_trunk(first.trunk);
+            return Err(failure(
+                format!("extension {number} answers {}", numbers.join(", ")),
+                format!(
+                    "let another one answer first: `ringfence number add {} --trunk {trunk} --to 102`, \
+                     or `ringfence number remove {}`",
+                    first.number, first.number
+                ),
+            ));
+        }
+        self.change(actor, Change::RemoveExtension { extension }).await
     }
 
     async fn add(
@@ -245,6 +262,15 @@ impl Office {
             )
         })?;
         let name = checked_name(&name)?;
+        if let Some(digit) = policy.outside_line.filter(|digit| number.as_str().starts_with(*digit))
+        {
+            return Err(failure(
+                format!("{number} begins with {digit}, which is dialled before a number outside"),
+                format!(
+                    "choose a number that doesn't begin with {digit}, or run `ringfence policy set outside-line none`"
+                ),
+            ));
+        }
         let id = self.draw(ExtensionId::draw);
         let (secret, sealed) = self.sealed_secret(id, given);
         let now = self.clock.now().utc;
@@ -332,6 +358,16 @@ impl Office {
         let cdr = match &found[..] {
             [one] => one,
             [] => {
+                let up = self.calls_up().await?;
+                if up
+                    .iter()
+                    .any(|call| call.id.to_string().starts_with(&prefix.to_ascii_lowercase()))
+                {
+                    return Err(failure(
+                        format!("call {prefix} is up: it gets its record when it has ended"),
+                        "`ringfence calls --up` shows it now, and `ringfence calls hang-up` ends it",
+                    ));
+                }
                 return Err(failure(
                     format!("there is no record of a call {prefix}"),
                     "a call gets its record when it has ended; see `ringfence calls`",
@@ -447,7 +483,17 @@ impl Office {
 
     async fn extensions(&self) -> Result<Vec<ExtensionView>> {
         match self.ask(Command::Extensions { tenant: self.tenant }).await? {
-            Reply::Extensions(all) => Ok(all),
+            Reply::Extensions(mut all) => {
+                // As people count: 99 before 101.
+                all.sort_by(|one, other| {
+                    let key = |view: &ExtensionView| {
+                        let number = view.extension.number.to_string();
+                        (number.len(), number)
+                    };
+                    key(one).cmp(&key(other))
+                });
+                Ok(all)
+            }
             _ => Err(confused()),
         }
     }
@@ -712,6 +758,7 @@ fn record(cdr: &Cdr, names: &Names, ladder: Option<Vec<LadderLine>>) -> Call {
         ended: cdr.ended.to_string(),
         seconds: talked.map_or(0, |span| span.as_secs()),
         disposition: cdr.disposition.to_string(),
+        ended_by: cdr.ended_by.0.clone(),
         rule: cdr.decision.map(|decision| decision.rule.name().to_owned()),
         policy: cdr.decision.map(|decision| decision.policy.0),
         emergency: cdr.emergency,

@@ -8,10 +8,13 @@ mod status;
 mod tests;
 mod wall;
 
+use std::cell::LazyCell;
 use std::fmt::Write;
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
+
+use guard::zone::{self, Zone};
 
 use crate::admin::protocol::{
     Answer, Call, Calls, Device, Extension, LadderLine, PhoneSettings, Question, Verified,
@@ -20,7 +23,9 @@ use crate::admin::protocol::{
 /// The value alone, so that scripts don't unwrap our envelope.
 pub(super) fn json(answer: &Answer) -> String {
     let value = match answer {
-        Answer::Done | Answer::Failed(_) => serde_json::to_string_pretty(answer),
+        Answer::Done | Answer::DoneWith(_) | Answer::Failed(_) => {
+            serde_json::to_string_pretty(answer)
+        }
         Answer::Status(value) => serde_json::to_string_pretty(value),
         Answer::Secret(value) => serde_json::to_string_pretty(value),
         Answer::Extensions(value) => serde_json::to_string_pretty(value),
@@ -41,6 +46,7 @@ pub(super) fn json(answer: &Answer) -> String {
         Answer::RatesChanged(value) => serde_json::to_string_pretty(value),
         Answer::RatesCsv(value) => serde_json::to_string_pretty(value),
         Answer::Budgets(value) => serde_json::to_string_pretty(value),
+        Answer::BudgetReset(value) => serde_json::to_string_pretty(value),
         Answer::Exposure(value) => serde_json::to_string_pretty(value),
         Answer::Bans(value) => serde_json::to_string_pretty(value),
         Answer::Alerts(value) => serde_json::to_string_pretty(value),
@@ -51,9 +57,35 @@ pub(super) fn json(answer: &Answer) -> String {
     text
 }
 
+/// The same with every time as the clock on the wall there shows it. JSON keeps UTC.
+pub(super) fn localised(answer: Answer, zone: impl FnOnce() -> Zone) -> Answer {
+    let zone = LazyCell::new(zone);
+    fn walk<F: FnOnce() -> Zone>(value: &mut serde_json::Value, zone: &LazyCell<Zone, F>) {
+        match value {
+            serde_json::Value::String(text) => {
+                if let Some(at) = zone::written(text) {
+                    *text = zone.wall(at);
+                }
+            }
+            serde_json::Value::Array(list) => list.iter_mut().for_each(|one| walk(one, zone)),
+            serde_json::Value::Object(fields) => {
+                fields.values_mut().for_each(|one| walk(one, zone));
+            }
+            _ => {}
+        }
+    }
+    let Ok(mut value) = serde_json::to_value(&answer) else { return answer };
+    walk(&mut value, &zone);
+    serde_json::from_value(value).unwrap_or(answer)
+}
+
 pub(super) fn text(question: &Question, answer: &Answer) -> String {
     match answer {
         Answer::Done => done(question),
+        Answer::DoneWith(said) => {
+            said.iter().fold(done(question), |out, sentence| format!("{out}{sentence}\n"))
+        }
+        Answer::BudgetReset(reset) => rules::budget_reset(reset),
         Answer::Status(one) => status::screen(one),
         Answer::Secret(settings) => phone_settings(settings),
         Answer::Extensions(list) => match (question, &list[..]) {
@@ -272,7 +304,7 @@ fn calls(list: &Calls) -> String {
                 call.started.clone(),
                 call.from.clone(),
                 call.to.clone(),
-                call.disposition.clone(),
+                outcome(call),
                 call.seconds.to_string(),
                 media.join(" | "),
                 weaknesses(&weak),
@@ -290,6 +322,14 @@ fn calls(list: &Calls) -> String {
     or_else_say(out, "No calls. Register two phones and dial one from the other.")
 }
 
+/// `answered, ended by the day budget of extension 111`
+fn outcome(call: &Call) -> String {
+    match &call.ended_by {
+        Some(by) => format!("{}, ended by {}", call.disposition, shown(by)),
+        None => call.disposition.clone(),
+    }
+}
+
 fn cost(sums: &[String]) -> String {
     if sums.is_empty() { "-".to_owned() } else { sums.join(" + ") }
 }
@@ -297,7 +337,7 @@ fn cost(sums: &[String]) -> String {
 fn call(one: &Call) -> String {
     let mut out = String::new();
     let _ = writeln!(out, "Call {}", one.id);
-    let _ = writeln!(out, "  {} called {}: {}", one.from, one.to, one.disposition);
+    let _ = writeln!(out, "  {} called {}: {}", one.from, one.to, outcome(one));
     let _ = writeln!(out, "  started    {}", one.started);
     if let Some(answered) = &one.answered {
         let _ = writeln!(out, "  answered   {answered}");
@@ -319,10 +359,15 @@ fn call(one: &Call) -> String {
             (None, Some(extension)) => format!("extension {extension}"),
             (None, None) => "extension -".to_owned(),
         };
-        let _ = writeln!(out, "\n  {} leg, {who}, {}", leg.side, shown(&leg.agent));
-        let _ = writeln!(out, "    signalling   {} {}", leg.transport, leg.signalling);
-        let _ =
-            writeln!(out, "    media        {}", leg.media.as_deref().unwrap_or("not encrypted"));
+        let agent =
+            if leg.agent.is_empty() { String::new() } else { format!(", {}", shown(&leg.agent)) };
+        let _ = writeln!(out, "\n  {} leg, {who}{agent}", leg.side);
+        let signalling = format!("{} {}", leg.transport, leg.signalling);
+        let _ = writeln!(out, "    signalling   {}", signalling.trim_end());
+        // A leg that was refused never came to have any.
+        let none =
+            if one.answered.is_none() { "none: it was never answered" } else { "not encrypted" };
+        let _ = writeln!(out, "    media        {}", leg.media.as_deref().unwrap_or(none));
         let _ = writeln!(out, "    proved by    {}", leg.proof.as_deref().unwrap_or("-"));
         if leg.status != 0 {
             let _ = writeln!(out, "    last status  {}", leg.status);
@@ -354,7 +399,11 @@ fn ladder(call: &Call, lines: &[LadderLine]) -> String {
     let mut out = String::new();
     for line in lines {
         let side = call.legs.iter().find(|leg| leg.id == line.leg);
-        let phone = side.and_then(|leg| leg.extension.as_deref()).unwrap_or("phone");
+        let phone = match side {
+            Some(leg) if leg.trunk.is_some() => "carrier",
+            Some(leg) => leg.extension.as_deref().unwrap_or("phone"),
+            None => "phone",
+        };
         let first = line.text.lines().next().unwrap_or_default();
         let leg = side.map_or("other", |leg| leg.side.as_str());
         let (from, to) = if line.sent { ("ringfence", phone) } else { (phone, "ringfence") };

@@ -1,5 +1,6 @@
 //! The policy: rules, roles, lockdown, budgets, exposure.
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
 use guard::ledger::Window;
 use guard::number::{Class, Country};
@@ -201,7 +202,7 @@ pub(crate) enum BudgetAsk {
         #[command(flatten)]
         account: AccountOption,
         /// The window it holds in
-        #[arg(long, value_parser = window)]
+        #[arg(long, value_parser = windows())]
         per: Window,
         /// Warn at this amount, or none
         #[arg(long, value_name = "AMOUNT", value_parser = bound)]
@@ -223,7 +224,7 @@ pub(crate) enum BudgetAsk {
         #[command(flatten)]
         account: AccountOption,
         /// The window it holds in
-        #[arg(long, value_parser = window)]
+        #[arg(long, value_parser = windows())]
         per: Window,
         #[command(flatten)]
         saving: Saving,
@@ -231,10 +232,16 @@ pub(crate) enum BudgetAsk {
         json: Json,
     },
     /// Forget what an account has spent in its present hour, day and week
-    #[command(after_help = "Example:\n  ringfence budget reset --of extension 101")]
+    #[command(
+        after_help = "Examples:\n  ringfence budget reset --of extension 101 --dry-run\n  ringfence budget reset --of extension 101 --yes"
+    )]
     Reset {
         #[command(flatten)]
         account: AccountOption,
+        #[command(flatten)]
+        saving: Saving,
+        #[command(flatten)]
+        json: Json,
     },
 }
 
@@ -331,8 +338,10 @@ pub(super) fn budget(ask: BudgetAsk) -> Result<Asked, Trouble> {
         BudgetAsk::Raise { by, account, per, saving, json } => {
             edit(Edit::Raise { of: whose(&account.of)?, window: per, by }, saving, json)
         }
-        BudgetAsk::Reset { account } => {
-            Asked::new(Question::BudgetReset { of: whose(&account.of)? }, Json::NO)
+        BudgetAsk::Reset { account, saving, json } => {
+            let question =
+                Question::BudgetReset { of: whose(&account.of)?, dry_run: saving.dry_run };
+            Asked::new(question, json).saving(saving)
         }
     })
 }
@@ -390,18 +399,16 @@ fn class(text: &str) -> Result<Class, String> {
 }
 
 fn country(text: &str) -> Result<Country, String> {
-    let code = text.to_ascii_uppercase().parse().ok();
-    let known = code.filter(|country| numbering::is_known(*country));
-    known.ok_or_else(|| "write the two letters of a country, such as LV".to_owned())
+    numbering::named(text)
 }
 
-fn window(text: &str) -> Result<Window, String> {
-    match text {
-        "hour" => Ok(Window::Hour),
-        "day" => Ok(Window::Day),
-        "week" => Ok(Window::Week),
-        _ => Err("write hour, day or week".to_owned()),
-    }
+/// With the values, so that the help lists them.
+fn windows() -> impl TypedValueParser<Value = Window> {
+    PossibleValuesParser::new(["hour", "day", "week"]).map(|text| match text.as_str() {
+        "hour" => Window::Hour,
+        "day" => Window::Day,
+        _ => Window::Week,
+    })
 }
 
 /// Checked here, so that a mistake is shown before anything is asked; the node reads it again.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
-use super::{Asked, Json, Saving, parse_seconds, secret};
+use super::{Asked, Json, Saving, Sure, parse_seconds, secret};
 use crate::admin::protocol::{DECK_MAX, Question, TrunkAccess, TrunkSettings, TrunkTransport};
 use crate::data_dir::Trouble;
 
@@ -62,6 +62,8 @@ pub(crate) enum TrunkAsk {
         #[command(flatten)]
         options: Box<TrunkOptions>,
         #[command(flatten)]
+        sure: Sure,
+        #[command(flatten)]
         json: Json,
     },
     /// Put a trunk back into service
@@ -77,10 +79,12 @@ pub(crate) enum TrunkAsk {
         name: String,
     },
     /// Remove a trunk that has no numbers any more; records of calls stay
-    #[command(after_help = "Example:\n  ringfence trunk remove carrier")]
+    #[command(after_help = "Example:\n  ringfence trunk remove carrier --yes")]
     Remove {
         /// Its name
         name: String,
+        #[command(flatten)]
+        sure: Sure,
     },
 }
 
@@ -240,7 +244,7 @@ pub(super) fn trunk(ask: TrunkAsk) -> Result<Asked, Trouble> {
         TrunkAsk::List(json) => Asked::new(Question::TrunkList, json),
         TrunkAsk::Show { name, json } => Asked::new(Question::TrunkShow { name }, json),
         TrunkAsk::Test { name, json } => Asked::new(Question::TrunkTest { name }, json),
-        TrunkAsk::Set { name, options, json } => {
+        TrunkAsk::Set { name, options, sure, json } => {
             let settings = Box::new(settings(*options)?);
             if *settings == TrunkSettings::default() {
                 return Err(Trouble::new(
@@ -248,7 +252,14 @@ pub(super) fn trunk(ask: TrunkAsk) -> Result<Asked, Trouble> {
                     "name what changes; `ringfence trunk set --help` shows what can",
                 ));
             }
-            Asked::new(Question::TrunkSet { name, settings }, json)
+            let what = (settings.plain_rtp == Some(true)).then(|| {
+                format!("Audio of calls over {name} would travel unencrypted: whoever sees it can listen.")
+            });
+            let asked = Asked::new(Question::TrunkSet { name, settings }, json);
+            match what {
+                Some(what) => asked.confirm(sure, what),
+                None => asked,
+            }
         }
         TrunkAsk::Enable { name } => {
             Asked::new(Question::TrunkEnable { name, enabled: true }, Json::NO)
@@ -256,7 +267,10 @@ pub(super) fn trunk(ask: TrunkAsk) -> Result<Asked, Trouble> {
         TrunkAsk::Disable { name } => {
             Asked::new(Question::TrunkEnable { name, enabled: false }, Json::NO)
         }
-        TrunkAsk::Remove { name } => Asked::new(Question::TrunkRemove { name }, Json::NO),
+        TrunkAsk::Remove { name, sure } => {
+            let what = format!("Trunk {name} would be removed, with its secret.");
+            Asked::new(Question::TrunkRemove { name }, Json::NO).confirm(sure, what)
+        }
     })
 }
 
@@ -335,11 +349,19 @@ pub(super) fn authority(file: &Path) -> Result<String, Trouble> {
             "give a file that holds the carrier's authority alone",
         ));
     }
-    fs::read_to_string(file).map_err(|error| Trouble::file("read the authority in", file, &error))
+    fs::read_to_string(file).map_err(|error| unread(file, &error))
+}
+
+/// A file that was named on the line: another data folder would not help.
+fn unread(file: &Path, error: &std::io::Error) -> Trouble {
+    Trouble::new(
+        format!("cannot read {}: {error}", file.display()),
+        "check the path, and that this user may read the file",
+    )
 }
 
 fn deck(file: &Path) -> Result<Vec<u8>, Trouble> {
-    let about = fs::metadata(file).map_err(|error| Trouble::file("read", file, &error))?;
+    let about = fs::metadata(file).map_err(|error| unread(file, &error))?;
     let too_long = usize::try_from(about.len()).map_or(true, |length| length > DECK_MAX);
     if too_long {
         return Err(Trouble::new(
@@ -347,7 +369,7 @@ fn deck(file: &Path) -> Result<Vec<u8>, Trouble> {
             "leave out what you never dial, or columns that are not needed",
         ));
     }
-    let body = fs::read(file).map_err(|error| Trouble::file("read", file, &error))?;
+    let body = fs::read(file).map_err(|error| unread(file, &error))?;
     if body.is_empty() {
         return Err(Trouble::new(
             format!("{} is empty", file.display()),

@@ -114,7 +114,7 @@ fn the_command_line_changes_what_runs() {
     fleet.wait_registered(&[renewed], SOON);
 
     // Removed: nobody, and the number is free again.
-    server.tell(&["extension", "remove", "101"]);
+    server.tell(&["extension", "remove", "101", "--yes"]);
     fleet.cut(renewed);
     wait_refused(&fleet, renewed.0, 1);
     let gone = server.run(&["extension", "show", "101"]);

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use guard::cause::Cause;
 use guard::fact::Fact;
-use guard::gate::{Attempt, Rule};
+use guard::gate::{Attempt, Denial, Figures, Rule};
 use guard::id::{LegId, TrunkId};
 use guard::money::{Currency, Money};
 use sip::{Name, Status};
@@ -80,7 +80,7 @@ impl Call {
             }
             Err(denial) => {
                 let rule = denial.decision.rule;
-                outlay.deny(rule);
+                outlay.deny(denial);
                 // What is paid for may be used up, unless the rule is about more than money.
                 if !matches!(rule, Rule::Budget | Rule::Longest) {
                     self.end(desk, Cause::Refused(rule));
@@ -92,8 +92,24 @@ impl Call {
     /// The paid time is over.
     pub(super) fn unpaid(&mut self, desk: &mut Desk<'_>, leg: LegId) {
         let Some(outlay) = self.leg(leg).and_then(|leg| leg.outlay.as_ref()) else { return };
-        let rule = outlay.denied();
-        self.end(desk, Cause::Refused(rule));
+        let Some(denial) = outlay.denied() else {
+            self.cut = Some("the disk, which did not take the next step of its money".to_owned());
+            return self.end(desk, Cause::Refused(Rule::Budget));
+        };
+        self.cut_by(desk, denial);
+    }
+
+    /// Ends it for what the gate said; a budget by its name.
+    fn cut_by(&mut self, desk: &mut Desk<'_>, denial: Denial) {
+        if let Some(Figures::Budget { bucket, .. }) = denial.figures {
+            // The one who answers for it is who dialled, unless a phone was forwarded.
+            let dialler = self.caller_extension.map(|id| (id, self.from.clone()));
+            let number =
+                |id| dialler.clone().and_then(|(known, number)| (known == id).then_some(number));
+            let account = bucket.account.in_words(desk.gate.policy(), number);
+            self.cut = Some(format!("the {} budget of {account}", bucket.window));
+        }
+        self.end(desk, Cause::Refused(denial.decision.rule));
     }
 
     /// A step became durable, or could not be made so. False where the ticket is of none.
@@ -130,7 +146,7 @@ impl Call {
             desk.gate.review(desk.now, &outlay.attempt, &outlay.toll.rate, desk.ledger).err()
         });
         if let Some(denial) = denied {
-            self.end(desk, Cause::Refused(denial.decision.rule));
+            self.cut_by(desk, denial);
         }
     }
 
@@ -359,6 +375,7 @@ impl Call {
 fn is_carriers_fault(cause: Cause) -> bool {
     match cause {
         Cause::Congestion
+        | Cause::CarrierFull
         | Cause::TimedOut
         | Cause::Unavailable
         | Cause::PeerFailed
@@ -376,6 +393,9 @@ fn is_carriers_fault(cause: Cause) -> bool {
         | Cause::Refused(_)
         | Cause::Draining
         | Cause::MediaLost
+        | Cause::Silence
+        | Cause::Administrator
+        | Cause::Longest
         | Cause::Interrupted
         | Cause::Preempted => false,
     }

@@ -11,6 +11,7 @@ use guard::policy::{Account, Budget, Lockdown, Scope};
 use sip::{Method, Name};
 
 use super::world::{World, offer, plain};
+use crate::command::{Change, Command, NoWay, Reply};
 
 const NUMBER: &str = "12125550177";
 
@@ -141,6 +142,51 @@ fn another_way_where_the_carrier_fails_and_none_where_the_person_says_no() {
     assert_eq!(spent(&w), 0);
 }
 
+/// 503 is the carrier's lines being taken, and not ours.
+#[test]
+fn a_full_carrier_is_called_so() {
+    let mut w = World::with_carriers(|_| {});
+    w.invite("alice", NUMBER, Some(&offer("sendrecv")));
+    for name in ["carrier", "second"] {
+        w.reply(name, Method::Invite, 503, None);
+    }
+    assert_eq!(w.dispositions(), [Disposition::Failed]);
+    assert!(reason(&mut w).contains("The carrier has no line free."), "{}", reason(&mut w));
+}
+
+/// What explains says which call would fail though every rule allows it: 911 first of all.
+#[test]
+fn no_trunk_in_service_is_told_before_anybody_needs_one() {
+    let mut w = World::with_carriers(|_| {});
+    let no_way = |w: &mut World, dialled: &str| {
+        let extension = w.cdrs.first().and_then(|cdr| cdr.responsible).expect("alice called");
+        let dialled = dialled.to_owned();
+        match w.command(Command::Explain { extension, dialled }) {
+            Reply::Explained(one) => (one.permitted, one.no_way),
+            other => panic!("{other:?}"),
+        }
+    };
+    let help = |w: &mut World| match w.command(Command::Status) {
+        Reply::Status(status) => status.help_no_way,
+        other => panic!("{other:?}"),
+    };
+    w.invite("alice", NUMBER, Some(&offer("sendrecv")));
+    w.reply("carrier", Method::Invite, 486, None);
+    assert_eq!(no_way(&mut w, "911"), (true, None));
+    assert_eq!(no_way(&mut w, NUMBER), (true, None));
+    assert_eq!(help(&mut w), None);
+    let Reply::Trunks(trunks) = w.command(Command::Trunks) else { panic!("trunks") };
+    for view in trunks {
+        let trunk = Box::new(crate::directory::Trunk { enabled: false, ..view.trunk });
+        let actor = guard::access::Actor::System;
+        w.command(Command::Change { actor, change: Change::SetTrunk { trunk, secret: None } });
+    }
+    assert_eq!(no_way(&mut w, "911"), (true, Some(NoWay::AllDisabled)));
+    assert_eq!(no_way(&mut w, NUMBER), (true, Some(NoWay::AllDisabled)));
+    assert_eq!(no_way(&mut w, "102"), (true, None), "inside needs no trunk");
+    assert_eq!(help(&mut w), Some(NoWay::AllDisabled));
+}
+
 #[test]
 fn a_carrier_that_says_nothing_is_left() {
     let mut w = World::with_carriers(|_| {});
@@ -187,6 +233,11 @@ fn the_budget_ends_the_call() {
     let more = toll.rate.cost(toll.seconds + u64::from(toll.rate.increment.max(1)));
     assert!(more.expect("small") > Money(30_000), "{toll:?}");
     assert!(w.facts.iter().any(|fact| matches!(fact, Fact::BudgetHard { .. })));
+    // Record and journal say what cut it.
+    let by = w.cdrs[0].ended_by.0.clone().expect("it was cut");
+    assert!(by.starts_with("the day budget of "), "{by}");
+    let told = w.facts.iter().find(|fact| matches!(fact, Fact::CallEnded { .. }));
+    assert!(told.is_some_and(|fact| fact.to_string().contains(&by)), "{told:?}");
     w.invite("alice", NUMBER, Some(&offer("sendrecv")));
     assert_eq!(w.dispositions().pop(), Some(Disposition::Refused(Rule::Budget)));
     assert!(reason(&mut w).contains("budget"));
@@ -203,6 +254,7 @@ fn an_honest_call_is_extended_as_long_as_it_is_paid_for() {
     w.within("carrier", Method::Bye, None);
     w.reply("alice", Method::Bye, 200, None);
     assert_eq!(w.cdrs[0].tolls[0].seconds, 300);
+    assert_eq!(w.cdrs[0].ended_by.0, None);
 }
 
 #[test]
@@ -216,6 +268,7 @@ fn a_lockdown_reaches_calls_that_are_up() {
     }
     assert_eq!(w.dispositions(), [Disposition::Answered]);
     assert_eq!(w.cdrs[0].tolls[0].seconds, 10);
+    assert_eq!(w.cdrs[0].ended_by.0.as_deref(), Some("a lockdown"));
 }
 
 #[test]

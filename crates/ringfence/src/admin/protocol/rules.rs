@@ -124,6 +124,18 @@ pub(crate) struct PolicyChange {
     pub(crate) changes: Vec<String>,
     /// Whether somebody may do more than before, by any one of the changes.
     pub(crate) loosens: bool,
+    /// What stays locked after a lockdown was lifted.
+    #[serde(default)]
+    pub(crate) still_locked: Vec<String>,
+    pub(crate) before: AtMost,
+    pub(crate) after: AtMost,
+}
+
+/// What forgetting an account's spending did, or would do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct BudgetReset {
+    pub(crate) saved: bool,
+    pub(crate) of: String,
     pub(crate) before: AtMost,
     pub(crate) after: AtMost,
 }
@@ -231,6 +243,11 @@ pub(crate) struct Explained {
     pub(crate) trunks: Vec<String>,
     /// A sentence: why.
     pub(crate) why: String,
+    /// The call would fail though it is allowed: a sentence, and what to do.
+    #[serde(default)]
+    pub(crate) fails: Option<String>,
+    #[serde(default)]
+    pub(crate) remedy: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -132,6 +132,9 @@ pub(crate) struct TrunkTest {
     pub(crate) passed: bool,
     pub(crate) steps: Vec<TestStep>,
     pub(crate) weaknesses: Vec<String>,
+    /// It is out of service, and was brought up for the test alone.
+    #[serde(default)]
+    pub(crate) disabled: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -195,8 +198,26 @@ pub(crate) struct RatesChange {
     pub(crate) cheaper: usize,
     /// Same price, other name or steps.
     pub(crate) otherwise: usize,
+    /// What becomes less strict by it, a sentence each; empty: nothing.
+    #[serde(default)]
+    pub(crate) loosens: Vec<String>,
+    /// The lowest and the highest price a minute.
+    #[serde(default)]
+    pub(crate) lowest: Option<String>,
+    #[serde(default)]
+    pub(crate) highest: Option<String>,
+    /// How many lines pass the highest price of each role.
+    #[serde(default)]
+    pub(crate) passes: Vec<Passes>,
     pub(crate) before: super::rules::AtMost,
     pub(crate) after: super::rules::AtMost,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Passes {
+    pub(crate) role: String,
+    pub(crate) price_max: String,
+    pub(crate) lines: usize,
 }
 
 /// A leg outside: what it was judged by and what it came to.

@@ -1,18 +1,21 @@
 //! The rate deck: what a minute costs, where it came from, and what an import changes.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use guard::access::Actor;
 use guard::gate::Gate;
-use guard::number::Digits;
+use guard::money::Money;
+use guard::number::{Class, Digits};
+use guard::numbering::DialPlan;
+use guard::policy::Policy;
 use guard::rate::{self, RateDeck, RateFault, Source};
 use pbx::command::Change;
 
 use super::{Office, Result, failure};
 use crate::admin::amount;
-use crate::admin::protocol::{Answer, Rate, Rates, RatesChange};
+use crate::admin::protocol::{Answer, Passes, Rate, Rates, RatesChange};
 
 impl Office {
     /// `csv`: as it came; columns are found by their names.
@@ -48,6 +51,25 @@ impl Office {
         let names = self.names().await?;
         let deck = Arc::new(deck);
         let mut change = compared(&present, &deck);
+        change.loosens = loosened(&present, &deck, &policy);
+        let minutes = || deck.rates().map(|rate| rate.per_minute);
+        change.lowest = minutes().min().map(amount::text);
+        change.highest = minutes().max().map(amount::text);
+        let passes = |role: &guard::policy::Role| {
+            let max = role.price_max;
+            deck.rates().filter(|rate| rate.per_minute <= max && rate.connect <= max).count()
+        };
+        if !deck.is_empty() {
+            change.passes = policy
+                .roles
+                .values()
+                .map(|role| Passes {
+                    role: role.name.clone(),
+                    price_max: amount::text(role.price_max),
+                    lines: passes(role),
+                })
+                .collect();
+        }
         change.before = self.at_most(&policy, &present, &names).await?;
         change.after = self.at_most(&policy, &deck, &names).await?;
         if !dry_run {
@@ -140,6 +162,10 @@ fn compared(present: &RateDeck, next: &RateDeck) -> RatesChange {
         dearer: 0,
         cheaper: 0,
         otherwise: 0,
+        loosens: Vec::new(),
+        lowest: None,
+        highest: None,
+        passes: Vec::new(),
         before: Default::default(),
         after: Default::default(),
     };
@@ -160,6 +186,70 @@ fn compared(present: &RateDeck, next: &RateDeck) -> RatesChange {
     change
 }
 
+/// What a budget would no longer count, or count as less: asked about before it is saved.
+fn loosened(present: &RateDeck, next: &RateDeck, policy: &Policy) -> Vec<String> {
+    let mut said = Vec::new();
+    if next.is_empty() && !present.is_empty() {
+        said.push("the price list is forgotten; our own cautious estimates hold then".to_owned());
+    }
+    let plan = DialPlan::new(policy.home);
+    let mut judged = 0;
+    let free: Vec<rate::Rate> = next
+        .rates()
+        .filter(|rate| rate.per_minute == Money::ZERO)
+        .filter(|rate| {
+            judged += 1;
+            judged > FREE_JUDGED || !is_toll_free(&plan, &rate.prefix)
+        })
+        .collect();
+    if let Some(first) = free.first() {
+        said.push(format!(
+            "{} would cost nothing a minute, so no budget counts them: {} {}",
+            lines(free.len()),
+            first.prefix,
+            first.name
+        ));
+    }
+    let cheaper = |prefix: &str| {
+        let (was, now) = (present.of_prefix(prefix)?, next.of_prefix(prefix)?);
+        let less = |seconds| now.cost(seconds) < was.cost(seconds);
+        SPANS.into_iter().any(less).then_some((was, now))
+    };
+    // A line that is gone makes its numbers as cheap as the shorter prefix.
+    let known: BTreeSet<String> =
+        present.rates().chain(next.rates()).map(|one| one.prefix).collect();
+    let found: Vec<_> =
+        known.iter().filter_map(|prefix| Some((prefix, cheaper(prefix)?))).collect();
+    if let Some((prefix, (was, now))) = found.first() {
+        said.push(format!(
+            "{} would become cheaper, so a budget lasts longer: {prefix} {} → {} {} a minute",
+            lines(found.len()),
+            amount::text(was.per_minute),
+            amount::text(now.per_minute),
+            next.currency
+        ));
+    }
+    said
+}
+
+/// Whether the numbers below a prefix cost their caller nothing, as far as samples tell.
+fn is_toll_free(plan: &DialPlan, prefix: &str) -> bool {
+    let samples = ["2", "5", "0"].into_iter().flat_map(|fill| {
+        (prefix.len()..=RateDeck::PREFIX_MAX)
+            .map(move |length| format!("+{prefix:…<length$}").replace('…', fill))
+    });
+    let mut classes = samples
+        .filter_map(|number| Digits::parse(&number))
+        .map(|digits| plan.read(&digits).class())
+        .filter(|class| *class != Class::Unknown)
+        .peekable();
+    classes.peek().is_some() && classes.all(|class| class == Class::TollFree)
+}
+
+fn lines(count: usize) -> String {
+    if count == 1 { "1 line".to_owned() } else { format!("{count} lines") }
+}
+
 /// `line 7, price, \`abc\`: …`
 fn in_words(fault: &RateFault) -> String {
     let place = match fault.line {
@@ -173,6 +263,10 @@ fn in_words(fault: &RateFault) -> String {
     format!("{place}{found}: {}", fault.remedy)
 }
 
+/// Lines without a price that are looked at closely; more are no list of toll-free numbers.
+const FREE_JUDGED: usize = 1_000;
+/// A short call, a minute, a long one: steps and fees count too.
+const SPANS: [u64; 3] = [1, 60, 600];
 /// Faults of a deck that are named; the rest is counted.
 const FAULTS_SHOWN: usize = 20;
 /// Lines below a prefix: a country has some dozens.

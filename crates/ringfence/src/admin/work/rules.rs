@@ -5,10 +5,11 @@ use std::sync::Arc;
 use guard::access::Actor;
 use guard::gate::PolicyVersion;
 use guard::ledger;
+use guard::money::Money;
 use guard::policy::{self, Account};
 use guard::rate::RateDeck;
 use guard::zone::Zone;
-use pbx::command::{Change, Command, Explanation, Refusal, Reply};
+use pbx::command::{Change, Command, Explanation, NoWay, Refusal, Reply};
 
 use super::rates::rate;
 use super::{Office, Result, confused, failure, refused, unreadable};
@@ -54,8 +55,14 @@ impl Office {
         let (before, deck) = self.policy().await?;
         let names = self.names().await?;
         let after = edit::apply(&before, edit, &names)?;
+        check_outside_line(&before, &after, &names)?;
         after.validate().map_err(|faults| unsound(&faults))?;
-        let differences = difference::differences(&before, &after, &names);
+        let mut differences = difference::differences(&before, &after, &names);
+        if before.currency != after.currency {
+            let spent = self.accounts().await?.iter().any(|one| one.spent > Money::ZERO);
+            let words = unconverted(&before, &after, deck.len(), spent);
+            differences.push(difference::Difference { words, loosens: true });
+        }
         let (version, next) = (before.version.0, after.version.0);
         let answer = PolicyChange {
             saved: false,
@@ -63,6 +70,12 @@ impl Office {
             version: if differences.is_empty() { version } else { next },
             changes: differences.iter().map(|one| one.words.clone()).collect(),
             loosens: differences.iter().any(|one| one.loosens),
+            still_locked: match edit {
+                Edit::Lockdown { on: false, .. } => {
+                    after.lockdown.scopes().map(|scope| names.of_scope(&after, scope)).collect()
+                }
+                _ => Vec::new(),
+            },
             before: self.at_most(&before, &deck, &names).await?,
             after: self.at_most(&after, &deck, &names).await?,
         };
@@ -192,8 +205,13 @@ impl Office {
         Ok(Answer::Budgets(shown))
     }
 
-    pub(super) async fn reset_budget(&self, actor: Actor, whose: &Whose) -> Result<Answer> {
-        let (policy, _) = self.policy().await?;
+    pub(super) async fn reset_budget(
+        &self,
+        actor: Actor,
+        whose: &Whose,
+        dry_run: bool,
+    ) -> Result<Answer> {
+        let (policy, deck) = self.policy().await?;
         let names = self.names().await?;
         let accounts = match names.whose(&policy, whose)? {
             Account::Operator => policy::Scope::Operator,
@@ -207,7 +225,18 @@ impl Office {
                 ));
             }
         };
-        self.change(actor, Change::ResetBudget { account: accounts }).await
+        let before = self.at_most(&policy, &deck, &names).await?;
+        let after = match self.ask(Command::ExposureReset { account: accounts }).await? {
+            Reply::Exposure(exposure) => at_most(&exposure, &policy, &names),
+            Reply::Refused(refusal) => return Err(refused(refusal)),
+            _ => return Err(confused()),
+        };
+        if !dry_run {
+            self.change(actor, Change::ResetBudget { account: accounts }).await?;
+        }
+        let of = names.of_scope(&policy, accounts);
+        let reset = protocol::BudgetReset { saved: !dry_run, of, before, after };
+        Ok(Answer::BudgetReset(Box::new(reset)))
     }
 
     pub(super) async fn accounts(&self) -> Result<Vec<ledger::Account>> {
@@ -224,6 +253,66 @@ struct Planned {
     after: PolicyVersion,
     policy: Arc<policy::Policy>,
     answer: PolicyChange,
+}
+
+/// Why nothing can leave, and what to do.
+pub(super) fn no_way(no_way: NoWay) -> (&'static str, &'static str) {
+    match no_way {
+        NoWay::NoTrunk => (
+            "there is no trunk",
+            "Connect a carrier: `ringfence trunk add carrier --server sip.example.net --user 4711`.",
+        ),
+        NoWay::AllDisabled => (
+            "no trunk is in service",
+            "`ringfence trunk list` shows them; `ringfence trunk enable NAME` puts one back.",
+        ),
+        NoWay::AllDown => (
+            "no trunk is up",
+            "`ringfence trunk list` says why, and `ringfence trunk test NAME` looks closer.",
+        ),
+    }
+}
+
+/// Amounts are figures: they mean something else then, and nobody converts them.
+fn unconverted(
+    before: &policy::Policy,
+    after: &policy::Policy,
+    lines: usize,
+    spent: bool,
+) -> String {
+    let (former, now) = (before.currency, after.currency);
+    let mut words = format!(
+        "no amount is converted: what was 10.00 {former} in budgets and highest prices is 10.00 {now}"
+    );
+    if spent {
+        words += &format!(", and what was spent in {former} counts as {now}");
+    }
+    if lines > 0 {
+        words += &format!(
+            "; the price list's {lines} lines count as {now} until a new one is imported \
+             (`ringfence rates import`)"
+        );
+    }
+    words
+}
+
+/// A digit that leads outside can't be the beginning of an extension.
+fn check_outside_line(
+    before: &policy::Policy,
+    after: &policy::Policy,
+    names: &Names,
+) -> Result<()> {
+    let Some(digit) = after.outside_line.filter(|_| before.outside_line != after.outside_line)
+    else {
+        return Ok(());
+    };
+    match names.extensions.iter().find(|(_, number)| number.starts_with(digit)) {
+        Some((_, number)) => Err(failure(
+            format!("extension {number} begins with {digit}"),
+            "choose a digit that no extension begins with, such as 0 or 9, or none",
+        )),
+        None => Ok(()),
+    }
 }
 
 /// One fault with its own remedy; of several, each with its own in a line.
@@ -305,7 +394,20 @@ fn budget(account: &ledger::Account, policy: &policy::Policy, names: &Names) -> 
 }
 
 fn explained(number: String, from: String, one: Explanation, policy: &policy::Policy) -> Explained {
+    let no_way = one.no_way.map(|why| {
+        let (why, remedy) = no_way(why);
+        (format!("no trunk can carry it now: this call would fail ({why})"), remedy.to_owned())
+    });
+    let disabled = || {
+        one.disabled.then(|| {
+            let fails = format!("extension {from} is out of service: its phones can't sign in");
+            (fails, format!("`ringfence extension enable {from}` puts it back."))
+        })
+    };
+    let (fails, remedy) = disabled().or(no_way).unzip();
     Explained {
+        fails,
+        remedy,
         number,
         from,
         destination: one.destination,
@@ -362,7 +464,8 @@ pub(crate) fn in_short(exposure: &guard::exposure::Exposure, policy: &policy::Po
     let until = local(exposure.until, policy);
     match all(exposure).map(|line| line.most).filter(|most| *most != guard::money::Money::ZERO) {
         Some(most) => {
-            format!("At most {} can be lost until {until}.", most.display(exposure.currency))
+            let most = cents(most).display(exposure.currency);
+            format!("At most {most} can be lost until {until}.")
         }
         None => format!("Nothing can be lost until {until}."),
     }
@@ -380,11 +483,18 @@ fn summary(exposure: &guard::exposure::Exposure, policy: &policy::Policy, names:
     }
     format!(
         "At most {} can be lost until {until}; a single stolen password at most {} ({}, {}).",
-        all.most.display(exposure.currency),
-        one.most.display(exposure.currency),
+        cents(all.most).display(exposure.currency),
+        cents(one.most).display(exposure.currency),
         names.of_scope(policy, one.of),
         binding(one, policy, names),
     )
+}
+
+/// In a sentence cents are enough; up, so that it is never more than said.
+fn cents(amount: Money) -> Money {
+    const CENT: i64 = Money::UNIT / 100;
+    let over = amount.0.rem_euclid(CENT);
+    Money(if over == 0 { amount.0 } else { amount.0.saturating_add(CENT - over) })
 }
 
 /// The line of everything together: it stands last.
@@ -401,6 +511,11 @@ fn dearest(exposure: &guard::exposure::Exposure) -> Option<&guard::exposure::Exp
 
 fn binding(line: &guard::exposure::ExposureLine, policy: &policy::Policy, names: &Names) -> String {
     use guard::exposure::Binding;
+    if let policy::Scope::Role(role) = line.of
+        && !names.extensions.iter().any(|(id, _)| policy.role_of(*id).0 == role)
+    {
+        return "nobody has this role".to_owned();
+    }
     match line.binding {
         Binding::NothingAllowed => "nothing outside may be dialled".to_owned(),
         Binding::Lockdown => "lockdown".to_owned(),
@@ -410,16 +525,21 @@ fn binding(line: &guard::exposure::ExposureLine, policy: &policy::Policy, names:
         Binding::Budget { account, window } => {
             format!("{} budget of {}", of_window(window), names.of_scope(policy, account))
         }
-        Binding::Pace => "hours, calls at once, calls an hour and the highest price".to_owned(),
+        Binding::Pace => {
+            "no budget, but hours, calls at once, calls an hour and the highest price together"
+                .to_owned()
+        }
     }
 }
 
-/// `Thursday 08:00`, by the clock on the wall there.
+/// `Thursday 2026-11-26 08:00`, by the clock on the wall there.
 fn local(at: pure::Utc, policy: &policy::Policy) -> String {
     let zone = Zone::named(&policy.zone).unwrap_or_else(Zone::utc);
     let minute = zone.minute_of_week(at);
     let day = DAYS[usize::from(minute / 1_440) % DAYS.len()];
-    format!("{day} {:02}:{:02}", minute / 60 % 24, minute % 60)
+    let wall = zone.wall(at);
+    let date = wall.get(..10).unwrap_or_default();
+    format!("{day} {date} {:02}:{:02}", minute / 60 % 24, minute % 60)
 }
 
 const DAYS: [&str; 7] =

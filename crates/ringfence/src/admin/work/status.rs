@@ -17,7 +17,7 @@ use pbx::directory::TrunkMedia;
 use pbx::flow::Transport;
 use pure::Utc;
 
-use super::{Office, Result, confused, unreadable};
+use super::{Office, Result, confused, rules, unreadable};
 use crate::admin::amount;
 use crate::admin::names::{Names, of_window};
 use crate::admin::protocol::{
@@ -113,6 +113,10 @@ impl Office {
             encryption,
             stopped,
             attention,
+            help_cannot_leave: view.help_no_way.map(|no_way| {
+                let (why, remedy) = rules::no_way(no_way);
+                format!("Calls for help cannot leave: {why}. {remedy}")
+            }),
             kernel_table: self.front.kernel(),
             in_clear: self.in_clear.clone(),
             packets: super::packets(self.front.passed()),
@@ -233,16 +237,11 @@ impl Known<'_> {
                 "start it again: ringfence up".into(),
             );
         }
-        if self.view.extensions > 0 && self.trunks.iter().all(|one| !is_up(one)) {
-            note(
-                "Calls for help have no way out: no trunk is up.".into(),
-                match self.trunks.first() {
-                    Some(one) => format!("ringfence trunk test {}", one.trunk.name),
-                    None => {
-                        "ringfence trunk add carrier --server sip.example.net --user 4711".into()
-                    }
-                },
-            );
+        if self.view.extensions > 0
+            && let Some(no_way) = self.view.help_no_way
+        {
+            let (why, remedy) = rules::no_way(no_way);
+            note(format!("Calls for help cannot leave: {why}."), remedy.into());
         }
         for one in self.trunks {
             let name = &one.trunk.name;
@@ -361,10 +360,6 @@ fn summary(view: &StatusView, attention: &[Attention], exposure: &Exposure) -> S
         [only] => format!("One thing needs attention. {}", only.what),
         [first, ..] => format!("{} things need attention. First: {}", attention.len(), first.what),
     }
-}
-
-fn is_up(one: &TrunkView) -> bool {
-    matches!(one.state, TrunkState::Up { .. })
 }
 
 fn phone(one: &DeviceView) -> String {
@@ -488,7 +483,7 @@ mod tests {
             what,
             [
                 "It is stopping and takes no new calls except emergency.",
-                "Calls for help have no way out: no trunk is up.",
+                "Calls for help cannot leave: there is no trunk.",
                 "Everything is locked: nobody can call, except for help.",
                 "No hard budget bounds what all together may spend.",
                 "The day budget of operator is spent: 5.00 USD of 5.00 USD.",

@@ -50,6 +50,7 @@ impl Kept {
             Command::Inbound => Reply::Inbound(self.inbound.clone()),
             Command::Exposure => Reply::Exposure(Box::new(exposure(&self.policy))),
             Command::ExposureUnder { policy, .. } => Reply::Exposure(Box::new(exposure(&policy))),
+            Command::ExposureReset { .. } => Reply::Exposure(Box::new(exposure(&self.policy))),
             Command::Budgets => Reply::Budgets(vec![ledger::Account {
                 account: Scope::Extension(ALICE),
                 window: Window::Day,
@@ -79,6 +80,8 @@ impl Kept {
                 rate: None,
                 first: Some(Paid { seconds: 60, held: Money(250_000) }),
                 trunks: Vec::new(),
+                disabled: false,
+                no_way: None,
             })),
             Command::Change { change, .. } => self.change(change),
             other => panic!("{other:?}"),
@@ -371,6 +374,7 @@ async fn what_a_trunk_cannot_be_is_refused_with_a_remedy() {
         with(|of| of.realm = Some("moon".to_owned())),
         with(|of| of.caller_id = Some("101".to_owned())),
         with(|of| of.codecs = Some(vec!["PC MA".to_owned()])),
+        with(|of| of.codecs = Some(vec!["PCMA".to_owned(), "PCMX".to_owned()])),
         with(|of| of.channels = Some(0)),
         with(|of| of.silence_limit_seconds = Some(5)),
         with(|of| of.longest_seconds = Some(200_000)),
@@ -409,11 +413,21 @@ async fn numbers_belong_to_trunks_and_callers_show_their_own_only() {
     let one = (&*list[0].number, &*list[0].trunk, &*list[0].extension);
     assert_eq!(one, ("+12025550123", "carrier", "101"));
     let remove = Question::TrunkRemove { name: "carrier".to_owned() };
-    assert!(desk.refused(remove.clone()).await.remedy.contains("number list"));
+    let refused = desk.refused(remove.clone()).await;
+    assert_eq!(refused.wrong, "trunk carrier brings calls to +12025550123");
+    let extension = Question::ExtensionRemove { number: "101".to_owned() };
+    let refused = desk.refused(extension).await;
+    assert_eq!(refused.wrong, "extension 101 answers +12025550123");
     let gone = Question::NumberRemove { number: "+12025550123".to_owned() };
-    assert_eq!(desk.ask(gone.clone()).await, Answer::Done);
+    let Answer::DoneWith(said) = desk.ask(gone.clone()).await else { panic!() };
+    assert_eq!(said, ["Extension 101 showed it outside, and shows the trunk's number now."]);
+    assert_eq!(desk.kept.lock().unwrap().alice.caller_id, None);
     desk.refused(gone).await;
-    assert_eq!(desk.ask(remove).await, Answer::Done);
+    let Answer::DoneWith(said) = desk.ask(remove).await else { panic!() };
+    assert!(
+        said[0].starts_with("Calls for help cannot leave: no trunk is in service."),
+        "{said:?}"
+    );
 }
 
 #[tokio::test]
@@ -423,8 +437,10 @@ async fn a_change_of_the_rules_tells_what_could_be_lost_before_it_is_saved() {
     assert_eq!((tried.saved, tried.loosens, tried.from, tried.version), (false, true, 1, 2));
     assert_eq!(tried.changes, ["role staff may dial numbers of LV (Latvia)"]);
     assert_eq!((tried.before.all.as_str(), tried.after.all.as_str()), ("0.00", "10.00"));
-    assert!(tried.before.summary.starts_with("Nothing can be lost until Thursday 08:00"));
-    let expected = "At most 10.00 USD can be lost until Thursday 08:00; a single stolen password at \
+    assert!(
+        tried.before.summary.starts_with("Nothing can be lost until Thursday 1970-01-01 08:00")
+    );
+    let expected = "At most 10.00 USD can be lost until Thursday 1970-01-01 08:00; a single stolen password at \
                     most 10.00 USD (extension 101, day budget).";
     assert_eq!(tried.after.summary, expected);
     assert_eq!(desk.kept.lock().unwrap().policy.version, PolicyVersion(1));
@@ -461,6 +477,83 @@ async fn rules_that_do_not_hold_together_are_refused_with_what_to_mend() {
     assert!(failure.wrong.contains("Atlantis"), "{failure:?}");
     assert!(failure.remedy.contains("IANA"), "{failure:?}");
     assert_eq!(desk.kept.lock().unwrap().policy.version, PolicyVersion(1));
+}
+
+/// Calls for help need a trunk: whoever takes the last one away is told.
+#[tokio::test]
+async fn the_last_trunk_goes_with_a_word_about_calls_for_help() {
+    let desk = desk().await;
+    desk.trunk(add(account())).await;
+    let enable = |enabled| Question::TrunkEnable { name: "carrier".to_owned(), enabled };
+    let Answer::DoneWith(said) = desk.ask(enable(false)).await else { panic!() };
+    assert!(said[0].contains("trunk enable NAME"), "{said:?}");
+    assert_eq!(desk.ask(enable(true)).await, Answer::Done);
+}
+
+#[tokio::test]
+async fn another_currency_and_a_clashing_outside_line_are_told() {
+    let desk = desk().await;
+    let edit = |key, value: &str| Edit::Set { key, value: value.to_owned() };
+    let change = desk.change(edit(Key::Currency, "EUR"), true).await;
+    assert!(change.loosens);
+    assert_eq!(
+        change.changes,
+        [
+            "currency of every amount: USD → EUR",
+            "no amount is converted: what was 10.00 USD in budgets and highest prices is 10.00 EUR, and \
+             what was spent in USD counts as EUR",
+        ]
+    );
+    let line = edit(Key::OutsideLine, "1");
+    let refused = desk.refused(Question::PolicyChange { edit: line, dry_run: false }).await;
+    assert_eq!(refused.wrong, "extension 101 begins with 1");
+    let home = edit(Key::Home, "UK");
+    let refused = desk.refused(Question::PolicyChange { edit: home, dry_run: false }).await;
+    assert_eq!(refused.wrong, "UK is no country here: the United Kingdom is GB");
+    let home = desk.change(edit(Key::Home, "GE"), true).await;
+    assert!(home.changes[0].contains("GE (Georgia); calls for help: "), "{:?}", home.changes);
+}
+
+/// What is lifted is not all that is locked.
+#[tokio::test]
+async fn a_lifted_lockdown_says_what_stays_locked() {
+    let desk = desk().await;
+    let lock = |reach, on| Edit::Lockdown { reach, on };
+    desk.change(lock(Reach::Extension("101".to_owned()), true), false).await;
+    desk.change(lock(Reach::Everything, true), false).await;
+    let lifted = desk.change(lock(Reach::Everything, false), false).await;
+    assert_eq!(lifted.still_locked, ["extension 101"]);
+}
+
+/// A price of nothing takes its calls out of every budget, and a cheaper one stretches it.
+#[tokio::test]
+async fn a_price_list_that_loosens_says_how() {
+    let desk = desk().await;
+    let of = |csv: &str| {
+        let bytes = u64::try_from(csv.len()).unwrap();
+        (Question::RatesImport { bytes, dry_run: false }, csv.as_bytes().to_vec())
+    };
+    let changed = |answer| match answer {
+        Answer::RatesChanged(change) => *change,
+        other => panic!("{other:?}"),
+    };
+    let (question, body) = of("prefix,rate,name\n1,0.02,USA\n1800,0,Toll-free\n1876,0.3,Jamaica\n");
+    let first = changed(desk.ask_with(question, &body).await);
+    assert_eq!(first.loosens, Vec::<String>::new());
+    assert_eq!((first.lowest.as_deref(), first.highest.as_deref()), (Some("0.00"), Some("0.30")));
+    assert_eq!((first.passes[0].role.as_str(), first.passes[0].lines), ("staff", 3));
+    // Jamaica's line is gone: it would cost what the rest of +1 costs.
+    let (question, body) = of("prefix,rate,name\n1,0.02,USA\n1800,0,Toll-free\n371,0,Latvia\n");
+    let second = changed(desk.ask_with(question, &body).await);
+    assert_eq!(
+        second.loosens,
+        [
+            "1 line would cost nothing a minute, so no budget counts them: 371 Latvia",
+            "1 line would become cheaper, so a budget lasts longer: 1876 0.30 → 0.02 USD a minute",
+        ]
+    );
+    let cleared = changed(desk.ask(Question::RatesClear { dry_run: true }).await);
+    assert!(cleared.loosens[0].contains("is forgotten"), "{:?}", cleared.loosens);
 }
 
 #[tokio::test]
@@ -511,10 +604,15 @@ async fn what_the_exchange_tells_is_shown_by_its_names() {
     );
     // More than the bound was spent: nothing is left, and not less than nothing.
     assert_eq!(one.left.as_deref(), Some("0.00"));
-    let reset = |of| Question::BudgetReset { of };
-    assert_eq!(desk.ask(reset(Whose::Extension("101".to_owned()))).await, Answer::Done);
+    let reset = |of, dry_run| Question::BudgetReset { of, dry_run };
+    let own = || Whose::Extension("101".to_owned());
+    let Answer::BudgetReset(tried) = desk.ask(reset(own(), true)).await else { panic!() };
+    assert_eq!((tried.saved, tried.of.as_str()), (false, "extension 101"));
+    assert!(desk.kept.lock().unwrap().resets.is_empty(), "a dry run forgets nothing");
+    let Answer::BudgetReset(done) = desk.ask(reset(own(), false)).await else { panic!() };
+    assert!(done.saved);
     assert_eq!(desk.kept.lock().unwrap().resets, [Scope::Extension(ALICE)]);
-    desk.refused(reset(Whose::EachExtension)).await;
+    desk.refused(reset(Whose::EachExtension, true)).await;
 
     let explain =
         |from: &str| Question::Explain { number: "00371".to_owned(), from: from.to_owned() };
@@ -543,7 +641,7 @@ async fn who_may_not_is_told_so_before_anything_is_asked() {
             dry_run: true,
         },
         Question::RatesClear { dry_run: true },
-        Question::BudgetReset { of: Whose::Operator },
+        Question::BudgetReset { of: Whose::Operator, dry_run: true },
         Question::Unban { source: "192.0.2.1".to_owned(), account: None },
     ] {
         // An erased administrator has the least that anybody has.

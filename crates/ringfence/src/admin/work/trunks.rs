@@ -9,7 +9,7 @@ use guard::id::{RealmId, TrunkId};
 use guard::number::Country;
 use guard::numbering;
 use guard::secret::Sealed;
-use pbx::command::{Change, Command, Reply, TrunkSecret, TrunkState, TrunkView};
+use pbx::command::{Change, Command, NoWay, Reply, TrunkSecret, TrunkState, TrunkView};
 use pbx::directory::{self, Inbound, TrunkAccount, TrunkIdentity, TrunkMedia};
 use pbx::flow::Transport;
 use pure::Utc;
@@ -108,16 +108,44 @@ impl Office {
         enabled: bool,
     ) -> Result<Answer> {
         let trunk = directory::Trunk { enabled, ..self.trunk(name).await?.trunk };
-        self.change(actor, Change::SetTrunk { trunk: Box::new(trunk), secret: None }).await
+        self.change(actor, Change::SetTrunk { trunk: Box::new(trunk), secret: None }).await?;
+        self.help_leaves().await
+    }
+
+    /// `Done`, and a word where the last way of a call for help is gone.
+    async fn help_leaves(&self) -> Result<Answer> {
+        let all = self.trunk_views().await?;
+        if all.iter().any(|one| one.trunk.enabled) {
+            return Ok(Answer::Done);
+        }
+        let why = if all.is_empty() { NoWay::NoTrunk } else { NoWay::AllDisabled };
+        let (_, remedy) = super::rules::no_way(why);
+        let said = format!("Calls for help cannot leave: no trunk is in service. {remedy}");
+        Ok(Answer::DoneWith(vec![said]))
     }
 
     pub(super) async fn trunk_remove(&self, actor: Actor, name: &str) -> Result<Answer> {
         let trunk = self.trunk(name).await?.trunk.id;
-        self.change(actor, Change::RemoveTrunk { trunk }).await
+        let at: Vec<String> = self
+            .inbound()
+            .await?
+            .into_iter()
+            .filter(|one| one.trunk == trunk)
+            .map(|one| one.number)
+            .collect();
+        if let Some(first) = at.first() {
+            return Err(failure(
+                format!("trunk {name} brings calls to {}", at.join(", ")),
+                format!("take them away first: `ringfence number remove {first}`"),
+            ));
+        }
+        self.change(actor, Change::RemoveTrunk { trunk }).await?;
+        self.help_leaves().await
     }
 
     pub(super) async fn trunk_test(&self, name: &str) -> Result<Answer> {
-        let trunk = self.trunk(name).await?.trunk.id;
+        let view = self.trunk(name).await?;
+        let (trunk, disabled) = (view.trunk.id, !view.trunk.enabled);
         match self.ask(Command::TestTrunk { trunk }).await? {
             Reply::TrunkTested(test) => {
                 let step = |step: pbx::command::TestStep| TestStep {
@@ -130,6 +158,7 @@ impl Office {
                     passed: test.passed,
                     steps: test.steps.into_iter().map(step).collect(),
                     weaknesses: test.weaknesses,
+                    disabled,
                 }))
             }
             Reply::Refused(refusal) => Err(refused(refusal)),
@@ -150,7 +179,13 @@ impl Office {
             trunk: self.trunk(trunk).await?.trunk.id,
             extension: self.extension_id(extension).await?,
         };
-        self.change(actor, Change::SetInbound { inbound }).await
+        let before = self.inbound().await?.into_iter().find(|one| one.number == inbound.number);
+        let moved = before.filter(|before| *before != inbound);
+        self.change(actor, Change::SetInbound { inbound }).await?;
+        let Some(before) = moved else { return Ok(Answer::Done) };
+        let names = self.names().await?;
+        let (from, at) = (names.of_extension(before.extension), names.of_trunk(before.trunk));
+        Ok(Answer::DoneWith(vec![format!("It was moved: before, it rang {from} at {at}.")]))
     }
 
     pub(super) async fn number_list(&self) -> Result<Answer> {
@@ -176,7 +211,21 @@ impl Office {
                 "`ringfence number list` shows them",
             ));
         }
-        self.change(actor, Change::RemoveInbound { number }).await
+        // Whoever showed it shows no number that isn't ours.
+        let mut said = Vec::new();
+        for view in self.extensions().await? {
+            let one = view.extension;
+            if one.caller_id.as_deref() == Some(number.as_str()) {
+                let change = Change::SetCallerId { extension: one.id, caller_id: None };
+                self.change(actor.clone(), change).await?;
+                said.push(format!(
+                    "Extension {} showed it outside, and shows the trunk's number now.",
+                    one.number
+                ));
+            }
+        }
+        self.change(actor, Change::RemoveInbound { number }).await?;
+        Ok(if said.is_empty() { Answer::Done } else { Answer::DoneWith(said) })
     }
 
     pub(super) async fn caller_id(
@@ -191,7 +240,7 @@ impl Office {
         self.change(actor, Change::SetCallerId { extension, caller_id }).await
     }
 
-    async fn inbound(&self) -> Result<Vec<Inbound>> {
+    pub(super) async fn inbound(&self) -> Result<Vec<Inbound>> {
         match self.ask(Command::Inbound).await? {
             Reply::Inbound(all) => Ok(all),
             Reply::Refused(refusal) => Err(refused(refusal)),
@@ -550,8 +599,16 @@ fn checked_codecs(codecs: Vec<String>) -> Result<Vec<String>> {
         (1..=CODEC_NAME_MAX).contains(&codec.len())
             && codec.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
     };
+    let known = |codec: &String| CODECS.iter().any(|known| known.eq_ignore_ascii_case(codec));
     if codecs.len() <= CODECS_MAX && codecs.iter().all(is_name) {
-        return Ok(codecs);
+        // A name that nobody offers would leave calls without any codec.
+        return match codecs.iter().find(|codec| !known(codec)) {
+            None => Ok(codecs),
+            Some(unknown) => Err(failure(
+                format!("{unknown} is no codec known here"),
+                format!("name some of {}", CODECS.join(", ")),
+            )),
+        };
     }
     Err(failure(
         format!("{} are no codecs", codecs.join(",")),
@@ -604,4 +661,23 @@ const USER_MAX: usize = 128;
 const SECRET_MAX: usize = 256;
 const SOURCES_MAX: usize = 32;
 const CODECS_MAX: usize = 16;
+/// By their names in SDP (IANA's registry of RTP encodings): what phones and carriers offer.
+const CODECS: [&str; 16] = [
+    "PCMA",
+    "PCMU",
+    "G722",
+    "opus",
+    "G729",
+    "G723",
+    "GSM",
+    "iLBC",
+    "speex",
+    "AMR",
+    "AMR-WB",
+    "EVS",
+    "G726-32",
+    "G7221",
+    "L16",
+    "telephone-event",
+];
 const CODEC_NAME_MAX: usize = 32;

@@ -121,6 +121,16 @@ pub(super) fn trunk_test(test: &TrunkTest) -> String {
         (false, _) => "does not work",
     };
     let _ = writeln!(out, "Trunk {} {verdict}. No call was placed.", test.name);
+    if test.disabled {
+        let _ = writeln!(
+            out,
+            "It is out of service and was brought up for this test alone:  ringfence trunk enable {}",
+            test.name
+        );
+    }
+    if !test.passed {
+        let _ = writeln!(out, "What can be changed:  ringfence trunk set {} --help", test.name);
+    }
     out
 }
 
@@ -234,6 +244,21 @@ pub(super) fn rates_change(change: &RatesChange) -> String {
         if count > 0 {
             let _ = writeln!(out, "  {count:>8}  {words}");
         }
+    }
+    if let (Some(lowest), Some(highest)) = (&change.lowest, &change.highest) {
+        let currency = &change.currency;
+        let _ = writeln!(out, "  prices  {lowest} to {highest} {currency} a minute");
+    }
+    for one in &change.passes {
+        let count = lines(one.lines);
+        let _ = writeln!(
+            out,
+            "  role {}: {count} within its highest price of {}",
+            one.role, one.price_max
+        );
+    }
+    for words in &change.loosens {
+        let _ = writeln!(out, "  look    {words}");
     }
     let _ =
         writeln!(out, "  before  {}\n  after   {}", change.before.summary, change.after.summary);

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use super::carriers::{price, span};
 use super::{laid_out, or_else_say, shown, table};
 use crate::admin::protocol::{
-    Budget, BudgetRule, Explained, Exposure, Policy, PolicyChange, PolicyVersion, Question, Role,
+    Budget, BudgetReset, BudgetRule, Explained, Exposure, Policy, PolicyChange, PolicyVersion,
+    Question, Role,
 };
 
 pub(super) fn policy(policy: &Policy) -> String {
@@ -120,6 +121,10 @@ fn budget_rules(list: &[BudgetRule], currency: &str) -> String {
 
 pub(super) fn policy_change(change: &PolicyChange) -> String {
     if change.changes.is_empty() {
+        if !change.still_locked.is_empty() {
+            let locked = change.still_locked.join(", ");
+            return format!("That was not locked. Still locked: {locked}.\n");
+        }
         return format!("Nothing changes: policy version {} says so already.\n", change.from);
     }
     let mut out = String::new();
@@ -129,6 +134,9 @@ pub(super) fn policy_change(change: &PolicyChange) -> String {
     };
     for words in &change.changes {
         let _ = writeln!(out, "  {words}");
+    }
+    if !change.still_locked.is_empty() {
+        let _ = writeln!(out, "Still locked: {}.", change.still_locked.join(", "));
     }
     let _ = writeln!(out, "Before: {}", change.before.summary);
     let _ = writeln!(out, "After:  {}", change.after.summary);
@@ -148,7 +156,11 @@ pub(super) fn policy_history(list: &[PolicyVersion]) -> String {
 
 pub(super) fn explained(one: &Explained) -> String {
     let mut out = String::new();
-    let verdict = if one.permitted { "allowed" } else { "refused" };
+    let verdict = match (one.permitted, &one.fails) {
+        (true, Some(fails)) => format!("allowed, but {fails}"),
+        (true, None) => "allowed".to_owned(),
+        (false, _) => "refused".to_owned(),
+    };
     let _ = writeln!(out, "{} from {}: {verdict}", shown(&one.number), one.from);
     let mut line = |what: &str, text: &str| {
         let _ = writeln!(out, "  {what:<13} {text}");
@@ -172,7 +184,20 @@ pub(super) fn explained(one: &Explained) -> String {
         line("trunks", &one.trunks.join(", then "));
     }
     line("why", &one.why);
+    if let (Some(remedy), true) = (&one.remedy, one.permitted) {
+        line("remedy", remedy);
+    }
     out
+}
+
+pub(super) fn budget_reset(reset: &BudgetReset) -> String {
+    let verdict = match reset.saved {
+        true => {
+            format!("What {} has spent in its present hour, day and week is forgotten.", reset.of)
+        }
+        false => format!("Nothing was changed. What {} has spent would be forgotten.", reset.of),
+    };
+    format!("{verdict}\nBefore: {}\nAfter:  {}\n", reset.before.summary, reset.after.summary)
 }
 
 pub(super) fn budgets(list: &[Budget]) -> String {
@@ -243,16 +268,6 @@ pub(super) fn done(question: &Question) -> Option<String> {
         }
         Question::ExtensionCallerId { number, caller_id: None } => {
             format!("Extension {number} shows the trunk's number outside.\n")
-        }
-        Question::BudgetReset { of } => {
-            let of = match of {
-                crate::admin::protocol::Whose::Operator => "the operator".to_owned(),
-                crate::admin::protocol::Whose::Tenant => "the tenant".to_owned(),
-                crate::admin::protocol::Whose::EachExtension => "each extension".to_owned(),
-                crate::admin::protocol::Whose::Role(name) => format!("role {name}"),
-                crate::admin::protocol::Whose::Extension(number) => format!("extension {number}"),
-            };
-            format!("What {of} has spent in its present hour, day and week is forgotten.\n")
         }
         _ => return None,
     })

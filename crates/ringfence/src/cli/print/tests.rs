@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::admin::protocol::{
     AtMost, AtRisk, Attention, Banned, Bans, Budget, BudgetRule, Cost, Costs, Coverage, Edit,
-    Encryption, Explained, Exposure, ExposureLine, HeldPair, Number, Policy, PolicyChange,
+    Encryption, Explained, Exposure, ExposureLine, HeldPair, Number, Passes, Policy, PolicyChange,
     PolicyVersion, Rate, Rates, RatesChange, Reach, Role, Status, Stopped, TestStep, Toll, Trunk,
     TrunkSettings, TrunkTest,
 };
@@ -156,6 +156,7 @@ fn call() -> Call {
         ended: owned("2026-11-22T08:01:06.000Z"),
         seconds: 61,
         disposition: owned("answered"),
+        ended_by: some("the day budget of extension 101"),
         rule: some("outside"),
         policy: Some(3),
         emergency: false,
@@ -256,6 +257,7 @@ fn a_test_of_a_trunk_shows_its_steps() {
             step("registration", false, "The carrier refused the password (403)."),
         ],
         weaknesses: vec![owned("digest may use MD5")],
+        disabled: true,
     };
     let question = Question::TrunkTest { name: owned("carrier") };
     check(
@@ -265,9 +267,11 @@ fn a_test_of_a_trunk_shows_its_steps() {
   ✗ failed  registration  The carrier refused the password (403).
   ! weak    digest may use MD5
 Trunk carrier does not work. No call was placed.
+It is out of service and was brought up for this test alone:  ringfence trunk enable carrier
+What can be changed:  ringfence trunk set carrier --help
 ",
     );
-    check_fields(&Answer::TrunkTested(test), "name passed steps weaknesses");
+    check_fields(&Answer::TrunkTested(test), "name passed steps weaknesses disabled");
 }
 
 #[test]
@@ -411,6 +415,7 @@ fn a_change_says_what_it_does_and_what_could_be_lost() {
             version: 3,
             changes: changes.iter().map(|words| owned(words)).collect(),
             loosens: true,
+            still_locked: Vec::new(),
             before: at_most("0.00"),
             after: at_most("23.40"),
         }))
@@ -439,7 +444,7 @@ After:  At most 23.40 USD can be lost until Thursday 08:00.
         "Nothing changes: policy version 2 says so already.
 ",
     );
-    let names = "saved from version changes loosens before after";
+    let names = "saved from version changes loosens still_locked before after";
     check_fields(&change(true, &[]), names);
     let history = Answer::PolicyHistory(vec![PolicyVersion {
         version: 3,
@@ -474,6 +479,8 @@ fn an_explanation_names_rule_price_and_reason() {
         first_seconds: Some(60),
         trunks: vec![owned("carrier"), owned("old")],
         why: owned("The role staff may dial LV, and 9.85 USD of the day's budget are left."),
+        fails: None,
+        remedy: None,
     };
     let answer = Answer::Explained(Box::new(explained));
     let question = Question::Explain { number: owned("00371 20000000"), from: owned("101") };
@@ -493,7 +500,7 @@ fn an_explanation_names_rule_price_and_reason() {
 ",
     );
     let names = "number from destination class country role permitted rule policy currency rate \
-                 first_hold first_seconds trunks why";
+                 first_hold first_seconds trunks why fails remedy";
     check_fields(&answer, names);
 }
 
@@ -545,6 +552,10 @@ and 89 more: --limit shows them
         dearer: 34,
         cheaper: 1,
         otherwise: 0,
+        loosens: vec![owned("1 line would become cheaper")],
+        lowest: some("0.05"),
+        highest: some("2.00"),
+        passes: vec![Passes { role: owned("staff"), price_max: owned("0.50"), lines: 61 }],
         before: at_most("23.40"),
         after: at_most("24.00"),
     }));
@@ -555,11 +566,15 @@ and 89 more: --limit shows them
          4  new
         34  dearer
          1  cheaper
+  prices  0.05 to 2.00 USD a minute
+  role staff: 61 lines within its highest price of 0.50
+  look    1 line would become cheaper
   before  At most 23.40 USD can be lost until Thursday 08:00.
   after   At most 24.00 USD can be lost until Thursday 08:00.
 ",
     );
-    let names = "saved version currency lines added removed dearer cheaper otherwise before after";
+    let names = "saved version currency lines added removed dearer cheaper otherwise loosens lowest highest \
+                 passes before after";
     check_fields(&change, names);
 }
 
@@ -636,6 +651,64 @@ The tail is what a carrier may bill for after a call has ended here: it can't be
 }
 
 #[test]
+fn what_follows_from_a_change_is_said_below_it() {
+    let question = Question::TrunkEnable { name: owned("carrier"), enabled: false };
+    let lost = owned("Calls for help cannot leave: no trunk is in service.");
+    check(
+        &question,
+        &Answer::DoneWith(vec![lost]),
+        "Trunk carrier is out of service. Calls that are up go on.
+Calls for help cannot leave: no trunk is in service.
+",
+    );
+}
+
+#[test]
+fn an_allowed_call_that_no_trunk_can_carry_says_so_first() {
+    let explained = Explained {
+        number: owned("911"),
+        from: owned("101"),
+        destination: owned("emergency 911"),
+        class: None,
+        country: None,
+        role: owned("staff"),
+        permitted: true,
+        rule: owned("emergency"),
+        policy: 3,
+        currency: owned("USD"),
+        rate: None,
+        first_hold: None,
+        first_seconds: None,
+        trunks: Vec::new(),
+        why: owned("Allowed: a call for help always is."),
+        fails: some("no trunk can carry it now: this call would fail (there is no trunk)"),
+        remedy: some("Connect a carrier."),
+    };
+    check(
+        &Question::Explain { number: owned("911"), from: owned("101") },
+        &Answer::Explained(Box::new(explained)),
+        "911 from 101: allowed, but no trunk can carry it now: this call would fail (there is no trunk)
+  destination   emergency 911
+  role          staff
+  rule          emergency (policy version 3)
+  why           Allowed: a call for help always is.
+  remedy        Connect a carrier.
+",
+    );
+}
+
+/// Tables show the clock on the wall; JSON keeps UTC, and what only looks like a time stays.
+#[test]
+fn times_are_shown_in_the_zone_of_the_policy() {
+    let zone = Zone::named("America/New_York").unwrap();
+    let answer = Answer::Call(Box::new(call()));
+    let show = Question::CallShow { call: owned("3fa9"), ladder: false };
+    let shown = text(&show, &localised(answer.clone(), || zone));
+    assert!(shown.contains("  started    2026-11-22 03:00:00 EST\n"), "{shown}");
+    assert!(json(&answer).contains("2026-11-22T08:00:00.000Z"));
+}
+
+#[test]
 fn calls_show_what_they_cost_where_it_was_asked_for() {
     let question = Question::Calls {
         up: false,
@@ -646,8 +719,8 @@ fn calls_show_what_they_cost_where_it_was_asked_for() {
         costs: None,
     };
     let list = |costs| Answer::Calls(Calls { up: Vec::new(), records: vec![call()], costs });
-    check(&question, &list(Some(costs())), "call      started                   from  to            outcome   seconds  cost          media  weaknesses
-3fa90000  2026-11-22T08:00:00.000Z  101   +37120000000  answered  61       0.150834 USD         none
+    check(&question, &list(Some(costs())), "call      started                   from  to            outcome                                             seconds  cost          media  weaknesses
+3fa90000  2026-11-22T08:00:00.000Z  101   +37120000000  answered, ended by the day budget of extension 101  61       0.150834 USD         none
 
 extension  legs outside  answered  minutes  cost
 101        2             1         1:01     0.150834 USD
@@ -661,7 +734,7 @@ all        2             1         1:01     0.150834 USD
         &show,
         &one,
         "Call 3fa90000000000000000000000000000
-  101 called +37120000000: answered
+  101 called +37120000000: answered, ended by the day budget of extension 101
   started    2026-11-22T08:00:00.000Z
   answered   2026-11-22T08:00:05.000Z
   ended      2026-11-22T08:01:06.000Z (61 s)
@@ -677,7 +750,7 @@ all        2             1         1:01     0.150834 USD
     cost         0.150834 USD (set aside at most 0.20)
 ",
     );
-    let names = "id from to responsible started answered ended seconds disposition rule policy \
+    let names = "id from to responsible started answered ended seconds disposition ended_by rule policy \
                  emergency origin cost tolls legs";
     check_fields(&one, names);
 }
