@@ -254,8 +254,15 @@ impl Exchange {
                     self.on_core(now, |core, now, is_at| core.pump(now, is_at));
                 }
                 Event::Done { key, answer } => {
-                    let rows =
-                        self.recovery.answered(&mut self.core.desk(now), key, answer.as_ref());
+                    let trunks = &mut self.trunks;
+                    let rows = self.recovery.answered(
+                        &mut self.core.desk(now),
+                        key,
+                        answer.as_ref(),
+                        &mut |trunk, response, method, uri| {
+                            trunks.answer_challenge(trunk, response, method, uri)
+                        },
+                    );
                     self.write(rows);
                     let mut out = Vec::new();
                     let desk = &mut self.core.desk(now);
@@ -263,7 +270,8 @@ impl Exchange {
                     self.carry(now, out);
                 }
                 Event::Undelivered { key } => {
-                    self.recovery.undelivered(key);
+                    let rows = self.recovery.undelivered(&mut self.core.desk(now), key);
+                    self.write(rows);
                     let mut out = Vec::new();
                     self.trunks.undelivered(&mut self.core.desk(now), key, &mut out);
                     self.carry(now, out);

@@ -69,6 +69,8 @@ pub(crate) enum Why {
     Unpaid(LegId),
     /// A carrier has not said a word to our INVITE.
     Mute(LegId),
+    /// A carrier refused our BYE: it is said again.
+    Again(LegId),
 }
 
 /// What a request of ours was for.

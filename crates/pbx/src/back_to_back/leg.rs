@@ -57,8 +57,10 @@ pub(crate) struct Leg {
     identity: Option<CallerId>,
     /// Credentials for our next request in this dialog.
     credentials: Option<(Name, String)>,
-    /// How often the INVITE was challenged.
+    /// How often the request that is out was challenged.
     pub(crate) challenges: u8,
+    /// How often our BYE was refused.
+    pub(crate) byes_refused: usize,
     /// The dialog that our BYE is ending.
     leaving: Option<DialogState>,
 }
@@ -305,6 +307,7 @@ impl Leg {
             identity: None,
             credentials: None,
             challenges: 0,
+            byes_refused: 0,
             leaving: None,
         }
     }
@@ -679,6 +682,9 @@ impl Leg {
         };
         let over = self.dialog().map(|dialog| dialog.state().clone());
         self.leaving = over.or(self.leaving.take());
+        if let Some(outlay) = &mut self.outlay {
+            outlay.leaves(desk.now);
+        }
         desk.send((self.call, self.id, Purpose::Bye), self.party.path, bye);
         self.state = State::Leaving;
     }
@@ -753,7 +759,6 @@ impl Leg {
         let body = String::from_utf8_lossy(former.body()).into_owned();
         let invite = builder.header(name, &value).body("application/sdp", body).build();
         let Ok(invite) = invite else { return false };
-        self.challenges += 1;
         let key = desk.send((self.call, self.id, Purpose::Invite), self.party.path, invite.clone());
         self.state = State::Calling(Calling { key, invite });
         true

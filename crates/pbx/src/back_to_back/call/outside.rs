@@ -1,6 +1,7 @@
 //! Legs outside: their money, their challenges, and the way on when a carrier doesn't take the call.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use guard::cause::Cause;
 use guard::fact::Fact;
@@ -13,6 +14,7 @@ use super::{Answer, Call, Early, Ringing, Stage, more_telling};
 use crate::back_to_back::Event;
 use crate::back_to_back::desk::{Desk, Purpose, Why};
 use crate::back_to_back::leg::{Leg, State};
+use crate::back_to_back::outlay::BYE_WAITS;
 use crate::io::{PersistError, Ticket};
 use crate::record::{Row, Toll};
 use crate::trunk::Route;
@@ -192,9 +194,7 @@ impl Call {
         if found.party.trunk.is_none() || found.challenges >= CHALLENGES_MAX {
             return false;
         }
-        if purpose != Purpose::Invite {
-            found.challenges += 1;
-        }
+        found.challenges += 1;
         let response = (*response).clone();
         desk.event(Event::Challenged { call: self.id, leg, purpose, response });
         true
@@ -232,11 +232,13 @@ impl Call {
                 // Not the called phone's fault: this line can't be used.
                 self.fork_failed(desk, leg, Cause::NoRoute);
             }
-            Purpose::Bye => {
-                self.fork_gone(leg);
-                self.maybe_record(desk);
+            Purpose::Bye => self.bye_refused(desk, leg, None),
+            Purpose::Change => {
+                if let Some(found) = self.leg_mut(leg) {
+                    found.idle();
+                }
+                self.change_refused(desk, Status::NOT_ACCEPTABLE_HERE);
             }
-            Purpose::Change => self.change_refused(desk, Status::NOT_ACCEPTABLE_HERE),
             Purpose::Refresh => {
                 if let Some(found) = self.leg_mut(leg) {
                     found.idle();
@@ -245,6 +247,28 @@ impl Call {
             }
             Purpose::Info => {}
         }
+    }
+
+    /// A carrier's final answer to our BYE that is no end: the call may be up there, and billed. Said
+    /// again after a while (RFC 3261 §15.1.1 knows 481 and 408 alone as ends beside 2xx).
+    pub(super) fn bye_refused(
+        &mut self,
+        desk: &mut Desk<'_>,
+        leg: LegId,
+        retry_after: Option<Duration>,
+    ) {
+        let Some(found) = self.leg_mut(leg).filter(|leg| matches!(leg.state, State::Leaving))
+        else {
+            return;
+        };
+        let Some(wait) = BYE_WAITS.get(found.byes_refused).copied() else {
+            return self.unconfirmed(desk, leg);
+        };
+        found.byes_refused += 1;
+        found.challenges = 0;
+        let longest = BYE_WAITS[BYE_WAITS.len() - 1];
+        let wait = wait.max(retry_after.unwrap_or_default()).min(longest);
+        self.alarm(desk, Why::Again(leg), wait);
     }
 
     /// Asks the application for another way, where this failure of a carrier is not the called person's
@@ -381,5 +405,6 @@ fn is_carriers_fault(cause: Cause) -> bool {
     }
 }
 
-/// One nonce, and one more where it was stale: a third challenge means that the password is wrong.
+/// Of one request: one nonce, and one more where it was stale. A third challenge means that the password
+/// is wrong. Counted for each request anew: a carrier may ask for a password in every one of a long call.
 const CHALLENGES_MAX: u8 = 2;
