@@ -19,7 +19,7 @@ use guard::fact::Fact;
 use guard::id::{CallId, LegId, NodeId, RealmId, TenantId, TrunkId};
 use pure::{Instant, Now, Timers};
 use sip::dialog::{Dialog, DialogId, Hop};
-use sip::transaction::{Input, Key};
+use sip::transaction::{Input, Key, Rank};
 use sip::{Message, Method, Name, Request, Response, Status};
 
 use crate::back_to_back::Owner;
@@ -326,7 +326,8 @@ impl Recovery {
         orphan.state = State::Asked(path, realm);
         let key = desk.transactions.reserve();
         self.sent.insert(key, id);
-        desk.transactions.handle(desk.now, Input::Send { key, path, request });
+        desk.transactions
+            .handle(desk.now, Input::Send { key, path, request, rank: Rank::Progress });
         Vec::new()
     }
 

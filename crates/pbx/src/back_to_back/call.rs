@@ -236,9 +236,10 @@ impl Call {
             desk.lines.trace(desk.now, path, false, bytes, desk.out);
         }
         let mut ports = BTreeSet::new();
+        let emergency = call.emergency;
         for leg in call.legs_mut() {
             ports.insert(leg.id);
-            leg.allocate(desk);
+            leg.allocate(desk, emergency);
         }
         call.stage = Stage::Preparing(Preparing { ports, snapshot: None });
         call.alarm(desk, Why::Prepare, desk.settings.prepare_timeout);
@@ -524,6 +525,9 @@ impl Call {
             self.fork_failed(desk, fork, Cause::Internal);
         } else if carrier {
             self.alarm(desk, Why::Mute(fork), desk.settings.trunk_mute_timeout);
+            if self.emergency {
+                self.alarm(desk, Why::Slow(fork), desk.settings.help_ring_timeout);
+            }
         }
     }
 
@@ -740,7 +744,7 @@ impl Call {
             return false;
         };
         fork.offered_plain = true;
-        fork.allocate(desk);
+        fork.allocate(desk, self.emergency);
         self.forks.push(fork);
         true
     }
@@ -1079,6 +1083,7 @@ impl Call {
             Why::Extend(leg) => self.extend(desk, leg),
             Why::Unpaid(leg) => self.unpaid(desk, leg),
             Why::Mute(leg) => self.mute(desk, leg),
+            Why::Slow(leg) => self.slow(desk, leg),
             Why::Again(leg) => {
                 if let Some(found) = self.leg_mut(leg) {
                     found.bye_again(desk);
@@ -1115,7 +1120,7 @@ impl Call {
     fn session_alarm(&mut self, desk: &mut Desk<'_>, leg: LegId) {
         self.cancel_alarm(desk, Why::Expired(leg));
         self.cancel_alarm(desk, Why::Refresh(leg));
-        let Some(session) = self.leg(leg).and_then(|leg| leg.session) else { return };
+        let Some(session) = self.leg(leg).and_then(|leg| leg.watched_session(desk)) else { return };
         if session.ours {
             self.alarm(desk, Why::Refresh(leg), session.interval / 2);
         } else {
@@ -1124,7 +1129,7 @@ impl Call {
     }
 
     fn expiry_alarm(&mut self, desk: &mut Desk<'_>, leg: LegId) {
-        if let Some(session) = self.leg(leg).and_then(|leg| leg.session) {
+        if let Some(session) = self.leg(leg).and_then(|leg| leg.watched_session(desk)) {
             self.alarm(desk, Why::Expired(leg), session.interval);
         }
     }

@@ -326,9 +326,20 @@ impl Leg {
         self.party.trunk.map(|_| SessionTimer { interval, ours: true })
     }
 
-    pub(crate) fn allocate(&mut self, desk: &mut Desk<'_>) {
+    /// The session as we watch over it. Whatever a carrier agrees to, or asks for, we refresh ourselves,
+    /// and soon enough: it is our money.
+    pub(crate) fn watched_session(&self, desk: &Desk<'_>) -> Option<SessionTimer> {
+        let agreed = self.session?;
+        match self.own_session(desk) {
+            Some(own) => Some(SessionTimer { interval: agreed.interval.min(own.interval), ..own }),
+            None => Some(agreed),
+        }
+    }
+
+    /// `help`: see [`rtp::relay::Command::Allocate`].
+    pub(crate) fn allocate(&mut self, desk: &mut Desk<'_>, help: bool) {
         let tag = u64::try_from(self.call.0 & u128::from(u64::MAX)).unwrap_or_default();
-        let command = self.media.allocate(self.party.realm, tag);
+        let command = self.media.allocate(self.party.realm, tag, help);
         desk.media(command);
     }
 
@@ -1025,7 +1036,8 @@ pub(crate) fn end_stray(
     let hop = Hop { transport, sent_by: &sent_by, branch: &branch };
     if let Ok(Ok(request)) = dialog.request(Method::Bye, hop).map(RequestBuilder::build) {
         let key = desk.transactions.reserve();
-        let input = sip::transaction::Input::Send { key, path, request };
+        let rank = sip::transaction::Rank::Progress;
+        let input = sip::transaction::Input::Send { key, path, request, rank };
         desk.transactions.handle(desk.now, input);
     }
 }

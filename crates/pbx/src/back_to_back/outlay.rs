@@ -80,6 +80,11 @@ impl Outlay {
         self.step.is_some()
     }
 
+    /// Whether the gate may be asked for another step.
+    pub(crate) fn may_step(&self) -> bool {
+        self.step.is_none() && self.denied.is_none()
+    }
+
     /// The step is durable (or could not be made so): `None` where this is not its ticket, else whether
     /// there is new paid time.
     pub(crate) fn stepped(&mut self, ticket: Ticket, durable: bool) -> Option<bool> {

@@ -8,6 +8,7 @@ use guard::fact::Fact;
 use guard::gate::{Attempt, Rule};
 use guard::id::{LegId, TrunkId};
 use guard::money::{Currency, Money};
+use guard::policy::Scope;
 use sip::{Name, Status};
 
 use super::{Answer, Call, Early, Ringing, Stage, more_telling};
@@ -65,7 +66,7 @@ impl Call {
     /// Asks the gate for another step.
     pub(super) fn extend(&mut self, desk: &mut Desk<'_>, leg: LegId) {
         let Some(found) = self.leg_mut(leg) else { return };
-        let Some(outlay) = found.outlay.as_mut().filter(|outlay| !outlay.is_stepping()) else {
+        let Some(outlay) = found.outlay.as_mut().filter(|outlay| outlay.may_step()) else {
             return;
         };
         match desk.gate.extend(desk.now, &outlay.attempt, &outlay.toll.rate, desk.ledger) {
@@ -88,6 +89,13 @@ impl Call {
                     self.end(desk, Cause::Refused(rule));
                 }
             }
+        }
+    }
+
+    /// Its extension is gone or may not call any more.
+    pub(crate) fn pay_no_more(&mut self) {
+        for outlay in self.legs_mut().filter_map(|leg| leg.outlay.as_mut()) {
+            outlay.deny(Rule::NobodyResponsible);
         }
     }
 
@@ -129,10 +137,16 @@ impl Call {
             return;
         }
         let denied = self.legs().filter_map(|leg| leg.outlay.as_ref()).find_map(|outlay| {
-            desk.gate.review(desk.now, &outlay.attempt, &outlay.toll.rate, desk.ledger).err()
+            let trunk = Scope::Trunk(outlay.toll.trunk);
+            if desk.gate.policy().lockdown.covers(trunk) {
+                return Some(Rule::Lockdown);
+            }
+            let rate = &outlay.toll.rate;
+            let denial = desk.gate.review(desk.now, &outlay.attempt, rate, desk.ledger).err()?;
+            Some(denial.decision.rule)
         });
-        if let Some(denial) = denied {
-            self.end(desk, Cause::Refused(denial.decision.rule));
+        if let Some(rule) = denied {
+            self.end(desk, Cause::Refused(rule));
         }
     }
 
@@ -295,7 +309,7 @@ impl Call {
             return;
         };
         ringing.awaits_way = false;
-        leg.allocate(desk);
+        leg.allocate(desk, self.emergency);
         self.forks.push(leg);
     }
 
@@ -353,6 +367,20 @@ impl Call {
         found.leave(desk, Cause::TimedOut);
         self.close_media(desk, leg);
         self.fork_failed(desk, leg, Cause::TimedOut);
+    }
+
+    /// A carrier has taken a call for help and doesn't ring: the next way is tried beside it.
+    pub(super) fn slow(&mut self, desk: &mut Desk<'_>, leg: LegId) {
+        let rings = self.legs().any(|leg| leg.status > 100 && leg.status < 200);
+        let waits = self.leg(leg).is_some_and(|leg| matches!(leg.state, State::Calling(_)));
+        if rings || !waits || self.outside.is_none() || self.ways >= desk.settings.ways_max {
+            return;
+        }
+        let Stage::Ringing(ringing) = &mut self.stage else { return };
+        if !std::mem::replace(&mut ringing.awaits_way, true) {
+            self.ways += 1;
+            desk.event(Event::Onward { call: self.id });
+        }
     }
 
     /// Over which trunks this call has legs that are not gone.
