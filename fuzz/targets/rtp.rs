@@ -180,7 +180,7 @@ impl Story {
         for leg in 0..2 {
             let (endpoint, realm) = (id(leg), RealmId(0));
             let tag = leg as u64;
-            story.relay.handle(now, Command::Allocate { endpoint, epoch: 1, realm, tag });
+            story.relay.handle(now, Command::Allocate { endpoint, epoch: 1, realm, tag, urgent: false });
             let [rtp, rtcp] = [0, 1].map(|port| ([198, 51, 100, 1], 9_000 + 2 * leg as u16 + port));
             story.relay.bound(endpoint, 1, rtp.into(), rtcp.into());
             story.arm(leg);

@@ -62,6 +62,11 @@ pub struct CarrierSettings {
     /// Answers 503 with so many seconds of Retry-After to every REGISTER.
     pub closed: Option<u32>,
     pub challenges_invites: bool,
+    /// Every request within a call must prove itself too: BYE, re-INVITE, UPDATE, INFO. RFC 3261 §22.1
+    /// allows it, and carriers do.
+    pub challenges_calls: bool,
+    /// The first so many BYEs of each call are answered 503, and the call goes on being billed.
+    pub refuses_byes: u8,
     pub answers_options: bool,
     pub security: Security,
     /// Refuses what it would have to encrypt (488).

@@ -563,7 +563,15 @@ impl Phone {
         let Some((link, _)) = self.link else { return };
         let key = self.transactions.reserve();
         self.purposes.insert(key, purpose);
-        self.transactions.handle(now, transaction::Input::Send { key, path: link, request });
+        self.transactions.handle(
+            now,
+            transaction::Input::Send {
+                key,
+                path: link,
+                request,
+                rank: transaction::Rank::Ordinary,
+            },
+        );
     }
 
     fn sent_by(&self) -> String {

@@ -531,6 +531,14 @@ facts! {
     { call: CallId, trunk: TrunkId, by: CallId } personal {}
     "A call was ended because an emergency call needed its channel."
 
+    516 Warn EndUnconfirmed "end-unconfirmed"
+    { call: CallId, leg: LegId, trunk: TrunkId, held: Money } personal {}
+    "A carrier never confirmed that a call is over: it may still be up, and billed. All that was set aside for it, {held:?}, is charged. Ask the carrier to end it."
+
+    517 Warn HelpGaveWay "help-gave-way"
+    { call: CallId, by: CallId } personal {}
+    "An emergency call was ended because the same phone number of the house made further ones: {by}."
+
     600 Notice MediaSilent "media-silent"
     { call: CallId, leg: LegId, silent_ms: u64 } personal {}
     "No media came on a leg of call {call} for {silent_ms} ms."
@@ -907,6 +915,8 @@ pub(crate) mod tests {
                 extension: Some(extension),
             },
             Fact::CallPreempted { call, trunk: TrunkId(1), by: CallId(2) },
+            Fact::EndUnconfirmed { call, leg, trunk: TrunkId(1), held: Money(250_000) },
+            Fact::HelpGaveWay { call, by: CallId(2) },
             Fact::MediaSilent { call, leg, silent_ms: 5_000 },
             Fact::MediaResumed { call, leg, silent_ms: 7_000 },
             Fact::MediaForged { call, leg, packets: 12 },
@@ -1015,6 +1025,8 @@ pub(crate) mod tests {
 513 budget-soft
 514 budget-hard
 515 call-preempted
+516 end-unconfirmed
+517 help-gave-way
 600 media-silent
 601 media-resumed
 602 media-forged

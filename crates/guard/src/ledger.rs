@@ -286,20 +286,26 @@ impl Ledger {
         changed.into_iter().map(|bucket| Spend { bucket, settled: self.settled(&bucket) }).collect()
     }
 
-    /// What an account has settled counts as nothing from now on, in every window. What is held stays
-    /// held. Returns what the longest of them had settled, and the rows that changed.
-    pub fn reset(&mut self, _now: Now, account: Scope) -> (Money, Vec<Spend>) {
-        let mut forgotten = Money::ZERO;
+    /// What a reset of an account would forget, in each of its windows. What is held stays held.
+    pub fn settled_of(&self, account: Scope) -> Vec<Spend> {
+        let of = self.settled.iter().filter(|(bucket, _)| bucket.account == account);
+        let spent = of.filter(|(_, settled)| **settled > Money::ZERO);
+        spent.map(|(bucket, settled)| Spend { bucket: *bucket, settled: *settled }).collect()
+    }
+
+    /// Carries out a reset: what was settled when it was asked for counts as nothing from now on, what was
+    /// settled since still counts. Returns the rows of what is left.
+    pub fn forget(&mut self, spent: &[Spend]) -> Vec<Spend> {
         let mut rows = Vec::new();
-        for (bucket, settled) in self.settled.iter_mut().filter(|(b, _)| b.account == account) {
+        for Spend { bucket, settled: forgotten } in spent {
+            let Some(settled) = self.settled.get_mut(bucket) else { continue };
+            *settled = Money(settled.0.saturating_sub(forgotten.0).max(0));
             if *settled > Money::ZERO {
-                forgotten = forgotten.max(*settled);
-                *settled = Money::ZERO;
-                rows.push(Spend { bucket: *bucket, settled: Money::ZERO });
+                rows.push(Spend { bucket: *bucket, settled: *settled });
             }
+            self.noted.retain(|(noted, ..)| noted.account != bucket.account);
         }
-        self.noted.retain(|(bucket, ..)| bucket.account != account);
-        (forgotten, rows)
+        rows
     }
 
     /// Every budget of the gate's policy with what is spent of it: one row for each of `extensions`

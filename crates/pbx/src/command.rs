@@ -89,7 +89,8 @@ pub enum Change {
     SecretRevealed {
         extension: ExtensionId,
     },
-    /// Disabling and removing end the registrations at once; calls that are up go on.
+    /// Disabling and removing end the registrations at once; calls that are up go on, those outside until
+    /// the end of what is paid for.
     SetEnabled {
         extension: ExtensionId,
         enabled: bool,

@@ -27,7 +27,7 @@ use guard::cause::{Cause, Outcome};
 use guard::fact::{Fact, ViolationKind};
 use guard::gate::{Attempt, Decision, Destination, Gate, Origin, Standing, Verdict};
 use guard::id::{CallId, LegId, NodeId, TenantId};
-use guard::ledger::{Crossing, Ledger};
+use guard::ledger::{Crossing, Ledger, Spend};
 use guard::policy::Scope;
 use pure::{Chance, Instant, Now};
 use sip::transaction::Key;
@@ -38,7 +38,7 @@ use crate::back_to_back::{BackToBack, Event, Owner};
 use crate::command::Change;
 use crate::flow::{FlowId, Path, Realm, Transport};
 use crate::io::{Input, Output, Ticket};
-use crate::pace::Pace;
+use crate::pace::{Pace, Ringing};
 use crate::record::{Loaded, Row};
 use crate::recovery::Recovery;
 use crate::registrar::{Effect, Registrar, RegistrarSettings};
@@ -57,6 +57,9 @@ pub struct Exchange {
     /// Sockets that carriers alone are answered on.
     carrier_sockets: BTreeSet<FlowId>,
     refusals: Pace,
+    ringing: Ringing,
+    /// Our tag in answers without a transaction.
+    passing: String,
     changes: BTreeMap<Ticket, Pending>,
     violations: Throttle<(IpAddr, ViolationKind)>,
     drain: Drain,
@@ -67,6 +70,10 @@ pub struct Exchange {
 struct Pending {
     asked: Ticket,
     change: Change,
+    /// Its name in the journal.
+    what: &'static str,
+    /// What a reset of a budget forgets.
+    forgets: Vec<Spend>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -120,6 +127,8 @@ impl Exchange {
             registrar,
             violations: Throttle::new(VIOLATION_INTERVAL, chance.hash_seed()),
             refusals: Pace::new(chance.hash_seed()),
+            ringing: Ringing::new(chance.hash_seed()),
+            passing: format!("1{:04x}{:032x}", node.0, chance.u128()),
             core: BackToBack::new(settings, gate, ledger, node, realms, chance),
             recovery: Recovery::default(),
             trunks,
@@ -255,8 +264,15 @@ impl Exchange {
                     self.on_core(now, |core, now, is_at| core.pump(now, is_at));
                 }
                 Event::Done { key, answer } => {
-                    let rows =
-                        self.recovery.answered(&mut self.core.desk(now), key, answer.as_ref());
+                    let trunks = &mut self.trunks;
+                    let rows = self.recovery.answered(
+                        &mut self.core.desk(now),
+                        key,
+                        answer.as_ref(),
+                        &mut |trunk, response, method, uri| {
+                            trunks.answer_challenge(trunk, response, method, uri)
+                        },
+                    );
                     self.write(rows);
                     let mut out = Vec::new();
                     let desk = &mut self.core.desk(now);
@@ -264,7 +280,8 @@ impl Exchange {
                     self.carry(now, out);
                 }
                 Event::Undelivered { key } => {
-                    self.recovery.undelivered(key);
+                    let rows = self.recovery.undelivered(&mut self.core.desk(now), key);
+                    self.write(rows);
                     let mut out = Vec::new();
                     self.trunks.undelivered(&mut self.core.desk(now), key, &mut out);
                     self.carry(now, out);
@@ -406,6 +423,11 @@ impl Exchange {
         };
         if let Message::Request(request) = &message
             && self.is_scanner(now, path, request)
+        {
+            return;
+        }
+        if let Message::Request(request) = &message
+            && self.refused_in_passing(now, path, request)
         {
             return;
         }

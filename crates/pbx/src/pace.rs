@@ -1,4 +1,4 @@
-//! How often somebody may be refused in writing.
+//! How often somebody may be refused in writing, and ring the house.
 //!
 //! Whoever holds a stolen secret can be refused a thousand times a second, and each refusal is a
 //! record, a decision and a line of the journal. Beyond a rate they are only counted.
@@ -49,6 +49,50 @@ impl Pace {
     }
 }
 
+/// How many phones of the house one extension may have rung lately, each phone that rings counting. A
+/// stolen secret that redials a busy neighbour would else take the ports and the time of everybody;
+/// somebody who transfers calls all day rings a phone every few seconds.
+#[derive(Debug)]
+pub(crate) struct Ringing(Map<ExtensionId, Bucket>);
+
+#[derive(Debug)]
+struct Bucket {
+    left: u64,
+    filled: Instant,
+}
+
+impl Ringing {
+    /// Rung at once.
+    pub(crate) const BURST: u64 = 20;
+    /// One more each of these: sixty a minute.
+    pub(crate) const EACH: Duration = Duration::from_secs(1);
+
+    pub(crate) fn new(seed: HashSeed) -> Self {
+        Self(Map::new(seed))
+    }
+
+    /// Whether so many more phones may ring. What an extension of many phones asks for at once is never
+    /// more than [`Self::BURST`].
+    pub(crate) fn takes(&mut self, now: Instant, extension: ExtensionId, phones: usize) -> bool {
+        let wanted = u64::try_from(phones).unwrap_or(u64::MAX).min(Self::BURST);
+        if self.0.len() >= Pace::EXTENSIONS_MAX {
+            self.0.clear();
+        }
+        let full = || Bucket { left: Self::BURST, filled: now };
+        let bucket = self.0.get_or_insert_with(extension, full);
+        let more = now.since(bucket.filled).as_secs() / Self::EACH.as_secs();
+        if more > 0 {
+            bucket.left = bucket.left.saturating_add(more).min(Self::BURST);
+            bucket.filled = bucket.filled + Self::EACH * u32::try_from(more).unwrap_or(u32::MAX);
+        }
+        let may = bucket.left >= wanted;
+        if may {
+            bucket.left -= wanted;
+        }
+        may
+    }
+}
+
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
@@ -73,5 +117,17 @@ mod tests {
         assert!(!pace.is_full(at(1), bob));
         assert_eq!(written(&mut pace, 59), 0);
         assert_eq!(written(&mut pace, 60), 30);
+    }
+
+    #[test]
+    fn twenty_phones_at_once_and_sixty_a_minute() {
+        let mut ringing = Ringing::new(Chance::from_number(1).hash_seed());
+        let (alice, bob) = (ExtensionId(1), ExtensionId(2));
+        let at = |seconds: u64| Instant(seconds * 1_000_000_000);
+        let rung = (0..1_000).filter(|n| ringing.takes(at(n / 100), alice, 1)).count();
+        assert_eq!(rung, 20 + 9);
+        assert!(ringing.takes(at(10), bob, 8));
+        // Somebody who transfers calls rings two phones every three seconds, for an hour.
+        assert!((40..1_240).all(|n| ringing.takes(at(n * 3), alice, 2)));
     }
 }

@@ -19,13 +19,13 @@ use guard::fact::Fact;
 use guard::id::{CallId, LegId, NodeId, RealmId, TenantId, TrunkId};
 use pure::{Instant, Now, Timers};
 use sip::dialog::{Dialog, DialogId, Hop};
-use sip::transaction::{Input, Key};
-use sip::{Message, Method, Name, Request, RequestBuilder, Response};
+use sip::transaction::{Input, Key, Rank};
+use sip::{Message, Method, Name, Request, Response, Status};
 
 use crate::back_to_back::Owner;
 use crate::back_to_back::desk::Desk;
 use crate::back_to_back::leg::end_stray;
-use crate::back_to_back::outlay::seconds_up;
+use crate::back_to_back::outlay::{BYE_WAITS, seconds_up};
 use crate::flow::{FlowOpened, Path, Transport};
 use crate::record::{Cdr, CdrLeg, Row};
 use crate::snapshot::{CallSnapshot, LegSnapshot, LegStage};
@@ -36,7 +36,7 @@ pub(crate) struct Recovery {
     orphans: BTreeMap<u64, Orphan>,
     /// Requests under way, and whose they are.
     sent: BTreeMap<Key, u64>,
-    deadlines: Timers<u64>,
+    deadlines: Timers<(u64, Due)>,
     next: u64,
     /// Calls whose cost is not known yet.
     unsettled: BTreeMap<CallId, CallSnapshot>,
@@ -53,7 +53,26 @@ struct Orphan {
     state: State,
     /// Money is held for it.
     costs: bool,
+    /// How often what ends it was refused, or not answered.
+    refused: usize,
+    /// How often the request that is out was challenged.
+    challenges: u8,
+    credentials: Option<(Name, String)>,
 }
+
+/// Why an orphan is looked at again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Due {
+    /// What ends it is said again.
+    Again,
+    /// No answer has crossed our CANCEL.
+    Crossed,
+    GiveUp,
+}
+
+/// What answers a carrier's challenge, from its trunk's account.
+pub(crate) type Credentials<'a> =
+    &'a mut dyn FnMut(TrunkId, &Response, &Method, &str) -> Option<(Name, String)>;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
@@ -95,7 +114,7 @@ impl Recovery {
             for leg in &snapshot.legs {
                 self.next += 1;
                 legs_ended += 1;
-                self.deadlines.set(now.instant + timeout, self.next);
+                self.deadlines.set(now.instant + timeout, (self.next, Due::GiveUp));
                 let owner = leg.device.map(Owner::Device).or(leg.trunk.map(Owner::Trunk));
                 let orphan = Orphan {
                     call,
@@ -106,6 +125,9 @@ impl Recovery {
                     stage: leg.stage.clone(),
                     state: State::Waiting,
                     costs: leg.toll.is_some(),
+                    refused: 0,
+                    challenges: 0,
+                    credentials: None,
                 };
                 self.orphans.insert(self.next, orphan);
             }
@@ -136,16 +158,33 @@ impl Recovery {
     /// Gives up what could not be reached in time, and believes in what was taken back.
     pub(crate) fn expire(&mut self, desk: &mut Desk<'_>) -> Vec<Row> {
         let mut rows = Vec::new();
-        while let Some(id) = self.deadlines.pop(desk.now.instant) {
+        while let Some((id, due)) = self.deadlines.pop(desk.now.instant) {
+            if due == Due::Again {
+                if let Some((path, realm)) = self.orphans.get(&id).and_then(Orphan::asked) {
+                    rows.extend(self.end(desk, id, path, realm));
+                }
+                continue;
+            }
+            let taken_back = |orphan: &Orphan| matches!(orphan.state, State::TakenBack(_));
+            if due == Due::Crossed && !self.orphans.get(&id).is_some_and(taken_back) {
+                continue;
+            }
             let Some(orphan) = self.orphans.remove(&id) else { continue };
             self.sent.retain(|_, of| *of != id);
-            let cost = match orphan.state {
-                State::TakenBack(_) => Cost::Nothing,
-                State::Waiting | State::Asked(..) | State::Done => Cost::UntilNow,
-            };
-            rows.extend(self.settle(desk, &orphan, cost));
-            rows.extend(self.settled(orphan.call));
+            rows.extend(self.give_up(desk, &orphan));
         }
+        rows
+    }
+
+    /// An orphan that nothing more is heard of.
+    fn give_up(&mut self, desk: &mut Desk<'_>, orphan: &Orphan) -> Vec<Row> {
+        let cost = match (&orphan.stage, orphan.state) {
+            (_, State::TakenBack(_)) => Cost::Nothing,
+            (LegStage::Up { .. }, _) => Cost::Held,
+            (LegStage::Outgoing { .. } | LegStage::Incoming { .. }, _) => Cost::UntilNow,
+        };
+        let mut rows = self.settle(desk, orphan, cost);
+        rows.extend(self.settled(orphan.call));
         rows
     }
 
@@ -163,11 +202,14 @@ impl Recovery {
         toll.seconds = match (cost, toll.answered) {
             (Cost::Nothing, None) => 0,
             (_, Some(answered)) => seconds_up(now.utc.since(answered)),
-            (Cost::UntilNow | Cost::Unacknowledged, None) => UNACKNOWLEDGED_MAX,
+            (Cost::UntilNow | Cost::Held, None) => UNACKNOWLEDGED_MAX,
         };
         if toll.seconds > 0 || toll.answered.is_some() {
             toll.answered = toll.answered.or(Some(now.utc));
-            toll.cost = toll.rate.cost(toll.seconds).unwrap_or(held).min(held);
+            toll.cost = match cost {
+                Cost::Held => held,
+                _ => toll.rate.cost(toll.seconds).unwrap_or(held).min(held),
+            };
         }
         let spends = desk.ledger.settle(orphan.leg, toll.cost);
         let mut rows: Vec<Row> = spends.into_iter().map(Row::Spend).collect();
@@ -180,6 +222,10 @@ impl Recovery {
         };
         desk.tenant = Some(orphan.tenant);
         desk.fact(settled);
+        if cost == Cost::Held {
+            let (call, leg, trunk) = (orphan.call, orphan.leg, toll.trunk);
+            desk.fact(Fact::EndUnconfirmed { call, leg, trunk, held });
+        }
         snapshot.tolls.push(toll);
         rows.push(Row::Snapshot(Box::new(snapshot.clone())));
         if snapshot.legs.iter().all(|leg| leg.toll.is_none()) {
@@ -245,12 +291,14 @@ impl Recovery {
     /// Says what ends the leg.
     fn end(&mut self, desk: &mut Desk<'_>, id: u64, path: Path, realm: RealmId) -> Vec<Row> {
         let Some(orphan) = self.orphans.get_mut(&id) else { return Vec::new() };
-        let request = match &orphan.stage {
+        let credentials = orphan.credentials.take();
+        let request = match &mut orphan.stage {
             LegStage::Incoming { refusal } => {
                 desk.transmit(path, Bytes::copy_from_slice(refusal));
                 None
             }
-            LegStage::Outgoing { cancel, .. } => request_of(cancel),
+            LegStage::Outgoing { cancel, .. } => request_of(cancel)
+                .and_then(|cancel| copy_head(&cancel, Method::Cancel, false, credentials)),
             LegStage::Up { dialog } => {
                 let sent_by = desk.sent_by(realm, path.flow.transport, trunk_of(orphan.owner));
                 let branch = desk.transactions.branch();
@@ -259,17 +307,27 @@ impl Recovery {
                 let mut state = dialog.clone();
                 state.local_cseq =
                     Some(state.local_cseq.unwrap_or_default().saturating_add(SKIPPED));
-                let bye = Dialog::restore(state)
-                    .and_then(|mut dialog| dialog.request(Method::Bye, hop))
-                    .and_then(RequestBuilder::build);
-                bye.ok()
+                let said = Dialog::restore(state).and_then(|mut dialog| {
+                    let bye = dialog.request(Method::Bye, hop)?;
+                    Ok((bye, dialog.state().clone()))
+                });
+                said.ok().and_then(|(bye, state)| {
+                    // The next one, if this one is refused, has a higher number.
+                    *dialog = state;
+                    let bye = match credentials {
+                        Some((name, value)) => bye.header(name, &value),
+                        None => bye,
+                    };
+                    bye.build().ok()
+                })
             }
         };
-        let Some(request) = request else { return self.done(desk, id, None) };
+        let Some(request) = request else { return self.over(desk, id) };
         orphan.state = State::Asked(path, realm);
         let key = desk.transactions.reserve();
         self.sent.insert(key, id);
-        desk.transactions.handle(desk.now, Input::Send { key, path, request });
+        desk.transactions
+            .handle(desk.now, Input::Send { key, path, request, rank: Rank::Progress });
         Vec::new()
     }
 
@@ -279,18 +337,25 @@ impl Recovery {
         desk: &mut Desk<'_>,
         key: Key,
         answer: Option<&Response>,
+        credentials: Credentials<'_>,
     ) -> Vec<Row> {
         match self.sent.remove(&key) {
-            Some(id) => self.done(desk, id, answer),
+            Some(id) => self.done(desk, id, answer, credentials),
             None => Vec::new(),
         }
     }
 
-    /// The connection broke again before it was said: at the next one.
-    pub(crate) fn undelivered(&mut self, key: Key) {
-        if let Some(orphan) = self.sent.remove(&key).and_then(|id| self.orphans.get_mut(&id)) {
-            orphan.state = State::Waiting;
+    /// The connection broke again before it was said: at the next one. A socket has no next one.
+    pub(crate) fn undelivered(&mut self, desk: &mut Desk<'_>, key: Key) -> Vec<Row> {
+        let Some(id) = self.sent.remove(&key) else { return Vec::new() };
+        let Some(orphan) = self.orphans.get_mut(&id) else { return Vec::new() };
+        if let State::Asked(path, _) = orphan.state
+            && !path.flow.transport.is_reliable()
+        {
+            return self.again(desk, id);
         }
+        orphan.state = State::Waiting;
+        Vec::new()
     }
 
     /// A late 2xx to an INVITE of the former process: acknowledged and ended.
@@ -312,41 +377,129 @@ impl Recovery {
                     State::Waiting | State::Done => RealmId::default(),
                 };
                 let id = *id;
-                end_stray(desk, (realm, trunk_of(orphan.owner)), path, &invite, response);
-                let Some(orphan) = self.orphans.get_mut(&id) else { return Vec::new() };
                 if !orphan.costs {
+                    end_stray(desk, (realm, trunk_of(orphan.owner)), path, &invite, response);
                     return Vec::new();
                 }
-                orphan.state = State::Done;
-                let orphan = Orphan { stage: orphan.stage.clone(), ..*orphan };
-                let mut rows = self.settle(desk, &orphan, Cost::Unacknowledged);
-                rows.extend(self.settled(orphan.call));
-                return rows;
+                return self.answered_late(desk, id, (path, realm), &invite, response);
             }
         }
         Vec::new()
     }
 
-    /// The request that ends an orphan has its answer, or will never get one.
-    fn done(&mut self, desk: &mut Desk<'_>, id: u64, answer: Option<&Response>) -> Vec<Row> {
+    /// A carrier's leg was answered after all: acknowledged, and from now on ended as one that is up.
+    fn answered_late(
+        &mut self,
+        desk: &mut Desk<'_>,
+        id: u64,
+        (path, realm): (Path, RealmId),
+        invite: &Request,
+        response: &Response,
+    ) -> Vec<Row> {
         let Some(orphan) = self.orphans.get_mut(&id) else { return Vec::new() };
-        let call = orphan.call;
+        let Ok(dialog) = Dialog::uac(invite, response) else { return Vec::new() };
+        let sent_by = desk.sent_by(realm, path.flow.transport, trunk_of(orphan.owner));
+        let branch = desk.transactions.branch();
+        let transport = path.flow.transport.sip();
+        let hop = Hop { transport, sent_by: &sent_by, branch: &branch };
+        if let Ok(ack) = dialog.ack(response.headers().cseq().number, hop).build() {
+            desk.transmit(path, ack.as_bytes().clone());
+        }
+        orphan.stage = LegStage::Up { dialog: dialog.state().clone() };
+        (orphan.refused, orphan.challenges) = (0, 0);
+        let (call, leg) = (orphan.call, orphan.leg);
+        self.sent.retain(|_, of| *of != id);
+        let legs = self.unsettled.get_mut(&call).map(|snapshot| &mut snapshot.legs);
+        let legs = legs.into_iter().flatten().filter(|known| known.leg == leg);
+        for (toll, _) in legs.filter_map(|leg| leg.toll.as_mut()) {
+            toll.answered = toll.answered.or(Some(desk.now.utc));
+        }
+        self.deadlines.set(desk.now.instant + LATE_MAX, (id, Due::GiveUp));
+        self.end(desk, id, path, realm)
+    }
+
+    /// The request that ends an orphan has its answer, or will never get one.
+    fn done(
+        &mut self,
+        desk: &mut Desk<'_>,
+        id: u64,
+        answer: Option<&Response>,
+        credentials: Credentials<'_>,
+    ) -> Vec<Row> {
+        let Some(orphan) = self.orphans.get_mut(&id) else { return Vec::new() };
         let outgoing = matches!(orphan.stage, LegStage::Outgoing { .. });
-        let accepted = answer.is_some_and(|answer| answer.status().is_success());
-        if outgoing && orphan.costs && accepted {
+        let status = answer.map(Response::status);
+        if outgoing && orphan.costs && status.is_some_and(Status::is_success) {
             // RFC 3261 §9.1: a CANCEL may cross the answer; its 200 says only that it arrived.
             if let State::Asked(_, realm) = orphan.state {
                 orphan.state = State::TakenBack(realm);
             }
-            self.deadlines.set(desk.now.instant + CROSSING_MAX, id);
+            self.deadlines.set(desk.now.instant + CROSSING_MAX, (id, Due::Crossed));
             return Vec::new();
         }
+        let confirmed = status
+            .is_some_and(|status| status.is_success() || status == Status::CALL_DOES_NOT_EXIST);
+        let Some(trunk) = trunk_of(orphan.owner).filter(|_| !confirmed) else {
+            return self.over(desk, id);
+        };
+        if let Some(response) = answer.filter(|answer| matches!(answer.status().code(), 401 | 407))
+            && orphan.challenges < CHALLENGES_MAX
+        {
+            let uri = match &orphan.stage {
+                LegStage::Up { dialog } => dialog.remote_target.to_string(),
+                LegStage::Outgoing { cancel, .. } => {
+                    request_of(cancel).map(|cancel| cancel.uri().to_string()).unwrap_or_default()
+                }
+                LegStage::Incoming { .. } => String::new(),
+            };
+            let method = response.headers().cseq().method;
+            orphan.challenges += 1;
+            orphan.credentials = credentials(trunk, response, &method, &uri);
+            if !outgoing
+                && orphan.credentials.is_some()
+                && let State::Asked(path, realm) = orphan.state
+            {
+                return self.end(desk, id, path, realm);
+            }
+        }
+        self.again(desk, id)
+    }
+
+    /// A carrier hasn't agreed that a leg is over: said again after a while, at last given up.
+    fn again(&mut self, desk: &mut Desk<'_>, id: u64) -> Vec<Row> {
+        let Some(orphan) = self.orphans.get_mut(&id) else { return Vec::new() };
+        let Some(wait) = BYE_WAITS.get(orphan.refused).copied() else {
+            let Some(orphan) = self.orphans.remove(&id) else { return Vec::new() };
+            return self.give_up(desk, &orphan);
+        };
+        orphan.refused += 1;
+        let wait = match orphan.stage {
+            LegStage::Up { .. } => {
+                if orphan.credentials.is_none() {
+                    orphan.challenges = 0;
+                }
+                wait
+            }
+            LegStage::Outgoing { .. } | LegStage::Incoming { .. } => wait.max(SAME_BRANCH_AFTER),
+        };
+        self.deadlines.set(desk.now.instant + wait, (id, Due::Again));
+        Vec::new()
+    }
+
+    /// A leg is over.
+    fn over(&mut self, desk: &mut Desk<'_>, id: u64) -> Vec<Row> {
+        let Some(orphan) = self.orphans.get_mut(&id) else { return Vec::new() };
+        let call = orphan.call;
         orphan.state = State::Done;
-        let orphan = Orphan { stage: orphan.stage.clone(), ..*orphan };
-        if !outgoing {
+        let over = Orphan {
+            stage: orphan.stage.clone(),
+            credentials: orphan.credentials.take(),
+            ..*orphan
+        };
+        if !matches!(over.stage, LegStage::Outgoing { .. }) {
             self.orphans.remove(&id);
         }
-        let mut rows = self.settle(desk, &orphan, Cost::UntilNow);
+        let mut rows = self.settle(desk, &over, Cost::UntilNow);
         rows.extend(self.settled(call));
         rows
     }
@@ -364,14 +517,36 @@ impl Recovery {
 enum Cost {
     /// It was never answered.
     Nothing,
-    /// From its answer until now; where nobody knows of an answer, as [`Cost::Unacknowledged`].
+    /// From its answer until now, at most what was held; where nobody knows of an answer,
+    /// [`UNACKNOWLEDGED_MAX`].
     UntilNow,
-    /// Answered, and the answer was never acknowledged by us.
-    Unacknowledged,
+    /// All that was held: nobody confirmed its end.
+    Held,
+}
+
+impl Orphan {
+    /// Where it was told last that it is over.
+    fn asked(&self) -> Option<(Path, RealmId)> {
+        match self.state {
+            State::Asked(path, realm) => Some((path, realm)),
+            State::Waiting | State::TakenBack(_) | State::Done => None,
+        }
+    }
 }
 
 /// Seconds: a called side whose 2xx nobody acknowledges hangs up after 64·T1 (RFC 3261 §13.3.1.4).
 const UNACKNOWLEDGED_MAX: u64 = 32;
+
+/// Of one request, as in a call: one nonce, and one more where it was stale.
+const CHALLENGES_MAX: u8 = 2;
+
+/// A CANCEL said again has its branch again (RFC 3261 §9.1), which its former transaction keeps for T4,
+/// 5 s, over UDP.
+const SAME_BRANCH_AFTER: Duration = Duration::from_secs(6);
+
+/// A leg that was answered late is told of its end for so long: longer than [`BYE_WAITS`] with a time-out
+/// after each.
+const LATE_MAX: Duration = Duration::from_secs(6 * 60);
 
 /// A 2xx is repeated every T2, 4 s, until it is acknowledged (RFC 3261 §13.3.1.4).
 const CROSSING_MAX: Duration = Duration::from_secs(5);
@@ -380,15 +555,20 @@ const CROSSING_MAX: Duration = Duration::from_secs(5);
 /// keys), and its CANCEL, which shares branch, target, From, To, Call-ID and CSeq number
 /// (RFC 3261 §9.1).
 pub(crate) fn outgoing(invite: &Request) -> Option<LegStage> {
-    let bare = copy_head(invite, Method::Invite, true)?;
-    let cancel = copy_head(invite, Method::Cancel, false)?;
+    let bare = copy_head(invite, Method::Invite, true, None)?;
+    let cancel = copy_head(invite, Method::Cancel, false, None)?;
     Some(LegStage::Outgoing {
         cancel: cancel.as_bytes().to_vec(),
         invite: bare.as_bytes().to_vec(),
     })
 }
 
-fn copy_head(invite: &Request, method: Method, whole: bool) -> Option<Request> {
+fn copy_head(
+    invite: &Request,
+    method: Method,
+    whole: bool,
+    credentials: Option<(Name, String)>,
+) -> Option<Request> {
     let headers = invite.headers();
     let mut builder = Request::builder(method, invite.uri().as_str());
     for (name, _, value) in headers.rows() {
@@ -402,6 +582,9 @@ fn copy_head(invite: &Request, method: Method, whole: bool) -> Option<Request> {
         if kept {
             builder = builder.header(name, value);
         }
+    }
+    if let Some((name, value)) = credentials {
+        builder = builder.header(name, &value);
     }
     builder.cseq(headers.cseq().number).build().ok()
 }

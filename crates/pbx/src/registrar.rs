@@ -204,6 +204,15 @@ impl Registrar {
         self.accounts.get(&id).map(|account| &account.extension)
     }
 
+    /// Whether somebody outside who shows this name would be taken for one of us.
+    pub(crate) fn is_name_of_ours(&self, shown: &str) -> bool {
+        let shown = shown.trim();
+        self.accounts.values().any(|account| {
+            let own = &account.extension;
+            own.name.trim().eq_ignore_ascii_case(shown) || own.number.as_str() == shown
+        })
+    }
+
     pub fn device(&self, id: DeviceId) -> Option<&Device> {
         self.devices.get(&id).map(|known| &known.device)
     }

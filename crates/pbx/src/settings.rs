@@ -51,6 +51,9 @@ pub struct Settings {
     /// A carrier that says nothing to an INVITE, not even 100, for so long is left for the next way.
     /// RFC 3261 wants 100 within 200 ms; a lost packet over UDP takes half a second to repeat.
     pub trunk_mute_timeout: Duration,
+    /// A call for help that a carrier has taken, but that rings nowhere after so long, goes out by the next
+    /// way too, and the first answer wins. Five to eight seconds to the first ring are slow but seen.
+    pub help_ring_timeout: Duration,
     /// Ways to the outside that one call tries; then it ends with what was heard.
     pub ways_max: usize,
     /// How long a test of a trunk may take; what has not answered by then has failed.
@@ -108,6 +111,7 @@ impl Default for Settings {
             session_interval_min: Duration::from_secs(90),
             trunk_session_interval: Duration::from_secs(600),
             trunk_mute_timeout: Duration::from_secs(4),
+            help_ring_timeout: Duration::from_secs(8),
             ways_max: 6,
             trunk_test_timeout: Duration::from_secs(20),
             drain_emergency_max: Duration::from_secs(30 * 60),

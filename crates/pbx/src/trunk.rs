@@ -33,7 +33,7 @@ use std::time::Duration;
 use guard::fact::Fact;
 use guard::id::{RealmId, TenantId, TrunkId};
 use pure::{Chance, Instant, Now, Timers};
-use sip::transaction::{Input, Key};
+use sip::transaction::{Input, Key, Rank};
 use sip::{Method, Name, Request, Response};
 
 use self::line::{Alarm, Line, Purpose};
@@ -479,7 +479,9 @@ impl Turn<'_, '_> {
     fn send(&mut self, trunk: TrunkId, purpose: Purpose, path: Path, request: Request) -> Key {
         let key = self.desk.transactions.reserve();
         self.engine.sent.insert(key, (trunk, purpose));
-        self.desk.transactions.handle(self.desk.now, Input::Send { key, path, request });
+        self.desk
+            .transactions
+            .handle(self.desk.now, Input::Send { key, path, request, rank: Rank::Ordinary });
         key
     }
 

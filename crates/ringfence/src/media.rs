@@ -113,6 +113,7 @@ impl Media {
                     slots: Vec::new(),
                     free: Vec::new(),
                     by_endpoint: Map::new(chance.hash_seed()),
+                    urgent: false,
                     unfinished: Vec::new(),
                     packet: PacketBuf::new(),
                     chance: chance.fork(),
@@ -233,6 +234,8 @@ struct Worker<L> {
     slots: Vec<Option<Slot>>,
     free: Vec<usize>,
     by_endpoint: Map<EndpointId, usize>,
+    /// What is carried out now is for a call for help.
+    urgent: bool,
     /// Sockets that had more to read than their share of the turn.
     unfinished: Vec<Token>,
     packet: PacketBuf,
@@ -248,6 +251,8 @@ struct Slot {
     port: u16,
     rtp: UdpSocket,
     rtcp: UdpSocket,
+    /// Somebody may send to it: an offer and an answer agreed on it.
+    armed: bool,
 }
 
 impl<L: Listener> Worker<L> {
@@ -298,6 +303,13 @@ impl<L: Listener> Worker<L> {
             match order {
                 Order::Relay(command) => {
                     let now = self.clock.now();
+                    self.urgent = matches!(command, Command::Allocate { urgent: true, .. });
+                    if let Command::Arm { endpoint, .. } = &command {
+                        let index = self.by_endpoint.get(endpoint).copied();
+                        if let Some(Some(slot)) = index.map(|index| &mut self.slots[index]) {
+                            slot.armed = true;
+                        }
+                    }
                     self.relay.handle(now, command);
                     self.outputs(now);
                 }
@@ -377,7 +389,7 @@ impl<L: Listener> Worker<L> {
         realm: RealmId,
     ) -> Option<(SocketAddr, SocketAddr)> {
         let pool = self.pools.get_mut(&realm)?;
-        let (port, mut rtp, mut rtcp) = pool.open(now.instant, &mut self.chance)?;
+        let (port, mut rtp, mut rtcp) = pool.open(now.instant, &mut self.chance, self.urgent)?;
         let advertise = pool.realm.advertise;
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
@@ -391,11 +403,11 @@ impl<L: Listener> Worker<L> {
             });
         if let Err(error) = registered {
             tracing::error!(%error, "a media socket could not be watched");
-            pool.release(now.instant, port);
+            pool.release(now.instant, port, false);
             self.free.push(index);
             return None;
         }
-        self.slots[index] = Some(Slot { endpoint, realm, port, rtp, rtcp });
+        self.slots[index] = Some(Slot { endpoint, realm, port, rtp, rtcp, armed: false });
         self.by_endpoint.insert(endpoint, index);
         Some((SocketAddr::new(advertise, port), SocketAddr::new(advertise, port + 1)))
     }
@@ -406,7 +418,7 @@ impl<L: Listener> Worker<L> {
         let Some(slot) = self.slots[index].take() else { return };
         self.free.push(index);
         if let Some(pool) = self.pools.get_mut(&slot.realm) {
-            pool.release(now.instant, slot.port);
+            pool.release(now.instant, slot.port, slot.armed);
         }
     }
 }
@@ -435,8 +447,14 @@ impl PortPool {
         Self { realm, index, share, held: BTreeSet::new(), quarantine: VecDeque::new() }
     }
 
-    /// A random free pair, bound. A port that another program holds costs one try.
-    fn open(&mut self, now: Instant, chance: &mut Chance) -> Option<(u16, UdpSocket, UdpSocket)> {
+    /// A random free pair, bound. A port that another program holds costs one try. The last pairs are kept
+    /// for calls for help, and where none is left such a call gets the one that has rested longest.
+    fn open(
+        &mut self,
+        now: Instant,
+        chance: &mut Chance,
+        urgent: bool,
+    ) -> Option<(u16, UdpSocket, UdpSocket)> {
         while let Some((until, port)) = self.quarantine.front()
             && *until <= now
         {
@@ -444,6 +462,14 @@ impl PortPool {
             self.quarantine.pop_front();
         }
         let pairs = self.realm.ports.pairs().saturating_sub(self.index).div_ceil(self.share);
+        let kept = if urgent { 0 } else { HELP_PAIRS.min(pairs / 4) };
+        if self.held.len() >= pairs.saturating_sub(kept) {
+            if !urgent {
+                return None;
+            }
+            let (_, rested) = self.quarantine.pop_front()?;
+            self.held.remove(&rested);
+        }
         let start = chance.below(u64::try_from(pairs).ok()?);
         let start = usize::try_from(start).ok()?;
         let mut tries = 0;
@@ -472,8 +498,14 @@ impl PortPool {
         None
     }
 
-    fn release(&mut self, now: Instant, port: u16) {
-        self.quarantine.push_back((now + QUARANTINE, port));
+    /// Nobody was ever told to send to a port that wasn't armed: it needs no rest. Else whoever redials a
+    /// busy neighbour would have every port rest after a few seconds.
+    fn release(&mut self, now: Instant, port: u16, armed: bool) {
+        if armed {
+            self.quarantine.push_back((now + QUARANTINE, port));
+        } else {
+            self.held.remove(&port);
+        }
     }
 }
 
@@ -502,6 +534,9 @@ fn channel_of(Token(token): Token) -> (usize, Channel) {
 /// Media that comes this long after a call still belongs to it: a phone whose BYE got lost sends on
 /// until its last retransmission (RFC 3261 Timer F, 64·T1). Nobody else gets the port before.
 pub(crate) const QUARANTINE: Duration = Duration::from_secs(32);
+/// Pairs of each thread that only calls for help get: eight such calls at once, each with two legs. A
+/// quarter of what there is, where that is less.
+pub(crate) const HELP_PAIRS: usize = 16;
 /// Ports that other programs hold are met one by one; more than so many and the range is wrong.
 const BIND_TRIES: usize = 32;
 /// Half a range in use makes one draw in two a hit: sixteen draws miss once in 65,000 times.
@@ -553,7 +588,34 @@ mod tests {
     }
 
     fn allocate(endpoint: u128, tag: u64) -> Command {
-        Command::Allocate { endpoint: EndpointId(endpoint), epoch: 1, realm: RealmId(0), tag }
+        for_whom(endpoint, tag, false)
+    }
+
+    fn for_whom(endpoint: u128, tag: u64, urgent: bool) -> Command {
+        let (endpoint, realm) = (EndpointId(endpoint), RealmId(0));
+        Command::Allocate { endpoint, epoch: 1, realm, tag, urgent }
+    }
+
+    /// In clear, to nobody.
+    fn arm(endpoint: u128) -> Command {
+        let config = rtp::relay::EndpointConfig {
+            remote: None,
+            remote_rtcp: None,
+            rtcp_mux: false,
+            protection: rtp::relay::Protection::DangerousPlain,
+            send: true,
+            receive: true,
+            payloads: Vec::new(),
+            latch: rtp::relay::Latch::Follow,
+            peer: None,
+            silence_limit: None,
+        };
+        Command::Arm { endpoint: EndpointId(endpoint), epoch: 1, config: Box::new(config) }
+    }
+
+    fn close(media: &mut Media, events: &mpsc::Receiver<Event>, endpoint: u128) {
+        media.send(Command::Close { endpoint: EndpointId(endpoint) });
+        let Event::Stats { .. } = next(events) else { panic!("the last word") };
     }
 
     #[test]
@@ -585,11 +647,42 @@ mod tests {
                 }
             }
         }
-        media.send(Command::Close { endpoint: EndpointId(0) });
-        let Event::Stats { .. } = next(&events) else { panic!("the last word") };
+        media.send(arm(0));
+        let Event::Armed { .. } = next(&events) else { panic!("armed") };
+        close(&mut media, &events, 0);
         media.send(allocate(5, 0));
         let event = next(&events);
         assert!(matches!(event, Event::Failed { .. }), "the port is in quarantine: {event:?}");
+        // Whoever calls for help gets it all the same.
+        media.send(for_whom(6, 0, true));
+        assert!(matches!(next(&events), Event::Allocated { .. }));
+        media.stop();
+    }
+
+    #[test]
+    fn a_port_that_carried_nothing_needs_no_rest() {
+        let (mut media, events) = start(MediaPorts { first: 18_600, last: 18_601 }, 1);
+        for n in 0..50 {
+            media.send(allocate(n, 0));
+            assert!(matches!(next(&events), Event::Allocated { .. }), "attempt {n}");
+            close(&mut media, &events, n);
+        }
+        media.stop();
+    }
+
+    #[test]
+    fn the_last_ports_are_for_help() {
+        let (mut media, events) = start(MediaPorts { first: 18_700, last: 18_715 }, 1);
+        let mut got = 0;
+        for n in 0..8 {
+            media.send(allocate(n, 0));
+            got += usize::from(matches!(next(&events), Event::Allocated { .. }));
+        }
+        assert_eq!(got, 6, "of eight pairs two are kept");
+        for n in 10..12 {
+            media.send(for_whom(n, 0, true));
+            assert!(matches!(next(&events), Event::Allocated { .. }));
+        }
         media.stop();
     }
 

@@ -48,6 +48,8 @@ impl Line {
             expires_min: 60,
             closed: None,
             challenges_invites: false,
+            challenges_calls: false,
+            refuses_byes: 0,
             answers_options: true,
             security: Security::Srtp,
             only_plain: false,

@@ -49,6 +49,8 @@ pub struct Transactions<P> {
     /// transaction of its own and shares no branch (§17.1.1.3).
     by_ack: Map<Arc<str>, Key>,
     by_path: Map<P, BTreeSet<Key>>,
+    /// How many are counted under each [`Path::share`].
+    by_share: Map<P, usize>,
     timers: Timers<(Key, Timer)>,
     out: VecDeque<Output<P>>,
     next_key: u64,
@@ -58,6 +60,12 @@ pub struct Transactions<P> {
 pub trait Path: Copy + Eq + Hash + fmt::Debug {
     /// True for TCP, TLS and WebSocket: nothing is repeated there, and nothing lingers.
     fn is_reliable(&self) -> bool;
+
+    /// Under whom its transactions are counted, and how many times [`Config::per_path_max`] those may
+    /// have together. A connection stands for itself; of datagrams anybody can have 65,535 paths.
+    fn share(&self) -> (Self, usize) {
+        (*self, 1)
+    }
 }
 
 /// Names one transaction; never used twice.
@@ -74,8 +82,9 @@ pub enum Input<P> {
     /// more, marked as admitted, and is not to be given again.
     Admit { path: P, request: Request, rank: Rank },
     /// Send a request as a client. The key comes from [`Transactions::reserve`]. An ACK is no transaction:
-    /// transmit that for a 2xx directly.
-    Send { key: Key, path: P, request: Request },
+    /// transmit that for a 2xx directly. What goes on with a dialog has [`Rank::Progress`] anyway; `rank`
+    /// is for what begins one: a call for help leaves however full the table is.
+    Send { key: Key, path: P, request: Request, rank: Rank },
     /// Answer a request. Ignored where the transaction is over or was answered finally before.
     Respond { key: Key, response: Response },
     /// Give up an INVITE sent with this key. The CANCEL leaves when §9.1 allows: after a provisional. It
@@ -225,8 +234,8 @@ pub struct Config {
     /// Kept beyond `live_max` for [`Rank::Progress`], and as much again beyond that for
     /// [`Rank::Emergency`], which work in progress can't use.
     pub reserve: usize,
-    /// Transactions at once on one path, whoever began them, before a new request from there comes back
-    /// as [`Output::Overloaded`]: no single peer fills the table. [`Rank::Progress`] may have as many
+    /// Transactions at once of one [`Path::share`], whoever began them, before a new request from there
+    /// comes back as [`Output::Overloaded`]: no single peer fills the table. [`Rank::Progress`] may have as many
     /// again, [`Rank::Emergency`] once more. What we send ourselves isn't held back by it.
     pub per_path_max: usize,
 }
@@ -240,6 +249,7 @@ impl<P: Path> Transactions<P> {
             by_match: Map::new(chance.hash_seed()),
             by_ack: Map::new(chance.hash_seed()),
             by_path: Map::new(chance.hash_seed()),
+            by_share: Map::new(chance.hash_seed()),
             timers: Timers::new(),
             out: VecDeque::new(),
             next_key: 0,
@@ -268,7 +278,7 @@ impl<P: Path> Transactions<P> {
                 self.receive_response(now, path, response);
             }
             Input::Admit { path, request, rank } => self.receive(now, path, request, Some(rank)),
-            Input::Send { key, path, request } => self.send(now, key, path, request),
+            Input::Send { key, path, request, rank } => self.send(now, key, path, request, rank),
             Input::Respond { key, response } => {
                 if self.live.get(&key).is_some_and(|slot| slot.machine.is_server()) {
                     self.step(now, key, Event::Respond(response));
@@ -374,14 +384,14 @@ impl<P: Path> Transactions<P> {
         }
     }
 
-    fn send(&mut self, now: Instant, key: Key, path: P, request: Request) {
+    fn send(&mut self, now: Instant, key: Key, path: P, request: Request, rank: Rank) {
         let method = request.method();
         let matched = Match::of(&request, method, path, Role::Client);
         // What ends a call must leave, whatever the load.
         let rank = match method {
-            Method::Cancel => Rank::Progress,
-            _ if request.headers().to().tag().is_some() => Rank::Progress,
-            _ => Rank::Ordinary,
+            Method::Cancel => rank.max(Rank::Progress),
+            _ if request.headers().to().tag().is_some() => rank.max(Rank::Progress),
+            _ => rank,
         };
         // The answer carries our branch alone, so it must be one of RFC 3261.
         let usable = request.headers().top_via().rfc3261_branch().is_some()
@@ -422,13 +432,24 @@ impl<P: Path> Transactions<P> {
             Rank::Progress => 2,
             Rank::Emergency => 3,
         };
-        let live = self.by_path.get(&path).map_or(0, BTreeSet::len);
-        live < self.config.per_path_max.saturating_mul(shares)
+        let (whose, times) = path.share();
+        let live = self.by_share.get(&whose).copied().unwrap_or_default();
+        live < self.config.per_path_max.saturating_mul(times).saturating_mul(shares)
+    }
+
+    /// Whether more than half of what may be begun from here is under way: time to answer without a
+    /// transaction what is refused anyway. False for a request that has one.
+    pub fn is_pressed(&self, path: P, request: &Request) -> bool {
+        let (whose, times) = path.share();
+        let live = self.by_share.get(&whose).copied().unwrap_or_default();
+        live > self.config.per_path_max.saturating_mul(times) / 2
+            && !self.by_match.contains_key(&Match::of_request(request, path))
     }
 
     fn begin(&mut self, key: Key, path: P, matched: Match<P>, machine: Machine) {
         self.by_match.insert(matched.clone(), key);
         self.by_path.get_or_insert_with(path, BTreeSet::new).insert(key);
+        *self.by_share.get_or_insert_with(path.share().0, || 0) += 1;
         self.live.insert(key, Slot { path, matched, ack: None, armed: Armed::default(), machine });
     }
 
@@ -484,7 +505,7 @@ impl<P: Path> Transactions<P> {
         // The CANCEL is a transaction of its own beside the INVITE it shares the branch with (§9.1).
         if let Some(request) = cancel {
             let key = self.reserve();
-            self.send(now, key, path, request);
+            self.send(now, key, path, request, Rank::Progress);
         }
     }
 
@@ -498,6 +519,13 @@ impl<P: Path> Transactions<P> {
             && self.by_ack.get(&ack) == Some(&key)
         {
             self.by_ack.remove(&ack);
+        }
+        let whose = slot.path.share().0;
+        if let Some(live) = self.by_share.get_mut(&whose) {
+            *live -= 1;
+            if *live == 0 {
+                self.by_share.remove(&whose);
+            }
         }
         if let Some(keys) = self.by_path.get_mut(&slot.path) {
             keys.remove(&key);

@@ -103,6 +103,19 @@ impl Carrier {
         self.prove(now, link, request, Role::Proxy).map(|_| ())
     }
 
+    /// As [`Self::prove_call`], for a request within a call.
+    ///
+    /// # Errors
+    /// What to say instead of doing it.
+    pub(super) fn prove_in_call(
+        &mut self,
+        now: Now,
+        link: Link,
+        request: &Request,
+    ) -> Result<(), Option<Response>> {
+        self.prove(now, link, request, Role::Proxy).map(|_| ())
+    }
+
     /// Which account this request comes from.
     fn prove(
         &mut self,

@@ -22,6 +22,9 @@ pub(super) struct Line {
     talks: Option<Duration>,
     heard: Instant,
     ended: bool,
+    /// Branch of the re-INVITE that was challenged last: its ACK is ours, not the phone's.
+    challenged: Option<String>,
+    byes_refused: u8,
 }
 
 impl Carrier {
@@ -138,6 +141,8 @@ impl Carrier {
             talks: habit.talks,
             heard: now.instant,
             ended: false,
+            challenged: None,
+            byes_refused: 0,
         }
     }
 
@@ -155,6 +160,11 @@ impl Carrier {
         if let (Some(local), Some(line)) = (local, self.lines.get_mut(call_id)) {
             line.phone.attach(now, link, local);
         }
+        if let Message::Request(request) = message
+            && self.keeps_out(now, call_id, link, request)
+        {
+            return;
+        }
         match message {
             Message::Request(request) if request.method() == Method::Bye => {
                 self.end(now, call_id);
@@ -168,6 +178,41 @@ impl Carrier {
             Message::Request(_) | Message::Response(_) => {}
         }
         self.tell(now, call_id, phone::Input::Received { link, bytes });
+    }
+
+    /// Whether a request within a call stops here: challenged, or a BYE that isn't taken yet. The call,
+    /// and its bill, go on.
+    fn keeps_out(&mut self, now: Now, call_id: &str, link: Link, request: &Request) -> bool {
+        let Some(line) = self.lines.get_mut(call_id) else { return false };
+        let over = self.records[line.record].ended.is_some();
+        let headers = request.headers();
+        let branch = headers.top_via().branch().unwrap_or_default().to_owned();
+        match request.method() {
+            Method::Ack => return line.challenged.as_ref() == Some(&branch),
+            Method::Bye | Method::Update | Method::Info if !over => {}
+            Method::Invite if !over && headers.to().tag().is_some() => {}
+            _ => return false,
+        }
+        if self.settings.challenges_calls
+            && let Err(answer) = self.prove_in_call(now, link, request)
+        {
+            if let Some(line) = self.lines.get_mut(call_id) {
+                line.challenged = Some(branch);
+            }
+            self.answer(link, answer);
+            return true;
+        }
+        let refuses = self.settings.refuses_byes;
+        if let Some(line) = self.lines.get_mut(call_id)
+            && request.method() == Method::Bye
+            && line.byes_refused < refuses
+        {
+            line.byes_refused += 1;
+            let answer = self.plain(request, Status::SERVICE_UNAVAILABLE);
+            self.answer(link, answer);
+            return true;
+        }
+        false
     }
 
     pub(super) fn act(&mut self, now: Now, action: Action) {

@@ -177,7 +177,15 @@ impl Phone {
         if let Some(call) = self.calls.get_mut(&id) {
             call.invite = Some((key, request.clone()));
         }
-        self.transactions.handle(now, transaction::Input::Send { key, path: link, request });
+        self.transactions.handle(
+            now,
+            transaction::Input::Send {
+                key,
+                path: link,
+                request,
+                rank: transaction::Rank::Ordinary,
+            },
+        );
     }
 
     pub(super) fn invite_answered(&mut self, now: Now, id: CallId, response: &Response) {
@@ -588,7 +596,15 @@ impl Phone {
         let cseq = request.headers().cseq().number;
         call.pending = Some(Pending { cseq, wish, former });
         self.purposes.insert(key, Purpose::Reinvite(id));
-        self.transactions.handle(now, transaction::Input::Send { key, path: link, request });
+        self.transactions.handle(
+            now,
+            transaction::Input::Send {
+                key,
+                path: link,
+                request,
+                rank: transaction::Rank::Ordinary,
+            },
+        );
     }
 
     pub(super) fn reinvite_answered(&mut self, now: Now, id: CallId, response: &Response) {

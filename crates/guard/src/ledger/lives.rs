@@ -229,9 +229,11 @@ impl World {
             }
             Event::Reset { account: of } => {
                 let Some(account) = account(of).scope() else { return };
-                let (forgotten, rows) = self.ledger.reset(self.now, account);
-                assert!(forgotten >= Money::ZERO);
-                self.write(rows);
+                let spent = self.ledger.settled_of(account);
+                assert!(spent.iter().all(|row| row.settled > Money::ZERO));
+                assert_eq!(self.ledger.forget(&spent), [], "nothing was settled meanwhile");
+                let none = |row: Spend| Spend { settled: Money::ZERO, ..row };
+                self.write(spent.into_iter().map(none).collect());
                 for (bucket, settled) in &mut self.settled {
                     if bucket.account == account {
                         *settled = Money::ZERO;
@@ -520,8 +522,9 @@ fn a_crossing_is_noted_once_for_each_bucket_and_limit() {
     assert_eq!(world.legs.len(), 3);
     world.settle(LegId(1), Money(3_500_000));
     // The reset forgets what is settled, not what is held; the crossing is news again.
-    let (forgotten, rows) = world.ledger.reset(world.now, Scope::Operator);
-    assert_eq!((forgotten, rows.len()), (Money(3_500_000), 3));
+    let spent = world.ledger.settled_of(Scope::Operator);
+    assert_eq!((spent[0].settled, spent.len()), (Money(3_500_000), 3));
+    assert_eq!(world.ledger.forget(&spent), []);
     world.dial(extension(2), number(3));
     assert_eq!(told(&mut world), [(Crossing::Soft, 7_000_000)]);
     let note = Note {

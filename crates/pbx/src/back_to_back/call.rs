@@ -239,9 +239,10 @@ impl Call {
             desk.lines.trace(desk.now, path, false, bytes, desk.out);
         }
         let mut ports = BTreeSet::new();
+        let emergency = call.emergency;
         for leg in call.legs_mut() {
             ports.insert(leg.id);
-            leg.allocate(desk);
+            leg.allocate(desk, emergency);
         }
         call.stage = Stage::Preparing(Preparing { ports, snapshot: None });
         call.alarm(desk, Why::Prepare, desk.settings.prepare_timeout);
@@ -527,6 +528,9 @@ impl Call {
             self.fork_failed(desk, fork, Cause::Internal);
         } else if carrier {
             self.alarm(desk, Why::Mute(fork), desk.settings.trunk_mute_timeout);
+            if self.emergency {
+                self.alarm(desk, Why::Slow(fork), desk.settings.help_ring_timeout);
+            }
         }
     }
 
@@ -746,7 +750,7 @@ impl Call {
             return false;
         };
         fork.offered_plain = true;
-        fork.allocate(desk);
+        fork.allocate(desk, self.emergency);
         self.forks.push(fork);
         true
     }
@@ -1011,25 +1015,49 @@ impl Call {
         if purpose != Purpose::Invite && self.challenged(desk, leg, purpose, &answer) {
             return;
         }
+        if purpose != Purpose::Bye
+            && answer.status().is_final()
+            && let Some(found) = self.leg_mut(leg)
+            && !(purpose == Purpose::Invite && matches!(answer.status().code(), 401 | 407))
+        {
+            found.challenges = 0;
+        }
         match purpose {
             Purpose::Invite => self.invite_answered(desk, leg, answer),
             Purpose::Change => self.change_answered(desk, leg, answer),
             Purpose::Refresh => self.refresh_answered(desk, leg, answer),
-            // 481 and silence end it as well as 200 does (RFC 3261 §15.1.1).
-            Purpose::Bye => {
-                match answer {
-                    Answer::Response(response) if !response.status().is_final() => {}
-                    Answer::Response(_) => {
-                        self.fork_gone(leg);
-                        self.maybe_record(desk);
-                    }
-                    // Its connection is gone: said again on the next one.
-                    Answer::Unreachable => self.unsaid(desk, leg),
-                    Answer::TimedOut => self.unconfirmed(desk, leg),
-                }
-            }
+            Purpose::Bye => self.bye_answered(desk, leg, answer),
             // The phone has the key or hasn't; nothing can be said to the other.
             Purpose::Info => {}
+        }
+    }
+
+    /// 481 ends a call as well as 200 does; 408 and silence end it too, but nobody said so (RFC 3261
+    /// §15.1.1). What else a phone may say is its own affair; a carrier bills until it agrees.
+    fn bye_answered(&mut self, desk: &mut Desk<'_>, leg: LegId, answer: Answer<'_>) {
+        let Some(found) = self.leg(leg) else { return };
+        let carrier = found.party.trunk.is_some();
+        let response = match answer {
+            // A socket has no next connection to wait for.
+            Answer::Unreachable if carrier && !found.party.path.flow.transport.is_reliable() => {
+                return self.bye_refused(desk, leg, None);
+            }
+            // Its connection is gone: said again on the next one.
+            Answer::Unreachable => return self.unsaid(desk, leg),
+            Answer::TimedOut => return self.unconfirmed(desk, leg),
+            Answer::Response(response) => response,
+        };
+        match response.status() {
+            status if !status.is_final() => {}
+            Status::REQUEST_TIMEOUT if carrier => self.unconfirmed(desk, leg),
+            status if carrier && !status.is_success() && status != Status::CALL_DOES_NOT_EXIST => {
+                let after = response.headers().retry_after().present();
+                self.bye_refused(desk, leg, after.map(|s| Duration::from_secs(s.into())));
+            }
+            _ => {
+                self.fork_gone(leg);
+                self.maybe_record(desk);
+            }
         }
     }
 
@@ -1061,6 +1089,12 @@ impl Call {
             Why::Extend(leg) => self.extend(desk, leg),
             Why::Unpaid(leg) => self.unpaid(desk, leg),
             Why::Mute(leg) => self.mute(desk, leg),
+            Why::Slow(leg) => self.slow(desk, leg),
+            Why::Again(leg) => {
+                if let Some(found) = self.leg_mut(leg) {
+                    found.bye_again(desk);
+                }
+            }
             Why::Linger => {
                 if let Stage::Ending(ending) = &mut self.stage {
                     ending.lingering = true;
@@ -1092,7 +1126,7 @@ impl Call {
     fn session_alarm(&mut self, desk: &mut Desk<'_>, leg: LegId) {
         self.cancel_alarm(desk, Why::Expired(leg));
         self.cancel_alarm(desk, Why::Refresh(leg));
-        let Some(session) = self.leg(leg).and_then(|leg| leg.session) else { return };
+        let Some(session) = self.leg(leg).and_then(|leg| leg.watched_session(desk)) else { return };
         if session.ours {
             self.alarm(desk, Why::Refresh(leg), session.interval / 2);
         } else {
@@ -1101,7 +1135,7 @@ impl Call {
     }
 
     fn expiry_alarm(&mut self, desk: &mut Desk<'_>, leg: LegId) {
-        if let Some(session) = self.leg(leg).and_then(|leg| leg.session) {
+        if let Some(session) = self.leg(leg).and_then(|leg| leg.watched_session(desk)) {
             self.alarm(desk, Why::Expired(leg), session.interval);
         }
     }
@@ -1171,6 +1205,7 @@ impl Call {
             return self.unconfirmed(desk, leg);
         }
         found.lost = true;
+        self.cancel_alarm(desk, Why::Again(leg));
         if !self.alarms.contains_key(&Why::Lost(leg)) {
             self.alarm(desk, Why::Lost(leg), LOST_FLOW_TIMEOUT);
         }
@@ -1179,8 +1214,13 @@ impl Call {
 
     /// A leg is over, as far as we know: its other end never said so.
     fn unconfirmed(&mut self, desk: &mut Desk<'_>, leg: LegId) {
+        let call = self.id;
         if let Some(outlay) = self.leg_mut(leg).and_then(|leg| leg.outlay.as_mut()) {
             outlay.unconfirmed();
+            let (trunk, held) = (outlay.toll.trunk, outlay.toll.held);
+            if outlay.toll.answered.is_some() {
+                desk.fact(Fact::EndUnconfirmed { call, leg, trunk, held });
+            }
         }
         self.fork_gone(leg);
         self.maybe_record(desk);
@@ -1196,7 +1236,9 @@ impl Call {
         self.cause = Some(cause);
         self.ended = Some((desk.now.utc, desk.now.instant));
         for alarm in self.alarms.keys().copied().collect::<Vec<_>>() {
-            self.cancel_alarm(desk, alarm);
+            if !self.ends_a_leg(alarm) {
+                self.cancel_alarm(desk, alarm);
+            }
         }
         let pending = match &mut self.stage {
             Stage::Up(up) => up.change.take(),
@@ -1229,6 +1271,12 @@ impl Call {
         EndedBy(self.answered.and_then(|_| words()))
     }
 
+    /// Whether an alarm sees to the end of a leg that is on its way out: it outlives the call's.
+    fn ends_a_leg(&self, alarm: Why) -> bool {
+        let (Why::Lost(leg) | Why::Again(leg)) = alarm else { return false };
+        self.leg(leg).is_some_and(|leg| matches!(leg.state, State::Leaving))
+    }
+
     /// Ends what is left of it at once, without waiting for anybody.
     pub(crate) fn give_up(&mut self, desk: &mut Desk<'_>) {
         self.end(desk, Cause::Draining);
@@ -1255,7 +1303,7 @@ impl Call {
             return;
         }
         for alarm in self.alarms.keys().copied().collect::<Vec<_>>() {
-            if !matches!(alarm, Why::Lost(_)) {
+            if !self.ends_a_leg(alarm) {
                 self.cancel_alarm(desk, alarm);
             }
         }

@@ -10,7 +10,7 @@ use guard::id::{CallId, LegId, NodeId, RealmId, TenantId, TrunkId};
 use guard::ledger::Ledger;
 use pure::{Chance, HashSeed, Map, Now, Timers};
 use rtp::relay;
-use sip::transaction::{Input, Key, Transactions};
+use sip::transaction::{Input, Key, Rank, Transactions};
 use sip::{Request, Response};
 
 use super::Event;
@@ -27,6 +27,8 @@ pub(crate) struct Desk<'a> {
     pub(crate) now: Now,
     /// Whose call is being handled; `None` outside one.
     pub(crate) tenant: Option<TenantId>,
+    /// It is a call for help: nothing that it sends waits for room.
+    pub(crate) help: bool,
     pub(crate) node: NodeId,
     pub(crate) settings: &'a Settings,
     pub(crate) gate: &'a Gate,
@@ -69,6 +71,10 @@ pub(crate) enum Why {
     Unpaid(LegId),
     /// A carrier has not said a word to our INVITE.
     Mute(LegId),
+    /// A call for help rings nowhere yet.
+    Slow(LegId),
+    /// A carrier refused our BYE: it is said again.
+    Again(LegId),
 }
 
 /// What a request of ours was for.
@@ -184,7 +190,8 @@ impl Desk<'_> {
     ) -> Key {
         let key = self.transactions.reserve();
         self.lines.clients.insert(key, owner);
-        self.transactions.handle(self.now, Input::Send { key, path, request });
+        let rank = if self.help { Rank::Emergency } else { Rank::Ordinary };
+        self.transactions.handle(self.now, Input::Send { key, path, request, rank });
         key
     }
 
@@ -369,6 +376,16 @@ impl sip::transaction::Path for Path {
     fn is_reliable(&self) -> bool {
         self.flow.transport.is_reliable()
     }
+
+    /// Datagrams are counted by their address alone: ports cost nothing. An office behind one address,
+    /// or a carrier, has more to say than one phone.
+    fn share(&self) -> (Self, usize) {
+        if self.flow.transport.is_reliable() {
+            return (*self, 1);
+        }
+        let host = std::net::SocketAddr::new(self.remote.ip().to_canonical(), 0);
+        (Self { flow: self.flow, remote: host }, DATAGRAM_SHARES)
+    }
 }
 
 impl Transport {
@@ -398,3 +415,7 @@ impl Transport {
 /// Messages of one leg in the ladder. A call of hours with session refreshes has some hundred; a
 /// phone that floods its own dialog fills no disk.
 const TRACES_MAX: u32 = 600;
+
+/// How many times a connection's share of the transactions one address may have over UDP: 1,024 of the
+/// 8,000, which are 32 new calls a second with each kept for 64·T1.
+const DATAGRAM_SHARES: usize = 4;

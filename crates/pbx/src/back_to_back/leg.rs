@@ -57,8 +57,10 @@ pub(crate) struct Leg {
     identity: Option<CallerId>,
     /// Credentials for our next request in this dialog.
     credentials: Option<(Name, String)>,
-    /// How often the INVITE was challenged.
+    /// How often the request that is out was challenged.
     pub(crate) challenges: u8,
+    /// How often our BYE was refused.
+    pub(crate) byes_refused: usize,
     /// The dialog that our BYE is ending.
     leaving: Option<DialogState>,
 }
@@ -305,6 +307,7 @@ impl Leg {
             identity: None,
             credentials: None,
             challenges: 0,
+            byes_refused: 0,
             leaving: None,
         }
     }
@@ -323,9 +326,20 @@ impl Leg {
         self.party.trunk.map(|_| SessionTimer { interval, ours: true })
     }
 
-    pub(crate) fn allocate(&mut self, desk: &mut Desk<'_>) {
+    /// The session as we watch over it. Whatever a carrier agrees to, or asks for, we refresh ourselves,
+    /// and soon enough: it is our money.
+    pub(crate) fn watched_session(&self, desk: &Desk<'_>) -> Option<SessionTimer> {
+        let agreed = self.session?;
+        match self.own_session(desk) {
+            Some(own) => Some(SessionTimer { interval: agreed.interval.min(own.interval), ..own }),
+            None => Some(agreed),
+        }
+    }
+
+    /// `help`: see [`rtp::relay::Command::Allocate`].
+    pub(crate) fn allocate(&mut self, desk: &mut Desk<'_>, help: bool) {
         let tag = u64::try_from(self.call.0 & u128::from(u64::MAX)).unwrap_or_default();
-        let command = self.media.allocate(self.party.realm, tag);
+        let command = self.media.allocate(self.party.realm, tag, help);
         desk.media(command);
     }
 
@@ -679,6 +693,9 @@ impl Leg {
         };
         let over = self.dialog().map(|dialog| dialog.state().clone());
         self.leaving = over.or(self.leaving.take());
+        if let Some(outlay) = &mut self.outlay {
+            outlay.leaves(desk.now);
+        }
         desk.send((self.call, self.id, Purpose::Bye), self.party.path, bye);
         self.state = State::Leaving;
     }
@@ -753,7 +770,6 @@ impl Leg {
         let body = String::from_utf8_lossy(former.body()).into_owned();
         let invite = builder.header(name, &value).body("application/sdp", body).build();
         let Ok(invite) = invite else { return false };
-        self.challenges += 1;
         let key = desk.send((self.call, self.id, Purpose::Invite), self.party.path, invite.clone());
         self.state = State::Calling(Calling { key, invite });
         true
@@ -1020,7 +1036,8 @@ pub(crate) fn end_stray(
     let hop = Hop { transport, sent_by: &sent_by, branch: &branch };
     if let Ok(Ok(request)) = dialog.request(Method::Bye, hop).map(RequestBuilder::build) {
         let key = desk.transactions.reserve();
-        let input = sip::transaction::Input::Send { key, path, request };
+        let rank = sip::transaction::Rank::Progress;
+        let input = sip::transaction::Input::Send { key, path, request, rank };
         desk.transactions.handle(desk.now, input);
     }
 }

@@ -292,11 +292,11 @@ impl Media {
         }
     }
 
-    pub(crate) fn allocate(&mut self, realm: RealmId, tag: u64) -> Command {
+    pub(crate) fn allocate(&mut self, realm: RealmId, tag: u64, urgent: bool) -> Command {
         self.epoch += 1;
         self.ports = Ports::Asked;
         let realm = MediaRealm(realm.0);
-        Command::Allocate { endpoint: self.endpoint, epoch: self.epoch, realm, tag }
+        Command::Allocate { endpoint: self.endpoint, epoch: self.epoch, realm, tag, urgent }
     }
 
     /// The command to close it, where anything is open.

@@ -170,6 +170,11 @@ impl BackToBack {
         self.pump(now, is_at);
     }
 
+    /// See [`Transactions::is_pressed`].
+    pub(crate) fn is_pressed(&self, path: Path, request: &Request) -> bool {
+        self.transactions.is_pressed(path, request)
+    }
+
     pub(crate) fn respond(&mut self, now: Now, key: Key, response: Response, is_at: IsAt<'_>) {
         self.transactions.handle(now, Input::Respond { key, response });
         self.pump(now, is_at);
@@ -276,6 +281,14 @@ impl BackToBack {
         self.pump(now, is_at);
     }
 
+    /// No further step is paid for the calls of an extension: they end with their paid time.
+    pub(crate) fn pay_no_more(&mut self, extension: ExtensionId) {
+        let own = self.calls.values_mut().filter(|call| {
+            call.responsible == Some(guard::gate::Responsible::Extension(extension))
+        });
+        own.for_each(Call::pay_no_more);
+    }
+
     pub(crate) fn call(&self, id: CallId) -> Option<&Call> {
         self.calls.get(&id)
     }
@@ -293,6 +306,7 @@ impl BackToBack {
         let id = new.id;
         let (_, mut desk) = self.split(now);
         desk.tenant = Some(new.tenant);
+        desk.help = new.emergency;
         let call = Call::begin(&mut desk, new, heard);
         self.calls.insert(id, call);
         self.pump(now, is_at);
@@ -376,6 +390,7 @@ impl BackToBack {
         let desk = Desk {
             now,
             tenant: None,
+            help: false,
             node: self.node,
             settings: &self.settings,
             gate: &self.gate,
@@ -397,6 +412,7 @@ impl BackToBack {
         let (calls, mut desk) = self.split(now);
         let Some(call) = calls.get_mut(&id) else { return };
         desk.tenant = Some(call.tenant());
+        desk.help = call.emergency;
         handle(call, &mut desk);
         call.settle_gone(&mut desk);
         if desk.is_recorded(id) && call.all_gone() {

@@ -23,6 +23,8 @@ pub(crate) struct Outlay {
     /// Seconds from the answer that are paid for, durably.
     paid: u64,
     answered: Option<Instant>,
+    /// When the BYE that is out was first said.
+    left: Option<Instant>,
     /// The step that is being made durable.
     step: Option<(Ticket, u64)>,
     /// Why there will be no further step.
@@ -39,6 +41,7 @@ impl Outlay {
             toll,
             paid: first.seconds,
             answered: None,
+            left: None,
             step: None,
             denied: None,
             unconfirmed: false,
@@ -77,6 +80,11 @@ impl Outlay {
         self.step.is_some()
     }
 
+    /// Whether the gate may be asked for another step.
+    pub(crate) fn may_step(&self) -> bool {
+        self.step.is_none() && self.denied.is_none()
+    }
+
     /// The step is durable (or could not be made so): `None` where this is not its ticket, else whether
     /// there is new paid time.
     pub(crate) fn stepped(&mut self, ticket: Ticket, durable: bool) -> Option<bool> {
@@ -100,17 +108,29 @@ impl Outlay {
         self.unconfirmed = true;
     }
 
+    /// Our BYE leaves.
+    pub(crate) fn leaves(&mut self, now: Now) {
+        self.left = Some(now.instant);
+    }
+
     pub(crate) fn is_settled(&self) -> bool {
         self.settled
     }
 
-    /// The leg is over: what it cost. A leg that nobody confirmed the end of costs until now, but no more
-    /// than what was paid for: nobody knows when the carrier stopped counting.
+    /// The leg is over: what it cost. A carrier stops counting when it hears our BYE, not when we hear its
+    /// answer: from the BYE on one increment is charged at most, and never more than one beyond what was
+    /// paid for. A leg that nobody confirmed the end of costs all that was set aside: nobody knows when
+    /// the carrier stopped counting.
     pub(crate) fn settle(&mut self, now: Now) -> Money {
         self.settled = true;
         let Some(answered) = self.answered else { return Money::ZERO };
+        // A step that is not durable yet is set aside all the same.
+        let set_aside = self.step.map_or(self.paid, |(_, seconds)| seconds.max(self.paid));
         let elapsed = seconds_up(now.instant.since(answered));
-        self.toll.seconds = if self.unconfirmed { elapsed.min(self.paid) } else { elapsed };
+        let increment = u64::from(self.toll.rate.increment);
+        let left = self.left.map(|left| seconds_up(left.since(answered)).saturating_add(increment));
+        let counted = elapsed.min(left.unwrap_or(elapsed)).min(self.paid.saturating_add(increment));
+        self.toll.seconds = if self.unconfirmed { set_aside } else { counted };
         // What no integer holds is dearer than anything that was ever set aside.
         self.toll.cost = self.toll.rate.cost(self.toll.seconds).unwrap_or(self.toll.held);
         self.toll.cost
@@ -125,6 +145,14 @@ pub(crate) fn seconds_up(span: Duration) -> u64 {
 /// The next step is asked for so long before the paid time ends, so that a slow disk has time: steps
 /// are a minute. Half of the paid time where that is less.
 const LEAD: Duration = Duration::from_secs(5);
+
+/// How long we wait before a BYE is said again that a carrier has refused: a minute and a half in all,
+/// in which the carrier's silence limit or its operator may have ended the call. Each wait is a call that
+/// may be billed, so the first are short.
+pub(crate) const BYE_WAITS: [Duration; 6] = {
+    let seconds = Duration::from_secs;
+    [seconds(2), seconds(4), seconds(8), seconds(16), seconds(30), seconds(30)]
+};
 
 /// Longer than a round trip to any carrier on the same continent.
 const EARLY: Duration = Duration::from_millis(500);

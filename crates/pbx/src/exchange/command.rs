@@ -7,8 +7,11 @@ use guard::access::Actor;
 use guard::cause::Cause;
 use guard::exposure::exposure;
 use guard::fact::{Fact, Lifted};
-use guard::gate::{Algorithm, Attempt, Destination, Gate, Origin, Proof, Responsible, Standing};
+use guard::gate::{
+    Algorithm, Attempt, Destination, Gate, Origin, Proof, Responsible, Rule, Standing,
+};
 use guard::id::{CallId, ExtensionId, LegId, TenantId};
+use guard::ledger::Spend;
 use guard::pii::Pii;
 use guard::wall::Protected;
 use pure::Now;
@@ -152,13 +155,19 @@ impl Exchange {
             destination,
             standing: Standing::Proved(Proof::Digest(Algorithm::Sha256)),
         };
-        let explained = self.core.gate.explain(now, &attempt, &self.core.ledger);
+        let mut explained = self.core.gate.explain(now, &attempt, &self.core.ledger);
         let routes = match (&outside, help) {
             (Some(_), _) | (None, true) => self.trunks.routes(now, tenant, help),
             (None, false) => Vec::new(),
         };
+        if outside.is_some() && explained.permitted && self.is_locked_outward(now, tenant) {
+            explained.decision.rule = Rule::Lockdown;
+            explained.permitted = false;
+            explained.why = "Refused: every trunk that this call could take is locked.".to_owned();
+        }
         let mut trunks: Vec<String> = routes
             .iter()
+            .filter(|route| help || !self.is_locked(route.trunk))
             .filter_map(|route| self.trunks.get(route.trunk).map(|trunk| trunk.name.clone()))
             .collect();
         trunks.dedup();
@@ -190,7 +199,7 @@ impl Exchange {
             let reply = if known { Reply::Done } else { Reply::Refused(Refusal::NotFound) };
             return self.core.output(Output::Reply { ticket: asked, reply });
         }
-        let Prepared { tenant, rows, facts, change } = match self.prepare(now, actor, change) {
+        let Prepared { tenant, rows, facts, change } = match self.prepare(actor, change) {
             Ok(prepared) => prepared,
             Err(refusal) => {
                 let reply = Reply::Refused(refusal);
@@ -198,16 +207,23 @@ impl Exchange {
             }
         };
         let ticket = self.core.ticket();
-        // The line in the journal goes first: no change is ever without it, whenever we die.
+        // What is settled while this waits for the disk still counts.
+        let forgets = match &change {
+            Change::ResetBudget { account } => self.core.ledger.settled_of(*account),
+            _ => Vec::new(),
+        };
+        let what = facts.first().map_or("a change", Fact::name);
+        // The line in the journal goes first: no change is ever without it, whenever we die. A change
+        // that can't be written down is taken back by a second line.
         for fact in facts {
             self.core.output(Output::Fact { tenant, fact });
         }
         self.core.output(Output::Persist { ticket: Some(ticket), rows });
-        self.changes.insert(ticket, Pending { asked, change });
+        self.changes.insert(ticket, Pending { asked, change, what, forgets });
     }
 
     /// Judges a change; nothing takes effect yet.
-    fn prepare(&mut self, now: Now, actor: &Actor, change: Change) -> Result<Prepared, Refusal> {
+    fn prepare(&mut self, actor: &Actor, change: Change) -> Result<Prepared, Refusal> {
         let by = Pii::new(actor.clone());
         match &change {
             Change::SetInbound { inbound } => {
@@ -252,12 +268,14 @@ impl Exchange {
                 Ok(Prepared { tenant: None, rows, facts: vec![fact], change })
             }
             Change::ResetBudget { account } => {
-                let (forgotten, spends) = self.core.ledger.reset(now, *account);
+                let spent = self.core.ledger.settled_of(*account);
+                let forgotten = spent.iter().map(|row| row.settled).max().unwrap_or_default();
                 let number =
                     |id| self.registrar.extension(id).map(|found| found.number.to_string());
                 let account = account.in_words(self.core.gate.policy(), number);
                 let fact = Fact::BudgetReset { account, forgotten, actor: by };
-                let rows = spends.into_iter().map(Row::Spend).collect();
+                let none = |row: &Spend| Spend { settled: guard::money::Money::ZERO, ..*row };
+                let rows = spent.iter().map(|row| Row::Spend(none(row))).collect();
                 Ok(Prepared { tenant: None, rows, facts: vec![fact], change })
             }
             Change::Ban(ban) => {
@@ -288,20 +306,22 @@ impl Exchange {
     }
 
     pub(super) fn persisted(&mut self, now: Now, ticket: Ticket, result: Result<(), PersistError>) {
-        let Some(Pending { asked, change }) = self.changes.remove(&ticket) else {
+        let Some(Pending { asked, change, what, forgets }) = self.changes.remove(&ticket) else {
             self.on_core(now, |core, now, is_at| core.persisted(now, ticket, result, is_at));
             return;
         };
         let reply = match result {
             Ok(()) => {
                 self.apply(now, change);
+                let left = self.core.ledger.forget(&forgets);
+                self.write(left.into_iter().map(Row::Spend).collect());
                 Reply::Done
             }
             Err(error) => {
                 self.registrar.abandon(&change);
                 self.trunks.abandon(&change);
                 let fact = Fact::PersistFailed {
-                    what: "a change of the directory".to_owned(),
+                    what: format!("the change \"{what}\", which is not made,"),
                     error: format!("{error:?}"),
                 };
                 self.core.output(Output::Fact { tenant: None, fact });
@@ -336,12 +356,21 @@ impl Exchange {
             Change::Unban { source, account } => {
                 self.registrar.wall.unban(source, account.as_deref());
             }
-            // Done when it was asked for.
+            // By what it was found to forget.
             Change::ResetBudget { .. } => {}
             change => {
                 let mut effects = Vec::new();
+                // Whoever is gone, or may not call, gets no further paid time.
+                let gone = match &change {
+                    Change::RemoveExtension { extension }
+                    | Change::SetEnabled { extension, enabled: false } => Some(*extension),
+                    _ => None,
+                };
                 self.registrar.apply(change, &mut effects);
                 self.carry_out(now, effects);
+                if let Some(extension) = gone {
+                    self.core.pay_no_more(extension);
+                }
             }
         }
     }

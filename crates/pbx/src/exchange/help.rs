@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use guard::cause::{Cause, EndedBy};
 use guard::fact::Fact;
 use guard::gate::{Attempt, Destination, Origin, Permit, Standing, Verdict};
-use guard::id::{CallId, LegId, TenantId, TrunkId};
+use guard::id::{CallId, ExtensionId, LegId, TenantId, TrunkId};
 use guard::number::Emergency;
 use pure::Now;
 use sip::transaction::Key;
@@ -98,6 +98,9 @@ impl Exchange {
         };
         self.tell(tenant, fact);
         let decision = permit.decision();
+        if let Some(extension) = extension {
+            self.give_way(now, tenant, extension, call);
+        }
         let mut outside = Outside {
             attempt,
             dialled: asker.dialled.clone(),
@@ -153,6 +156,25 @@ impl Exchange {
         if let Err(refused) = begun {
             self.refuse(now, key, path, request, &asker, &refused);
         }
+    }
+
+    /// Of too many calls for help of one extension one of its own gives way, never another's: a stolen
+    /// secret must not take every line from those who need one. What rings goes before what talks, and of
+    /// those the oldest.
+    fn give_way(&mut self, now: Now, tenant: TenantId, extension: ExtensionId, by: CallId) {
+        let own: Vec<_> = self
+            .core
+            .calls()
+            .filter(|call| call.emergency && !call.is_ending())
+            .filter(|call| call.caller_extension == Some(extension))
+            .collect();
+        if own.len() < HELP_PER_EXTENSION_MAX {
+            return;
+        }
+        let victim = own.into_iter().min_by_key(|call| (call.answered.is_some(), call.started));
+        let Some(call) = victim.map(|call| call.id) else { return };
+        self.tell(tenant, Fact::HelpGaveWay { call, by });
+        self.on_core(now, |core, now, is_at| core.end(now, call, Cause::Preempted, is_at));
     }
 
     /// Every way there is, full or not, the plain ones last.
@@ -250,3 +272,7 @@ impl Exchange {
 
 /// Q.850 3: no route to destination.
 const NO_EMERGENCY_ROUTE: &str = "Q.850;cause=3;text=\"No emergency route is configured.\"";
+
+/// Somebody who was cut off calls again, and somebody else at the same desk may call too: two, and one
+/// more for a handset that was left off the hook.
+const HELP_PER_EXTENSION_MAX: usize = 3;

@@ -1,16 +1,17 @@
 //! Calls from carriers: which of our numbers is called, and who answers it.
 
 use guard::cause::Cause;
+use guard::fact::ViolationKind;
 use guard::gate::{Origin, Proof, Standing};
 use guard::id::{CallId, LegId, TenantId, TrunkId};
-use guard::number::Digits;
 use guard::numbering::e164;
 use pure::Now;
-use sip::Request;
 use sip::transaction::Key;
+use sip::{Method, Request, Response};
 
 use super::invite::{Asker, DIALLED_MAX};
-use super::{Exchange, Refused};
+use super::{Exchange, Refused, status_of};
+use crate::back_to_back::leg::explain;
 use crate::directory::Inbound;
 use crate::flow::Path;
 
@@ -73,11 +74,46 @@ impl Exchange {
         if self.core.calls_counted() >= self.core.settings.calls_max {
             return Err(Cause::Congestion.into());
         }
-        let channels = self.trunks.get(inbound.trunk).map_or(0, |trunk| trunk.channels);
-        if self.legs_of(inbound.trunk) >= usize::from(channels) {
+        if self.is_full_inward(inbound.trunk) {
             return Err(Cause::Busy.into());
         }
         self.call_extension(now, key, path, request, asker, inbound.extension)
+    }
+
+    /// Whether a trunk takes no further call inward: its lines are taken, or all but those that are kept
+    /// for calls outward. Whoever calls one of our numbers again and again must not take the telephone
+    /// away from everybody who wants to call out.
+    fn is_full_inward(&self, trunk: TrunkId) -> bool {
+        let channels = self.trunks.get(trunk).map_or(0, |trunk| usize::from(trunk.channels));
+        let inward = self.core.calls().filter(|call| {
+            call.caller.party.trunk == Some(trunk) && call.trunks().any(|of| of == trunk)
+        });
+        self.legs_of(trunk) >= channels || inward.count() >= channels - channels / KEPT_OUTWARD
+    }
+
+    /// Under pressure, a carrier's call to no number of ours, or over lines that are all taken, is
+    /// refused without a transaction (RFC 3261 §8.2.7): one would be kept for 32 s. Such refusals are in
+    /// no record.
+    pub(super) fn refused_in_passing(&mut self, now: Now, path: Path, request: &Request) -> bool {
+        if request.method() != Method::Invite
+            || request.headers().to().tag().is_some()
+            || !self.core.is_pressed(path, request)
+        {
+            return false;
+        }
+        let Some((trunk, _)) = self.trunks.identify(path, request) else { return false };
+        let cause = match self.called_number(trunk, request) {
+            Err(_) => Cause::NotFound,
+            Ok(inbound) if self.is_full_inward(inbound.trunk) => Cause::Busy,
+            Ok(_) => return false,
+        };
+        // Each repetition must get the same tag; that of all such answers is one.
+        let answer = Response::builder(request, status_of(cause.outcome())).to_tag(&self.passing);
+        if let Ok(response) = explain(answer, cause).build() {
+            self.core.transmit(path, response.as_bytes().clone());
+        }
+        self.violated(now, path, ViolationKind::Flood);
+        true
     }
 
     /// Which of our numbers is called: by the Request-URI, or where that holds the Contact that we
@@ -95,7 +131,8 @@ impl Exchange {
     }
 
     /// Who calls, as far as the carrier says: P-Asserted-Identity before From (RFC 3325 §9.1), cut and
-    /// cleaned.
+    /// cleaned. What is no number of the outside world is nobody: else whoever calls in could be shown
+    /// as an extension, as an emergency service, or under the name of one of our own people.
     fn calling_number(&self, request: &Request) -> (String, String) {
         let headers = request.headers();
         let asserted = headers
@@ -108,11 +145,14 @@ impl Exchange {
             .unwrap_or_default();
         let name = from.display_name().map(std::borrow::Cow::into_owned).unwrap_or_default();
         let home = self.core.gate.policy().home;
-        let plain = || Digits::parse(&user).map(|digits| digits.as_str().to_owned());
-        let number = e164(&user, home).or_else(plain).unwrap_or_else(|| ANONYMOUS.to_owned());
+        let number = e164(&user, home).unwrap_or_else(|| ANONYMOUS.to_owned());
+        let name = if self.registrar.is_name_of_ours(&name) { String::new() } else { name };
         (name, number)
     }
 }
 
 /// Shown where the carrier names nobody (RFC 3323 §4.1.1.3).
 const ANONYMOUS: &str = "anonymous";
+
+/// One line of so many is kept for calls outward: a quarter, and none of fewer than four.
+const KEPT_OUTWARD: usize = 4;

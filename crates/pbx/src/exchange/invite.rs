@@ -240,6 +240,12 @@ impl Exchange {
     ) -> Result<(), Refused> {
         let destination = Destination::Extension(called);
         let targets = self.targets(now, path, asker, called);
+        // Before ports are opened: an attempt that nobody takes costs them all the same.
+        if let Some(caller) = asker.extension
+            && !self.ringing.takes(now.instant, caller, targets.len().max(1))
+        {
+            return Err(Cause::Congestion.into());
+        }
         // The gate is asked once for each leg; where nobody can be rung, once for the call.
         let leg = LegId::draw(self.core.desk(now).chance);
         let first = self.permit(now, asker, leg, destination.clone())?;

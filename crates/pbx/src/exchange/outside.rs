@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use guard::cause::Cause;
 use guard::fact::Fact;
-use guard::gate::{Algorithm, Attempt, Destination, Permit, Responsible};
+use guard::gate::{Algorithm, Attempt, Decision, Destination, Permit, Responsible, Rule};
 use guard::id::{CallId, ExtensionId, LegId, TenantId, TrunkId};
 use guard::number::Outside as Number;
+use guard::policy::Scope;
 use pure::Now;
 use sip::transaction::Key;
 use sip::{Request, Response};
@@ -38,6 +39,12 @@ impl Exchange {
         let destination = Destination::Outside(number);
         let allowed = self.judge(now, asker, asker.leg, destination.clone())?;
         let Allowed::Paid(reserve) = allowed else { return Err(Cause::Internal.into()) };
+        if ways.is_empty() && self.is_locked_outward(now, asker.tenant) {
+            let policy = self.core.gate.policy().version;
+            let decision = Decision { rule: Rule::Lockdown, policy };
+            self.decided(reserve.attempt(), &asker.dialled, decision, false);
+            return Err(Refused::by(Cause::Refused(Rule::Lockdown), decision));
+        }
         let party = self.caller(path, request, asker);
         let heard = self.offer(request, path, &party, asker)?;
         let mut outside = Outside {
@@ -118,11 +125,22 @@ impl Exchange {
         };
         let mut ways: VecDeque<Way> = routes
             .into_iter()
-            .filter(|route| free(route.trunk))
+            .filter(|route| free(route.trunk) && !self.is_locked(route.trunk))
             .map(|route| Way { route, plain: false })
             .collect();
         ways.truncate(self.core.settings.ways_max);
         ways
+    }
+
+    /// Whether the only ways of a tenant that are open are locked.
+    pub(super) fn is_locked_outward(&mut self, now: Now, tenant: TenantId) -> bool {
+        let routes = self.trunks.routes(now, tenant, false);
+        !routes.is_empty() && routes.iter().all(|route| self.is_locked(route.trunk))
+    }
+
+    /// Whether the lockdown closes a trunk: nothing but calls for help goes out over it.
+    pub(super) fn is_locked(&self, trunk: TrunkId) -> bool {
+        self.core.gate.policy().lockdown.covers(Scope::Trunk(trunk))
     }
 
     /// The longest that a call over these trunks may last.
@@ -146,6 +164,10 @@ impl Exchange {
         else {
             return Ok(None);
         };
+        // Locked since the call began.
+        if self.is_locked(trunk.id) {
+            return Ok(None);
+        }
         let leg = LegId::draw(self.core.desk(now).chance);
         let attempt = Attempt { leg, ..outside.attempt.clone() };
         let verdict = self.core.gate.judge(now, &attempt, &self.core.ledger);

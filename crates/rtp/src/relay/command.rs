@@ -23,8 +23,9 @@ pub struct RealmId(pub u16);
 #[derive(Debug)]
 pub enum Command {
     /// Opens a pair of ports. Answered by [`Event::Allocated`] or [`Event::Failed`]; repeated with
-    /// the same epoch, it is answered again. `tag` comes back in [`Stats`].
-    Allocate { endpoint: EndpointId, epoch: u32, realm: RealmId, tag: u64 },
+    /// the same epoch, it is answered again. `tag` comes back in [`Stats`]. `urgent` is for the edge:
+    /// a call for help, for which ports are kept.
+    Allocate { endpoint: EndpointId, epoch: u32, realm: RealmId, tag: u64, urgent: bool },
     /// Says what an offer and answer agreed on. Until then every packet is dropped. Answered by
     /// [`Event::Armed`]. An epoch that was armed before, or an older one, changes nothing and is
     /// answered with the epoch in force; each re-INVITE needs a higher one.

@@ -131,7 +131,7 @@ impl Relay {
     pub fn handle(&mut self, now: Now, command: Command) {
         self.renew(now);
         match command {
-            Command::Allocate { endpoint, epoch, realm, tag } => {
+            Command::Allocate { endpoint, epoch, realm, tag, urgent: _ } => {
                 self.allocate(endpoint, epoch, realm, tag);
             }
             Command::Arm { endpoint, epoch, config } => self.arm(now, endpoint, epoch, *config),

@@ -117,7 +117,10 @@ impl Call {
         let mut relay = Relay::new(chance, Limits::default(), own());
         for (n, endpoint) in [A, B].into_iter().enumerate() {
             let realm = RealmId(0);
-            relay.handle(at(0), Command::Allocate { endpoint, epoch: 1, realm, tag: n as u64 });
+            relay.handle(
+                at(0),
+                Command::Allocate { endpoint, epoch: 1, realm, tag: n as u64, urgent: false },
+            );
             let [rtp, rtcp] =
                 [0, 1].map(|p| SocketAddr::from(([198, 51, 100, 1], 9_000 + 2 * n as u16 + p)));
             relay.bound(endpoint, 1, rtp, rtcp);
@@ -410,7 +413,8 @@ fn what_our_own_sockets_sent_is_not_heard() {
 fn no_leg_receives_with_a_key_that_another_sends_with() {
     const C: EndpointId = EndpointId(77);
     let mut call = Call::new();
-    let allocate = Command::Allocate { endpoint: C, epoch: 1, realm: RealmId(0), tag: 0 };
+    let allocate =
+        Command::Allocate { endpoint: C, epoch: 1, realm: RealmId(0), tag: 0, urgent: false };
     call.relay.handle(at(0), allocate);
     call.relay.bound(C, 1, address("198.51.100.1:9004"), address("198.51.100.1:9005"));
     call.events();
@@ -582,8 +586,13 @@ fn without_its_exchange_everything_is_closed() {
 fn ports_come_and_go() {
     let mut relay =
         Relay::new(Chance::from_number(1), Limits { endpoints: 1, ..Limits::default() }, own());
-    let allocate =
-        |endpoint, epoch| Command::Allocate { endpoint, epoch, realm: RealmId(3), tag: 8 };
+    let allocate = |endpoint, epoch| Command::Allocate {
+        endpoint,
+        epoch,
+        realm: RealmId(3),
+        tag: 8,
+        urgent: false,
+    };
     let (rtp, rtcp) = (address("198.51.100.1:9000"), address("198.51.100.1:9001"));
     let step = |relay: &mut Relay, outputs: &[Output]| {
         let found: Vec<_> = std::iter::from_fn(|| relay.poll_output()).collect();

@@ -83,6 +83,11 @@ fn line(line: Line, chance: &mut Chance, calm: bool) -> Line {
     if line.registers && chance.one_in(2) {
         line.carrier.challenges_invites = true;
     }
+    // What knows a password can ask for it in every request.
+    line.carrier.challenges_calls = line.account && chance.one_in(3);
+    if chance.one_in(6) {
+        line.carrier.refuses_byes = 1 + u8::try_from(chance.below(3)).expect("below");
+    }
     if chance.one_in(3) {
         line.channels = 1 + u16::try_from(chance.below(2)).expect("below");
     }

@@ -139,7 +139,7 @@ impl World {
                 let request = request(what);
                 (self.key, self.request) = (Some(key), Some(request.clone()));
                 self.begun.insert(key);
-                self.give(Input::Send { key, path, request });
+                self.give(Input::Send { key, path, request, rank: Rank::Ordinary });
             }
             _ => panic!("who is {actor}?"),
         }

@@ -1,18 +1,21 @@
 //! Legs outside: their money, their challenges, and the way on when a carrier doesn't take the call.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use guard::cause::Cause;
 use guard::fact::Fact;
 use guard::gate::{Attempt, Denial, Figures, Rule};
 use guard::id::{LegId, TrunkId};
 use guard::money::{Currency, Money};
+use guard::policy::Scope;
 use sip::{Name, Status};
 
 use super::{Answer, Call, Early, Ringing, Stage, more_telling};
 use crate::back_to_back::Event;
 use crate::back_to_back::desk::{Desk, Purpose, Why};
 use crate::back_to_back::leg::{Leg, State};
+use crate::back_to_back::outlay::BYE_WAITS;
 use crate::io::{PersistError, Ticket};
 use crate::record::{Row, Toll};
 use crate::trunk::Route;
@@ -63,7 +66,7 @@ impl Call {
     /// Asks the gate for another step.
     pub(super) fn extend(&mut self, desk: &mut Desk<'_>, leg: LegId) {
         let Some(found) = self.leg_mut(leg) else { return };
-        let Some(outlay) = found.outlay.as_mut().filter(|outlay| !outlay.is_stepping()) else {
+        let Some(outlay) = found.outlay.as_mut().filter(|outlay| outlay.may_step()) else {
             return;
         };
         match desk.gate.extend(desk.now, &outlay.attempt, &outlay.toll.rate, desk.ledger) {
@@ -86,6 +89,13 @@ impl Call {
                     self.end(desk, Cause::Refused(rule));
                 }
             }
+        }
+    }
+
+    /// Its extension is gone or may not call any more.
+    pub(crate) fn pay_no_more(&mut self) {
+        for outlay in self.legs_mut().filter_map(|leg| leg.outlay.as_mut()) {
+            outlay.deny(Rule::NobodyResponsible);
         }
     }
 
@@ -142,11 +152,19 @@ impl Call {
         if self.is_ending() || self.emergency {
             return;
         }
+        // Nothing more to say where the trunk itself is locked.
         let denied = self.legs().filter_map(|leg| leg.outlay.as_ref()).find_map(|outlay| {
-            desk.gate.review(desk.now, &outlay.attempt, &outlay.toll.rate, desk.ledger).err()
+            let trunk = Scope::Trunk(outlay.toll.trunk);
+            if desk.gate.policy().lockdown.covers(trunk) {
+                return Some(None);
+            }
+            let rate = &outlay.toll.rate;
+            desk.gate.review(desk.now, &outlay.attempt, rate, desk.ledger).err().map(Some)
         });
-        if let Some(denial) = denied {
-            self.cut_by(desk, denial);
+        match denied {
+            Some(Some(denial)) => self.cut_by(desk, denial),
+            Some(None) => self.end(desk, Cause::Refused(Rule::Lockdown)),
+            None => {}
         }
     }
 
@@ -208,9 +226,7 @@ impl Call {
         if found.party.trunk.is_none() || found.challenges >= CHALLENGES_MAX {
             return false;
         }
-        if purpose != Purpose::Invite {
-            found.challenges += 1;
-        }
+        found.challenges += 1;
         let response = (*response).clone();
         desk.event(Event::Challenged { call: self.id, leg, purpose, response });
         true
@@ -248,11 +264,13 @@ impl Call {
                 // Not the called phone's fault: this line can't be used.
                 self.fork_failed(desk, leg, Cause::NoRoute);
             }
-            Purpose::Bye => {
-                self.fork_gone(leg);
-                self.maybe_record(desk);
+            Purpose::Bye => self.bye_refused(desk, leg, None),
+            Purpose::Change => {
+                if let Some(found) = self.leg_mut(leg) {
+                    found.idle();
+                }
+                self.change_refused(desk, Status::NOT_ACCEPTABLE_HERE);
             }
-            Purpose::Change => self.change_refused(desk, Status::NOT_ACCEPTABLE_HERE),
             Purpose::Refresh => {
                 if let Some(found) = self.leg_mut(leg) {
                     found.idle();
@@ -261,6 +279,28 @@ impl Call {
             }
             Purpose::Info => {}
         }
+    }
+
+    /// A carrier's final answer to our BYE that is no end: the call may be up there, and billed. Said
+    /// again after a while (RFC 3261 §15.1.1 knows 481 and 408 alone as ends beside 2xx).
+    pub(super) fn bye_refused(
+        &mut self,
+        desk: &mut Desk<'_>,
+        leg: LegId,
+        retry_after: Option<Duration>,
+    ) {
+        let Some(found) = self.leg_mut(leg).filter(|leg| matches!(leg.state, State::Leaving))
+        else {
+            return;
+        };
+        let Some(wait) = BYE_WAITS.get(found.byes_refused).copied() else {
+            return self.unconfirmed(desk, leg);
+        };
+        found.byes_refused += 1;
+        found.challenges = 0;
+        let longest = BYE_WAITS[BYE_WAITS.len() - 1];
+        let wait = wait.max(retry_after.unwrap_or_default()).min(longest);
+        self.alarm(desk, Why::Again(leg), wait);
     }
 
     /// Asks the application for another way, where this failure of a carrier is not the called person's
@@ -287,7 +327,7 @@ impl Call {
             return;
         };
         ringing.awaits_way = false;
-        leg.allocate(desk);
+        leg.allocate(desk, self.emergency);
         self.forks.push(leg);
     }
 
@@ -347,6 +387,20 @@ impl Call {
         self.fork_failed(desk, leg, Cause::TimedOut);
     }
 
+    /// A carrier has taken a call for help and doesn't ring: the next way is tried beside it.
+    pub(super) fn slow(&mut self, desk: &mut Desk<'_>, leg: LegId) {
+        let rings = self.legs().any(|leg| leg.status > 100 && leg.status < 200);
+        let waits = self.leg(leg).is_some_and(|leg| matches!(leg.state, State::Calling(_)));
+        if rings || !waits || self.outside.is_none() || self.ways >= desk.settings.ways_max {
+            return;
+        }
+        let Stage::Ringing(ringing) = &mut self.stage else { return };
+        if !std::mem::replace(&mut ringing.awaits_way, true) {
+            self.ways += 1;
+            desk.event(Event::Onward { call: self.id });
+        }
+    }
+
     /// Over which trunks this call has legs that are not gone.
     pub(crate) fn trunks(&self) -> impl Iterator<Item = TrunkId> {
         let live = self.legs().filter(|leg| !matches!(leg.state, State::Gone));
@@ -401,5 +455,6 @@ fn is_carriers_fault(cause: Cause) -> bool {
     }
 }
 
-/// One nonce, and one more where it was stale: a third challenge means that the password is wrong.
+/// Of one request: one nonce, and one more where it was stale. A third challenge means that the password
+/// is wrong. Counted for each request anew: a carrier may ask for a password in every one of a long call.
 const CHALLENGES_MAX: u8 = 2;

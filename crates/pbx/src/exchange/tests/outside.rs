@@ -436,3 +436,81 @@ fn a_carrier_that_vanishes_costs_no_more_than_the_silence_allowed() {
     let [toll] = w.cdrs[0].tolls.as_slice() else { panic!("one leg outside") };
     assert!(toll.cost <= toll.held, "{toll:?}");
 }
+
+fn hangs_up(w: &mut World) {
+    w.within("alice", Method::Bye, None);
+}
+
+fn unconfirmed(w: &World) -> usize {
+    w.facts.iter().filter(|fact| matches!(fact, Fact::EndUnconfirmed { .. })).count()
+}
+
+#[test]
+fn a_bye_that_the_carrier_refuses_is_said_again() {
+    let mut w = World::with_carriers(|_| {});
+    talking(&mut w);
+    w.pass(10_000);
+    hangs_up(&mut w);
+    w.reply("carrier", Method::Bye, 503, None);
+    assert!(w.cdrs.is_empty(), "a carrier that refuses our BYE still bills");
+    w.pass(2_000);
+    w.check_ends_with("12000ms pbx > carrier BYE");
+    w.reply("carrier", Method::Bye, 200, None);
+    assert_eq!(w.dispositions(), [Disposition::Answered]);
+    assert_eq!(w.cdrs[0].tolls[0].seconds, 12, "it counted until it took the BYE");
+    assert_eq!(unconfirmed(&w), 0);
+}
+
+#[test]
+fn an_end_that_a_carrier_never_confirms_costs_all_that_was_set_aside_and_is_told() {
+    let mut w = World::with_carriers(|_| {});
+    talking(&mut w);
+    w.pass(10_000);
+    hangs_up(&mut w);
+    for wait in [2, 4, 8, 16, 30, 30] {
+        w.reply("carrier", Method::Bye, 500, None);
+        w.pass(wait * 1_000);
+        assert!(w.cdrs.is_empty());
+    }
+    w.reply("carrier", Method::Bye, 500, None);
+    let [toll] = w.cdrs[0].tolls.as_slice() else { panic!("one leg outside") };
+    assert_eq!(toll.cost, toll.held);
+    assert_eq!((spent(&w), unconfirmed(&w)), (toll.held.0, 1));
+}
+
+#[test]
+fn a_late_answer_to_our_bye_costs_an_increment_at_most() {
+    let mut w = World::with_carriers(|_| {});
+    talking(&mut w);
+    w.pass(10_000);
+    hangs_up(&mut w);
+    w.pass(25_000);
+    w.reply("carrier", Method::Bye, 200, None);
+    let [toll] = w.cdrs[0].tolls.as_slice() else { panic!("one leg outside") };
+    assert_eq!(toll.seconds, 10 + u64::from(toll.rate.increment).min(25));
+}
+
+#[test]
+fn after_a_crash_a_refused_bye_is_said_again_and_at_last_told() {
+    for refusals in [1, 7] {
+        let mut w = World::with_carriers(|_| {});
+        talking(&mut w);
+        w.pass(10_000);
+        w.crash();
+        for wait in [2, 4, 8, 16, 30, 30, 0].into_iter().take(refusals) {
+            assert!(w.cdrs.is_empty(), "the carrier hasn't agreed");
+            w.reply("carrier", Method::Bye, 503, None);
+            w.pass(wait * 1_000);
+        }
+        if refusals == 1 {
+            w.reply("carrier", Method::Bye, 481, None);
+        }
+        assert_eq!(w.dispositions(), [Disposition::Interrupted]);
+        let [toll] = w.cdrs[0].tolls.as_slice() else { panic!("one leg outside") };
+        match refusals {
+            1 => assert_eq!((toll.seconds, unconfirmed(&w)), (12, 0)),
+            _ => assert_eq!((toll.cost, unconfirmed(&w)), (toll.held, 1)),
+        }
+        assert_eq!(spent(&w), toll.cost.0);
+    }
+}
