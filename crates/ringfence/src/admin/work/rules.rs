@@ -378,7 +378,7 @@ fn shown_policy(policy: &policy::Policy, names: &Names) -> Policy {
 fn budget(account: &ledger::Account, policy: &policy::Policy, names: &Names) -> Budget {
     let left = account.hard.map(|hard| {
         let left = hard.checked_sub(account.spent).unwrap_or_default();
-        amount::text(left.max(guard::money::Money::ZERO))
+        amount::text(left.max(Money::ZERO))
     });
     Budget {
         of: names.of_scope(policy, account.account),
@@ -448,8 +448,8 @@ pub(super) fn shown_exposure(
 }
 
 fn at_most(exposure: &guard::exposure::Exposure, policy: &policy::Policy, names: &Names) -> AtMost {
-    let all = all(exposure).map_or(guard::money::Money::ZERO, |line| line.most);
-    let one = dearest(exposure).map_or(guard::money::Money::ZERO, |line| line.most);
+    let all = all(exposure).map_or(Money::ZERO, |line| line.most);
+    let one = dearest(exposure).map_or(Money::ZERO, |line| line.most);
     AtMost {
         currency: exposure.currency.to_string(),
         all: amount::text(all),
@@ -462,7 +462,7 @@ fn at_most(exposure: &guard::exposure::Exposure, policy: &policy::Policy, names:
 /// Without numbers and names, for whoever walks by: `At most 23.40 USD can be lost until Thursday 08:00.`
 pub(crate) fn in_short(exposure: &guard::exposure::Exposure, policy: &policy::Policy) -> String {
     let until = local(exposure.until, policy);
-    match all(exposure).map(|line| line.most).filter(|most| *most != guard::money::Money::ZERO) {
+    match all(exposure).map(|line| line.most).filter(|most| *most != Money::ZERO) {
         Some(most) => {
             let most = cents(most).display(exposure.currency);
             format!("At most {most} can be lost until {until}.")
@@ -477,7 +477,7 @@ fn summary(exposure: &guard::exposure::Exposure, policy: &policy::Policy, names:
     let (Some(all), Some(one)) = (all(exposure), dearest(exposure)) else {
         return "Nothing can be lost: there is no extension.".to_owned();
     };
-    if all.most == guard::money::Money::ZERO {
+    if all.most == Money::ZERO {
         let why = binding(all, policy, names);
         return format!("Nothing can be lost until {until}: {why}.");
     }
