@@ -111,7 +111,7 @@ async fn shown(options: &Options, folder: &Folder) -> Result<ExitCode, Trouble> 
     let config = configuration(&data, place.address)?;
     let dangerous = options.dangerous();
     let make = exchange(dangerous);
-    let node = node::bring_up(config, &data, &[], Some(Country::US), make).await?;
+    let node = node::bring_up(config, &data, &[], Some(Country::US), dangerous, make).await?;
     say.event(&format!("It is up after {:.1} s.", begun.elapsed().as_secs_f64()));
     for (what, at) in &node.listening {
         say.evidence(&format!("{what}: {at}"));
@@ -168,7 +168,7 @@ fn teller(json: bool) -> Teller {
 /// Written down, so that a folder that is kept can be started again where it was.
 fn configuration(data: &Path, host: IpAddr) -> Result<config::Config, Trouble> {
     let text = format!(
-        "status_page.bind = \"{host}:0\"\n[[realm]]\nbind = \"{host}\"\n\
+        "status_page.bind = \"{host}:0\"\nfirewall.kernel = \"off\"\n[[realm]]\nbind = \"{host}\"\n\
          media_ports = \"{MEDIA_PORTS}\"\ntransports.tls = 0\n"
     );
     let path = data.join("ringfence.toml");

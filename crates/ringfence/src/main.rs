@@ -165,7 +165,8 @@ fn run(cli: Cli) -> Result<ExitCode, String> {
             let end = runtime
                 .block_on(async {
                     let node =
-                        node::bring_up(config, &data, &names, home, exchange(dangerous)).await?;
+                        node::bring_up(config, &data, &names, home, dangerous, exchange(dangerous))
+                            .await?;
                     lifecycle::live(node).await
                 })
                 .map_err(in_words)?;

@@ -16,6 +16,7 @@ use pbx::directory::{Tenant, Trunk, TrunkAccess};
 use pbx::flow::{Realm, Transport};
 use pbx::io::ConnectError;
 use pbx::record::{Loaded, Row};
+use pbx::settings::Dangerous;
 use pure::Now;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
@@ -92,7 +93,8 @@ pub(crate) struct Facing {
     pub(crate) realms: Vec<Realm>,
 }
 
-/// Brings a node up. `make` builds its exchange, now and after each fault.
+/// Brings a node up. `make` builds its exchange, now and after each fault; `dangerous` is what a test may
+/// switch off.
 ///
 /// # Errors
 /// What a person must mend, in words; nothing is left half-made.
@@ -101,6 +103,7 @@ pub(crate) async fn bring_up<E, M>(
     data: &Path,
     names: &[String],
     home: Option<Country>,
+    dangerous: Dangerous,
     make: impl FnOnce(Facing) -> M,
 ) -> Result<Node<E>, Trouble>
 where
@@ -220,7 +223,7 @@ where
     let counters = media.counters();
 
     let generation = opened.stored.generation;
-    let front = Front::new(clock, chance.hash_seed(), false);
+    let front = Front::new(clock, chance.hash_seed(), dangerous.without_wall);
     let (limits, heir) = (config.limits, front.clone());
     let flows = Arc::new(Flows::new(config.node, generation, limits, tls, heir, inbox.clone()));
     let sides = config.realms.iter().map(|realm| {

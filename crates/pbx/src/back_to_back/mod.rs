@@ -286,7 +286,8 @@ impl BackToBack {
         let own = self.calls.values_mut().filter(|call| {
             call.responsible == Some(guard::gate::Responsible::Extension(extension))
         });
-        own.for_each(Call::pay_no_more);
+        let policy = self.gate.policy().version;
+        own.for_each(|call| call.pay_no_more(policy));
     }
 
     pub(crate) fn call(&self, id: CallId) -> Option<&Call> {

@@ -68,7 +68,8 @@ impl Exchange {
             Command::ExposureReset { account } => {
                 let extensions = self.registrar.extension_ids();
                 let mut ledger = self.core.ledger.clone();
-                let _ = ledger.reset(now, account);
+                let spent = ledger.settled_of(account);
+                ledger.forget(&spent);
                 Reply::Exposure(Box::new(exposure(&self.core.gate, &ledger, now, &extensions)))
             }
             Command::Budgets => {

@@ -173,26 +173,26 @@ fn sweep(seen: &Seen, evidence: &Evidence) -> Claim {
 
 fn guessing(seen: &Seen, evidence: &Evidence) -> Claim {
     let guesses = &seen.guesses;
-    let compared: u64 = evidence
-        .facts
-        .iter()
-        .filter_map(|fact| match fact {
-            Fact::AuthenticationFailed { failures, .. } => Some(u64::from(*failures)),
-            _ => None,
-        })
-        .sum();
-    // By its name: what is held is the wall's to say.
-    let held = evidence.facts.iter().any(|fact| fact.name() == GUESSING_HELD);
+    // What was compared until each hold; without any, all was.
+    let held = evidence.facts.iter().filter_map(|fact| match fact {
+        Fact::GuessingHeld { failures, .. } => Some(u64::from(*failures)),
+        _ => None,
+    });
+    let holds = held.clone().count();
+    let compared = match holds {
+        0 => guesses.tried as u64,
+        _ => held.sum(),
+    };
     Claim {
         name: "guessing",
         claim: "Of all guesses at most ten are compared with a password.",
         measured: format!(
-            "{} passwords tried, {compared} failures counted, {}; {} got in",
+            "{} passwords tried, the right one among them; {compared} compared, {}; {} got in",
             guesses.tried,
-            if held { "then held" } else { "never held" },
+            if holds > 0 { "then held" } else { "never held" },
             guesses.gains
         ),
-        holds: guesses.sent > 0 && guesses.gains == 0 && compared <= COMPARED_MAX && held,
+        holds: guesses.sent > 0 && guesses.gains == 0 && compared <= COMPARED_MAX && holds > 0,
     }
 }
 
@@ -242,7 +242,6 @@ fn status(status: Option<u16>) -> String {
 
 /// Guesses of one source that are compared with a secret.
 const COMPARED_MAX: u64 = 10;
-const GUESSING_HELD: &str = "guessing-held";
 
 #[cfg(test)]
 mod tests {

@@ -110,7 +110,7 @@ pub(super) fn play(stage: &mut Stage, say: &mut Teller) -> Result<Seen, Broken> 
     stage.in_clear(say, &mut seen, &old)?;
     stage.abroad(say, &mut seen, a)?;
     stage.theft(say, &mut seen, &stolen)?;
-    stage.siege(say, &mut seen, a)?;
+    stage.siege(say, &mut seen, a, &front)?;
     let engine = stage.carrier.engine();
     seen.carrier_called =
         engine.engine.records().iter().map(|record| record.number.clone()).collect();
@@ -368,7 +368,13 @@ impl Stage {
     }
 
     /// A scanner and a guesser at work, nothing left to spend, everything locked: somebody needs help.
-    fn siege(&mut self, say: &mut Teller, seen: &mut Seen, a: Handset) -> Result<(), Broken> {
+    fn siege(
+        &mut self,
+        say: &mut Teller,
+        seen: &mut Seen,
+        a: Handset,
+        front: &Printed,
+    ) -> Result<(), Broken> {
         say.act("A scanner, a guesser, and a call for help in the middle of it");
         self.change(Edit::Lockdown { reach: Reach::Everything, on: true })?;
         say.event("The owner has locked everything. The budget is spent.");
@@ -387,7 +393,8 @@ impl Stage {
             let attack = Attack::Scan { extensions: vec!["101".to_owned(), "139".to_owned()] };
             caught.engine.handle(now, attacker::Input::Do(attack));
         });
-        let secrets: Vec<String> = GUESSES.iter().map(|guess| (*guess).to_owned()).collect();
+        let mut secrets: Vec<String> = GUESSES.iter().map(|guess| (*guess).to_owned()).collect();
+        secrets.insert(LUCKY, front.secret.to_string());
         seen.guesses.tried = secrets.len();
         guesser.act(|caught, now| {
             let attack = Attack::Guess { extension: "101".to_owned(), secrets };
@@ -395,9 +402,10 @@ impl Stage {
         });
         say.event(&format!(
             "A scanner asks for {} extensions in every way it knows; a guesser tries {} passwords for \
-             101.",
+             101, and number {} of them is the right one.",
             swept.len(),
-            GUESSES.len()
+            seen.guesses.tried,
+            LUCKY + 1
         ));
         self.help(say, seen, a);
         for stand in [&sweeper, &scanner, &guesser] {
@@ -745,6 +753,8 @@ const GUESSES: [&str; 20] = [
     "frontdesk",
     "a1b2c3",
 ];
+/// Where among them the right password stands: behind all that may be compared.
+const LUCKY: usize = 15;
 /// Two seconds of speech.
 const SPOKEN: u64 = 100;
 const HEARING: Duration = Duration::from_secs(6);

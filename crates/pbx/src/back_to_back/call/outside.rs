@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use guard::cause::Cause;
 use guard::fact::Fact;
-use guard::gate::{Attempt, Denial, Figures, Rule};
+use guard::gate::{Attempt, Decision, Denial, Figures, PolicyVersion, Rule};
 use guard::id::{LegId, TrunkId};
 use guard::money::{Currency, Money};
 use guard::policy::Scope;
@@ -93,9 +93,10 @@ impl Call {
     }
 
     /// Its extension is gone or may not call any more.
-    pub(crate) fn pay_no_more(&mut self) {
+    pub(crate) fn pay_no_more(&mut self, policy: PolicyVersion) {
+        let decision = Decision { rule: Rule::NobodyResponsible, policy };
         for outlay in self.legs_mut().filter_map(|leg| leg.outlay.as_mut()) {
-            outlay.deny(Rule::NobodyResponsible);
+            outlay.deny(Denial { decision, figures: None });
         }
     }
 
