@@ -12,6 +12,7 @@ mod new_device;
 mod new_place;
 mod notice;
 mod scanning;
+mod shut_out;
 mod trunk;
 
 use std::collections::BTreeMap;
@@ -106,6 +107,7 @@ impl Detectors {
             self.new_place.observe(at, fact),
             self.trunk.observe(at, fact),
             notice::observe(at, fact),
+            shut_out::observe(at, fact),
         ];
         found.into_iter().flatten().collect()
     }
@@ -114,7 +116,7 @@ impl Detectors {
     pub fn concerns(number: u16) -> bool {
         matches!(
             number,
-            105 | 300 | 312 | 322 | 400 | 401 | 410 | 414 | 420..=423 | 430 | 440 | 441
+            105 | 300 | 312 | 322 | 400 | 401 | 410 | 414 | 420..=425 | 430 | 440 | 441
         ) || matches!(number, 500 | 510 | 513 | 514 | 702 | 800..=802)
     }
 

@@ -53,10 +53,12 @@ struct Asked {
 
 impl Guessing {
     pub(super) fn observe(&mut self, at: At, fact: &Fact, homes: &Homes) -> Option<Finding> {
-        // What the wall writes of held pairs and bans joins the same incident by the same key.
-        let Fact::AuthenticationFailed { failures, account, account_exists, address, .. } = fact
-        else {
-            return None;
+        let (failures, account, account_exists, address) = match fact {
+            Fact::AuthenticationFailed { failures, account, account_exists, address, .. } => {
+                (failures, account, account_exists, address)
+            }
+            Fact::GuessingHeld { .. } => return self.held(at, fact, homes),
+            _ => return None,
         };
         let (source, events) = (source(address)?, u64::from(*failures));
         let account = &account.reveal().0;
@@ -80,6 +82,38 @@ impl Guessing {
             (None, None) => return None,
         };
         Some(Finding { events, ..finding })
+    }
+
+    /// The wall holds a pair: five wrong passwords in ten minutes. A phone that was there before has an old
+    /// one, and a new phone in the owner's own house is being set up.
+    fn held(&self, at: At, fact: &Fact, homes: &Homes) -> Option<Finding> {
+        let Fact::GuessingHeld { failures, seconds, known_device, account, address, .. } = fact
+        else {
+            return None;
+        };
+        let source = source(address)?;
+        let account = &account.reveal().0;
+        let caught = self.sources.get(&source).is_some_and(|tries| tries.caught);
+        if *known_device || (homes.holds(at.utc, source) && !caught) {
+            return None;
+        }
+        let is_swarm = |asked: &Asked| asked.swarm && at.utc.since(asked.last) <= QUIET;
+        let key = match self.accounts.get(account).is_some_and(is_swarm) {
+            true => Key::Account(account.clone()),
+            false => Key::Source(source),
+        };
+        let words = format!(
+            "{source} gave {failures} wrong passwords for {}. Somebody guesses, or a phone that is new there \
+             has an old one.",
+            shown(account)
+        );
+        let done = format!(
+            "What it tries for this account is not compared for {}; nobody else notices. Undo: ringfence unban \
+             {source}",
+            span(Duration::from_secs(*seconds))
+        );
+        let finding = Finding::new(at, key, What::Guessing, Severity::Warn, words);
+        Some(Finding { events: u64::from(*failures), done: Some(done), ..finding })
     }
 
     /// In words, where this account is guessed by a swarm.

@@ -33,7 +33,6 @@ struct Seen {
 
 impl Scanning {
     pub(super) fn observe(&mut self, at: At, fact: &Fact, homes: &Homes) -> Option<Finding> {
-        // A scanner that the wall recognised joins the same incident by the same key.
         let Fact::ViolationSeen { kind, count, address } = fact else { return None };
         let (source, events) = (source(address)?, u64::from(*count));
         let mut seen = self.sources.get(&source).copied();

@@ -8,6 +8,7 @@ use crate::incident::{Change, Incident, Incidents};
 use crate::ledger::Window;
 use crate::money::Money;
 use crate::number::EmergencyKind;
+use crate::wall::BanCause;
 
 const ALICE: ExtensionId = ExtensionId(0xa11ce);
 const PHONE: DeviceId = DeviceId(0xd);
@@ -75,6 +76,22 @@ fn failed(from: &str, account: &str, failures: u32) -> Fact {
         account_exists: Pii::new(Some(account == "101")),
         address: address(from),
     }
+}
+
+fn held(from: &str, known_device: bool) -> Fact {
+    Fact::GuessingHeld {
+        failures: 5,
+        seconds: 600,
+        known_device,
+        account: "101".into(),
+        account_exists: Pii::new(Some(true)),
+        address: address(from),
+    }
+}
+
+fn shut_out(from: &str, cause: BanCause) -> Fact {
+    let actor = Pii::new(None);
+    Fact::BanPlaced { cause, seconds: 3_600, times: 1, address: address(from), actor }
 }
 
 fn registered(device: DeviceId, from: &str) -> Fact {
@@ -379,4 +396,33 @@ fn a_flood_of_sources_and_accounts_keeps_the_tables_bounded() {
         desk.at(1, &violated(&from, 50));
     }
     assert!(desk.alerts().len() <= crate::incident::STRANGERS_MAX + 2, "{}", desk.alerts().len());
+}
+
+#[test]
+fn what_the_wall_does_is_one_incident_with_the_guessing() {
+    let mut desk = Desk::new();
+    let from = "192.0.2.7";
+    desk.at(0, &failed(from, "101", 1));
+    desk.at(1, &held(from, false));
+    desk.at(62, &failed(from, "101", 400));
+    let cause = BanCause::Spraying { accounts: 11 };
+    desk.at(63, &Fact::SprayingSeen { accounts: 11, slowed: false, address: address(from) });
+    desk.at(63, &shut_out(from, cause));
+    assert_eq!(desk.alerts().len(), 1, "{:?}", desk.alerts());
+
+    // A tool that gives its name, and is shut out for it.
+    let tool = BanCause::Scanner { agent: "friendly-scanner".to_owned() };
+    desk.at(70, &Fact::ScannerSeen { sign: tool.clone(), address: address("192.0.2.8") });
+    desk.at(71, &shut_out("192.0.2.8", tool));
+    assert!(desk.alerts().iter().any(|line| line.contains("192.0.2.8")));
+}
+
+#[test]
+fn a_phone_with_an_old_secret_and_the_owners_own_ban_alert_nobody() {
+    let mut desk = Desk::new();
+    desk.at(0, &registered(PHONE, OFFICE));
+    desk.at(10, &held(OFFICE, true));
+    desk.at(11, &held(OFFICE, false));
+    desk.at(12, &shut_out("192.0.2.9", BanCause::Administrator { why: "rings at night".into() }));
+    assert!(desk.alerts().is_empty(), "{:?}", desk.alerts());
 }

@@ -1,0 +1,50 @@
+//! The wall recognised a scanner, saw somebody try many accounts, or shut a source out.
+//!
+//! *The model.* None of its own: the wall's figures are the thresholds (`guard::wall`). Its words join what
+//! other detectors say of the same source, since the key is the same.
+//!
+//! *What it misses:* what an administrator shut out by hand, who knows of it.
+
+use std::time::Duration;
+
+use super::{At, Finding, source, span};
+use crate::fact::{Fact, Severity};
+use crate::incident::{Key, What};
+use crate::wall::BanCause;
+
+pub(super) fn observe(at: At, fact: &Fact) -> Option<Finding> {
+    let (address, what, severity, words, done) = match fact {
+        Fact::ScannerSeen { sign, address } => {
+            (address, kind(sign)?, Severity::Notice, format!("It scans: {sign}."), None)
+        }
+        Fact::SprayingSeen { accounts, slowed, address } => {
+            let done = slowed.then(|| {
+                "Phones of yours are there, so it is slowed down and not shut out.".to_owned()
+            });
+            let words = format!("It tried passwords of {accounts} accounts within an hour.");
+            (address, What::Guessing, Severity::Warn, words, done)
+        }
+        Fact::BanPlaced { cause, seconds, address, .. } => {
+            let words = format!("It is shut out: {cause}.");
+            let lasts = span(Duration::from_secs(*seconds));
+            let source = source(address)?;
+            let done =
+                format!("Nothing from there is read for {lasts}. Undo: ringfence unban {source}");
+            (address, kind(cause)?, Severity::Warn, words, Some(done))
+        }
+        _ => return None,
+    };
+    let source = source(address)?;
+    let finding =
+        Finding::new(at, Key::Source(source), what, severity, format!("{source}: {words}"));
+    Some(Finding { done, ..finding })
+}
+
+/// `None`: an administrator did it, who knows.
+fn kind(cause: &BanCause) -> Option<What> {
+    match cause {
+        BanCause::Spraying { .. } => Some(What::Guessing),
+        BanCause::Scanning { .. } | BanCause::Scanner { .. } => Some(What::Scanning),
+        BanCause::Administrator { .. } => None,
+    }
+}
