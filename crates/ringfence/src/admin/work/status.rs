@@ -36,6 +36,8 @@ struct Known<'a> {
     now: Utc,
     machine: Machine,
     in_clear: &'a [String],
+    /// Mailboxes and webhooks that hear of an attack; `None` where alerts don't run.
+    sinks: Option<usize>,
 }
 
 /// What the machine says of the node's data.
@@ -80,6 +82,10 @@ impl Office {
             names: &names,
             now: now.utc,
             in_clear: &self.in_clear,
+            sinks: match &self.alerts {
+                Some(alerts) => Some(alerts.list().await.map_err(unreadable)?.len()),
+                None => None,
+            },
             machine: Machine {
                 journal: self.lost_before(),
                 writes_failed,
@@ -258,6 +264,12 @@ impl Known<'_> {
                 );
             }
         }
+        if self.sinks == Some(0) && self.view.extensions > 0 {
+            note(
+                "Nobody is told when something happens: there is no alert sink.".into(),
+                "ringfence alerts sink add mail --to YOU --from PBX --server HOST, or add webhook".into(),
+            );
+        }
         for way in self.in_clear {
             note(
                 format!("{way}."),
@@ -413,6 +425,7 @@ mod tests {
             names: &names,
             now: Utc(0),
             in_clear: &[],
+            sinks: None,
             machine: Machine::default(),
         };
         change(&mut known);
@@ -475,6 +488,7 @@ mod tests {
             names: &names,
             now: Utc(0),
             in_clear: &[],
+            sinks: None,
             machine: Machine::default(),
         };
         let list = known.attention();
