@@ -388,6 +388,10 @@ fn a_carrier_that_vanishes_costs_no_more_than_the_silence_allowed() {
     assert!(toll.cost <= toll.held, "{toll:?}");
 }
 
+fn transactions(w: &World) -> usize {
+    w.exchange.live().iter().find(|(what, _)| *what == "transactions").expect("counted").1
+}
+
 fn hangs_up(w: &mut World) {
     w.within("alice", Method::Bye, None);
 }
@@ -678,4 +682,22 @@ fn a_reset_that_the_disk_refuses_changes_nothing() {
     }
     let refused = |fact: &&Fact| matches!(fact, Fact::PersistFailed { what, .. } if what.contains("budget-reset"));
     assert_eq!(w.facts.iter().filter(refused).count(), 2);
+}
+
+#[test]
+fn under_pressure_a_carriers_useless_call_takes_no_room() {
+    let settings = Settings { transactions_per_path_max: 3, ..Settings::default() };
+    let mut w = World::with_lines(settings, 4);
+    let heard = |w: &mut World| w.phone("carrier").last_answer.clone().expect("an answer");
+    for _ in 0..2 {
+        w.call_in("carrier", "+12125550101", &offer("sendrecv"));
+    }
+    let before = transactions(&w);
+    w.call_in("carrier", "+12125550999", &offer("sendrecv"));
+    assert_eq!(heard(&mut w).status().code(), 404);
+    assert_eq!((transactions(&w), w.cdrs.len()), (before, 0));
+    // Without pressure it is a call like others, and in the records.
+    let mut calm = World::with_lines(Settings::default(), 4);
+    calm.call_in("carrier", "+12125550999", &offer("sendrecv"));
+    assert_eq!((heard(&mut calm).status().code(), calm.cdrs.len()), (404, 1));
 }
