@@ -58,8 +58,8 @@ pub struct Exchange {
     carrier_sockets: BTreeSet<FlowId>,
     refusals: Pace,
     ringing: Ringing,
-    /// Our tag in answers without a transaction.
-    passing: String,
+    /// Our tag in answers without a transaction, once there was one.
+    passing: Option<String>,
     changes: BTreeMap<Ticket, Pending>,
     violations: Throttle<(IpAddr, ViolationKind)>,
     drain: Drain,
@@ -122,13 +122,15 @@ impl Exchange {
         let registrar = Registrar::new(registrar, node, directory, now, chance.fork());
         let timeout = settings.orphan_timeout;
         let gate = gate.dangerously_open(settings.dangerous.without_gate);
+        let violations = Throttle::new(VIOLATION_INTERVAL, chance.hash_seed());
+        let by_extension = chance.hash_seed();
         let mut exchange = Self {
             node,
             registrar,
-            violations: Throttle::new(VIOLATION_INTERVAL, chance.hash_seed()),
-            refusals: Pace::new(chance.hash_seed()),
-            ringing: Ringing::new(chance.hash_seed()),
-            passing: format!("1{:04x}{:032x}", node.0, chance.u128()),
+            violations,
+            refusals: Pace::new(by_extension),
+            ringing: Ringing::new(by_extension),
+            passing: None,
             core: BackToBack::new(settings, gate, ledger, node, realms, chance),
             recovery: Recovery::default(),
             trunks,

@@ -149,7 +149,7 @@ where
     let master = data_dir::master_key(data, credentials.as_deref(), &mut chance)?;
     let master = Arc::new(master);
     let authority = Authority::open(data, &master, &mut chance, clock.now().utc)?;
-    replace(&data.join(AUTHORITY_CERTIFICATE), authority.pem().as_bytes())?;
+    show_authority(&data.join(AUTHORITY_CERTIFICATE), authority.pem())?;
     let mut extra = names;
     extra.extend(facing.iter().flat_map(|(host, ip)| [host.clone(), ip.to_string()]));
     let grounds = Grounds { config, folder, master: master.clone(), authority, names: extra };
@@ -571,6 +571,22 @@ fn advertised(realm: &RealmConfig, name: Option<&String>) -> Result<(String, IpA
     Ok((host.unwrap_or_else(|| address.to_string()), address))
 }
 
+/// Lays the authority's certificate out for phones. A full disk must not keep a telephone system from
+/// starting: emergency calls need no disk.
+fn show_authority(path: &Path, pem: &str) -> Result<(), Trouble> {
+    let shown = std::fs::read_to_string(path);
+    if shown.as_ref().is_ok_and(|shown| shown == pem) {
+        return Ok(());
+    }
+    match (replace(path, pem.as_bytes()), shown) {
+        (Err(trouble), Ok(_)) => {
+            tracing::error!(%trouble, "an old certificate of the authority is left in place");
+            Ok(())
+        }
+        (written, _) => written,
+    }
+}
+
 /// The names that this node was ever given with `--name`, the first first: a start without them must
 /// not take them out of the certificate that phones check.
 fn remember(folder: &Folder, given: &[String]) -> Result<Vec<String>, Trouble> {
@@ -586,8 +602,13 @@ fn remember(folder: &Folder, given: &[String]) -> Result<Vec<String>, Trouble> {
             names.push(name.clone());
         }
     }
-    if names.len() > known {
-        replace(&path, (names.join("\n") + "\n").as_bytes())?;
+    if names.len() > known
+        && let Err(trouble) = replace(&path, (names.join("\n") + "\n").as_bytes())
+    {
+        if known == 0 {
+            return Err(trouble);
+        }
+        tracing::error!(%trouble, "a new name is forgotten with the next start");
     }
     Ok(names)
 }

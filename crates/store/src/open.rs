@@ -14,6 +14,7 @@ use guard::rate::RateDeck;
 use guard::secret::MasterKey;
 use guard::wall::Ban;
 use pbx::directory::{Device, Extension, Inbound, Tenant, Trunk};
+use pbx::io::PersistError;
 use pbx::record::BindingRow;
 use pbx::snapshot::CallSnapshot;
 use pure::{Chance, Utc};
@@ -197,15 +198,27 @@ async fn meta(
     let rows: Vec<_> = found.into_iter().map(|(k, v)| vec![k.into(), v.into()]).collect();
     let mut statements = Vec::new();
     Texts::default().put(&table::META, &rows, &mut statements);
-    database.commit(&statements).await?;
-    Ok(meta)
+    match database.commit(&statements).await {
+        Ok(()) => Ok(meta),
+        // A full disk must not keep calls for help from being made. This start isn't counted, so it takes
+        // a number that no counted one comes near: flows are told apart by it for the life of the folder.
+        Err(failure) if failure.kind == PersistError::Full && starts > 1 => {
+            let apart = u64::try_from(now.0 / 1_000_000).unwrap_or_default() % UNCOUNTED;
+            Ok(Meta { starts: UNCOUNTED + starts + apart, ..meta })
+        }
+        Err(failure) => Err(failure.into()),
+    }
 }
 
 /// Deletes what was spent in windows long over. The records of the calls stay.
 async fn forget_spends(database: &mut Database, now: Utc) -> Result<(), Error> {
     let (ended, values) = table::spend_ended(before(now, SPENDS_KEPT));
     let sql = Arc::from(format!("DELETE FROM spend WHERE {ended}"));
-    Ok(database.commit(&[Statement { sql, values }]).await?)
+    match database.commit(&[Statement { sql, values }]).await {
+        // Another time.
+        Err(failure) if failure.kind == PersistError::Full => Ok(()),
+        done => Ok(done?),
+    }
 }
 
 /// The newest policy that reads, and the newest version of all where that one doesn't.
@@ -291,7 +304,10 @@ async fn stored(database: &mut Database, meta: &Meta, now: Utc) -> Result<Stored
     let bans = all(database, &table::BAN, table::to_ban, &mut damaged).await?;
     let named = snapshots.iter().flat_map(|snapshot| &snapshot.legs);
     let highest = named.map(|leg| leg.path.flow.generation).max().unwrap_or(0);
-    let generation = highest.max(meta.starts << GENERATION_BITS);
+    // Above all flows of any start that a snapshot names, counted or not.
+    let named = ((highest >> GENERATION_BITS) + 1) << GENERATION_BITS;
+    let counted = meta.starts << GENERATION_BITS;
+    let generation = if highest < counted { counted } else { named };
     Ok(Stored {
         tenants,
         extensions,
@@ -381,5 +397,7 @@ const SPENDS_KEPT: Duration = Duration::from_secs(15 * 86_400);
 const SPENDS_LOADED: Duration = Duration::from_secs(86_400);
 /// Damaged versions that are passed over in search of a sound one: more is a database to be restored.
 const POLICIES_TRIED: i32 = 100;
+/// Counted starts of a folder stay below it: one each minute would take two years.
+const UNCOUNTED: u64 = 1 << 20;
 /// Flows of one start; 2^32 starts fit above.
 const GENERATION_BITS: u32 = 32;

@@ -1280,12 +1280,10 @@ impl Call {
     /// Ends what is left of it at once, without waiting for anybody.
     pub(crate) fn give_up(&mut self, desk: &mut Desk<'_>) {
         self.end(desk, Cause::Draining);
-        for leg in self.legs_mut() {
-            let open = !matches!(leg.state, State::Gone);
-            if let Some(outlay) = leg.outlay.as_mut().filter(|_| open) {
-                outlay.unconfirmed();
+        for leg in self.legs().map(|leg| leg.id).collect::<Vec<_>>() {
+            if self.leg(leg).is_some_and(|leg| !matches!(leg.state, State::Gone)) {
+                self.unconfirmed(desk, leg);
             }
-            leg.state = State::Gone;
         }
         if let Stage::Ending(ending) = &mut self.stage {
             ending.record = Record::Due;

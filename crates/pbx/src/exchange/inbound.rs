@@ -11,7 +11,7 @@ use sip::{Method, Request, Response};
 
 use super::invite::{Asker, DIALLED_MAX};
 use super::{Exchange, Refused, status_of};
-use crate::back_to_back::leg::explain;
+use crate::back_to_back::leg::{explain, token};
 use crate::directory::Inbound;
 use crate::flow::Path;
 
@@ -108,7 +108,12 @@ impl Exchange {
             Ok(_) => return false,
         };
         // Each repetition must get the same tag; that of all such answers is one.
-        let answer = Response::builder(request, status_of(cause.outcome())).to_tag(&self.passing);
+        let tag = match &self.passing {
+            Some(tag) => tag.clone(),
+            None => token(&mut self.core.desk(now)),
+        };
+        self.passing = Some(tag.clone());
+        let answer = Response::builder(request, status_of(cause.outcome())).to_tag(&tag);
         if let Ok(response) = explain(answer, cause).build() {
             self.core.transmit(path, response.as_bytes().clone());
         }

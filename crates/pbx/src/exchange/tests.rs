@@ -13,6 +13,7 @@ use world::{KEY, World, offer, plain, sdp};
 
 use crate::command::{CallState, Change, Command, Reply};
 use crate::directory::Exceptions;
+use crate::flow::{Path, Transport};
 use crate::settings::Settings;
 
 #[test]
@@ -709,6 +710,20 @@ fn strangers_fill_neither_the_table_nor_its_reserves() {
     // And whoever stays has nothing a few seconds later.
     w.pass(6_000);
     assert_eq!(transactions(&w), 0);
+}
+
+#[test]
+fn many_ports_of_one_address_have_one_share() {
+    let settings =
+        Settings { transactions_max: 100, transactions_per_path_max: 5, ..Settings::default() };
+    let mut w = World::with(settings, Exceptions::default());
+    let socket = w.connect_from([203, 0, 113, 9], Transport::Udp);
+    for branch in 0..60_u16 {
+        let remote = ([203, 0, 113, 9], 20_000 + branch).into();
+        let path = Path { flow: socket.flow, remote };
+        w.say(path, &unknown("INVITE", "102", branch.into(), ""));
+    }
+    assert_eq!(transactions(&w), 20);
 }
 
 #[test]

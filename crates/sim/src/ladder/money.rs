@@ -596,6 +596,7 @@ fn a_lost_bye_costs_no_more_than_the_silence_allowed() {
         146797ms  acme    > pbx     BYE
         146797ms  pbx     > acme    200 BYE
                   fact   trunk-up
+                  fact   end-unconfirmed
                   cdr    101 12125550177 answered 64s
                   heard  alice acme
                   bill   acme +12125550177 94s 19200

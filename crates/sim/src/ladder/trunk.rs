@@ -158,6 +158,76 @@ fn the_carrier_challenges_the_invite() {
 }
 
 #[test]
+fn the_carrier_challenges_the_bye() {
+    Ladder::outside(|house| acme(house).challenges_calls = true).check(
+        "
+             0ms  alice dials 12125550177
+             0ms  alice   > pbx     INVITE 12125550177
+             0ms  pbx     > alice   100
+             0ms  pbx     > alice   401
+             0ms  alice   > pbx     ACK
+             0ms  alice   > pbx     INVITE 12125550177
+             0ms  pbx     > alice   100
+             0ms  pbx     > acme    INVITE +12125550177
+             0ms  acme    > pbx     100
+             0ms  acme    > pbx     180
+             0ms  pbx     > alice   180
+          1000ms  acme    > pbx     200 sdp
+          1000ms  pbx     > acme    ACK
+          1000ms  pbx     > alice   200 sdp
+          1000ms  alice   > pbx     ACK
+          5000ms  alice hangs up
+          5000ms  alice   > pbx     BYE
+          5000ms  pbx     > alice   200 BYE
+          5000ms  pbx     > acme    BYE
+          5000ms  acme    > pbx     407 BYE
+          5000ms  pbx     > acme    BYE
+          5000ms  acme    > pbx     200 BYE
+                  cdr    101 12125550177 answered 4s
+                  heard  alice acme
+                  bill   acme +12125550177 4s 1200
+                  toll   +12125550177 4s 1200
+        ",
+    );
+}
+
+#[test]
+fn the_carrier_refuses_the_bye_at_first() {
+    Ladder::outside(|house| acme(house).refuses_byes = 2).check(
+        "
+             0ms  alice dials 12125550177
+             0ms  alice   > pbx     INVITE 12125550177
+             0ms  pbx     > alice   100
+             0ms  pbx     > alice   401
+             0ms  alice   > pbx     ACK
+             0ms  alice   > pbx     INVITE 12125550177
+             0ms  pbx     > alice   100
+             0ms  pbx     > acme    INVITE +12125550177
+             0ms  acme    > pbx     100
+             0ms  acme    > pbx     180
+             0ms  pbx     > alice   180
+          1000ms  acme    > pbx     200 sdp
+          1000ms  pbx     > acme    ACK
+          1000ms  pbx     > alice   200 sdp
+          1000ms  alice   > pbx     ACK
+          5000ms  alice hangs up
+          5000ms  alice   > pbx     BYE
+          5000ms  pbx     > alice   200 BYE
+          5000ms  pbx     > acme    BYE
+          5000ms  acme    > pbx     503 BYE
+          7000ms  pbx     > acme    BYE
+          7000ms  acme    > pbx     503 BYE
+         11000ms  pbx     > acme    BYE
+         11000ms  acme    > pbx     200 BYE
+                  cdr    101 12125550177 answered 4s
+                  heard  alice acme
+                  bill   acme +12125550177 10s 2400
+                  toll   +12125550177 10s 2400
+        ",
+    );
+}
+
+#[test]
 fn another_way_where_the_carrier_has_no_line() {
     Ladder::outside(|_| {}).check(
         "

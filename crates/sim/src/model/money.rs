@@ -4,11 +4,12 @@
 //! For each call that a carrier took, with `o` seconds counted by us and `c` by it:
 //!
 //! - *held before*: when its INVITE left, a snapshot on disk held money for it;
-//! - *never short*: `c` is no more than `o`, the time our clock started later (its 200 on the way) and a
-//!   second of rounding;
+//! - *never short*: `c` is no more than `o`, the time our clock started later (its 200 on the way), the time
+//!   our BYE was on the way, and a second of rounding;
 //! - *never long*: `o` is no more than `c`, the time our clock stopped later (our BYE on the way, and its
 //!   answer) and a second of rounding;
-//! - *bounded*: what the carrier asks is no more than what was held, and one increment. Where the end was
+//! - *bounded*: what the carrier asks is no more than what was held, and one increment, and what it counts
+//!   while it refuses our BYE or has not got it. Where the end was
 //!   lost on the way (the carrier unreachable, or the process dead) the carrier's own limit of silence
 //!   comes on top.
 //!
@@ -29,7 +30,7 @@ use guard::policy::{Account, Scope};
 use pbx::record::{Cdr, Toll};
 use pbx::snapshot::LegStage;
 use pure::Instant;
-use sip::{Message, Method};
+use sip::{Message, Method, Status};
 
 use super::Watch;
 use crate::store::Store;
@@ -59,11 +60,24 @@ struct Outgoing {
     leg: Option<LegId>,
     answer_said: Option<Instant>,
     answer_heard: Option<Instant>,
+    /// When we first said BYE.
+    first_bye: Option<Instant>,
+    /// The BYE that is on its way, or was taken, and when it was first said: what was refused is not.
+    bye: Option<(Instant, Bytes)>,
 }
 
 impl Watch {
     /// A message leaves toward a carrier.
-    pub(crate) fn carrier_is_told(&mut self, bytes: &Bytes, store: &Store) {
+    pub(crate) fn carrier_is_told(&mut self, now: Instant, bytes: &Bytes, store: &Store) {
+        if bytes.starts_with(b"BYE ")
+            && let Ok(message) = Message::parse(bytes.clone())
+            && let Some(known) = self.bills.dialogs.get_mut(message.headers().call_id())
+        {
+            known.first_bye.get_or_insert(now);
+            if known.bye.as_ref().is_none_or(|(_, said)| said != bytes) {
+                known.bye = Some((now, bytes.clone()));
+            }
+        }
         if !bytes.starts_with(b"INVITE ") {
             return;
         }
@@ -124,6 +138,11 @@ impl Watch {
             && let Some(known) = self.bills.dialogs.get_mut(&call_id)
         {
             known.answer_said.get_or_insert(now);
+        }
+        if let Some(call_id) = refused_bye(bytes)
+            && let Some(known) = self.bills.dialogs.get_mut(&call_id)
+        {
+            known.bye = None;
         }
     }
 
@@ -199,7 +218,14 @@ fn compare(
             let paid = paid_seconds(toll);
             cost(paid + silence.as_secs() + LOST.as_secs())
         }
-        false => Money(toll.held.0 + tail.0),
+        // A carrier that lost our BYE on the way, or refused it first, bills on until it takes one.
+        false => {
+            let since = dialog.bye.as_ref().and(dialog.first_bye);
+            let overdue = since.map_or(Duration::ZERO, |at| ended.since(at));
+            let more = cost(paid_seconds(toll) + seconds_up(overdue));
+            let held = if overdue > ON_THE_WAY { toll.held.max(more) } else { toll.held };
+            Money(held.0 + tail.0)
+        }
     };
     if Money(record.cost) > most {
         broken.push(format!(
@@ -211,7 +237,9 @@ fn compare(
         return;
     }
     let (Some(said), Some(heard)) = (dialog.answer_said, dialog.answer_heard) else { return };
-    let later = seconds_up(heard.since(said)) + 1;
+    // It stops when it hears the BYE that it takes; we count to when that was said.
+    let unheard = dialog.bye.as_ref().map_or(Duration::ZERO, |(at, _)| ended.since(*at));
+    let later = seconds_up(heard.since(said)) + seconds_up(unheard) + 1;
     // What could not be told in time counts to the end of what was paid for.
     let capped = bills.late_ends && toll.cost >= toll.held;
     if record.seconds > toll.seconds + later && !capped {
@@ -222,7 +250,7 @@ fn compare(
     }
     let stopped = bills.settled.get(&leg).map_or(Duration::ZERO, |at| at.since(ended));
     let longer = seconds_up(stopped.min(LOST)) + 1;
-    if toll.seconds > record.seconds + longer {
+    if toll.seconds > record.seconds + longer && !capped {
         broken.push(format!(
             "money: {who}: {} s; we count {} and stopped {longer} s later",
             record.seconds, toll.seconds
@@ -292,6 +320,17 @@ fn budgets(store: &Store, records: &BTreeMap<guard::id::CallId, &Cdr>, broken: &
     }
 }
 
+/// The Call-ID of a BYE that was heard, and is not the end.
+fn refused_bye(bytes: &Bytes) -> Option<String> {
+    if !bytes.starts_with(b"SIP/2.0 ") || bytes.starts_with(b"SIP/2.0 2") {
+        return None;
+    }
+    let Ok(Message::Response(answer)) = Message::parse(bytes.clone()) else { return None };
+    let headers = answer.headers();
+    let over = answer.status() == Status::CALL_DOES_NOT_EXIST;
+    (headers.cseq().method == Method::Bye && !over).then(|| headers.call_id().to_owned())
+}
+
 /// The Call-ID of a 2xx to an INVITE.
 fn answered(bytes: &Bytes) -> Option<String> {
     if !bytes.starts_with(b"SIP/2.0 2") {
@@ -313,5 +352,7 @@ fn seconds_up(span: Duration) -> u64 {
 
 /// A call for help costs nothing and waits for nothing.
 pub(crate) const HELP: &str = "911";
+/// Longer than a message takes that isn't lost.
+const ON_THE_WAY: Duration = Duration::from_millis(200);
 /// Longer than a lost BYE is repeated (Timer F).
 const LOST: Duration = Duration::from_secs(40);

@@ -153,7 +153,7 @@ impl World {
                 if bytes.starts_with(b"INVITE ") {
                     self.tapped_toward = Some(bytes.clone());
                 }
-                self.watch.carrier_is_told(&bytes, &self.server.store);
+                self.watch.carrier_is_told(self.instant, &bytes, &self.server.store);
             }
             Far::Attacker(_) | Far::Stranger => {}
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use guard::cause::Disposition;
 use guard::fact::Fact;
 use guard::gate::Rule;
+use guard::id::{ExtensionId, TrunkId};
 use guard::ledger::Window;
 use guard::money::Money;
 use guard::policy::{Account, Budget, Lockdown, Scope};
@@ -12,6 +13,8 @@ use sip::{Method, Name};
 
 use super::world::{World, offer, plain};
 use crate::command::{Change, Command, NoWay, Reply};
+use crate::io::{Input, PersistError, Ticket};
+use crate::settings::Settings;
 
 const NUMBER: &str = "12125550177";
 
@@ -437,6 +440,10 @@ fn a_carrier_that_vanishes_costs_no_more_than_the_silence_allowed() {
     assert!(toll.cost <= toll.held, "{toll:?}");
 }
 
+fn transactions(w: &World) -> usize {
+    w.exchange.live().iter().find(|(what, _)| *what == "transactions").expect("counted").1
+}
+
 fn hangs_up(w: &mut World) {
     w.within("alice", Method::Bye, None);
 }
@@ -513,4 +520,236 @@ fn after_a_crash_a_refused_bye_is_said_again_and_at_last_told() {
         }
         assert_eq!(spent(&w), toll.cost.0);
     }
+}
+
+fn locked(w: &mut World, trunks: &[u32]) {
+    let scopes: Vec<Scope> = trunks.iter().map(|id| Scope::Trunk(TrunkId(*id))).collect();
+    w.set_policy(|policy| policy.lockdown = Lockdown::new(scopes));
+}
+
+#[test]
+fn a_locked_trunk_takes_nothing_out_but_help() {
+    let mut w = World::with_carriers(|_| {});
+    talking(&mut w);
+    w.pass(10_000);
+    locked(&mut w, &[1]);
+    for name in ["carrier", "alice"] {
+        w.reply(name, Method::Bye, 200, None);
+    }
+    assert_eq!(w.cdrs[0].tolls[0].seconds, 10, "what is up is judged anew");
+    w.clear();
+    w.invite("bob", NUMBER, Some(&offer("sendrecv")));
+    w.check_ends_with("pbx > second INVITE +12125550177 sdp");
+    locked(&mut w, &[1, 2]);
+    w.invite("carol", NUMBER, Some(&offer("sendrecv")));
+    assert_eq!(w.dispositions().pop(), Some(Disposition::Refused(Rule::Lockdown)));
+    let (extension, dialled) = (ExtensionId(101), NUMBER.to_owned());
+    let Reply::Explained(told) = w.command(Command::Explain { extension, dialled }) else {
+        panic!("an explanation")
+    };
+    assert_eq!((told.decision.rule, told.permitted), (Rule::Lockdown, false));
+    w.invite("alice", "911", Some(&offer("sendrecv")));
+    w.check_ends_with("pbx > carrier INVITE 911 sdp");
+}
+
+#[test]
+fn help_goes_on_where_a_carrier_takes_it_and_does_not_ring() {
+    let mut w = World::with_carriers(|_| {});
+    w.invite("alice", "911", Some(&offer("sendrecv")));
+    w.reply("carrier", Method::Invite, 100, None);
+    w.pass(7_900);
+    w.check_ends_with("pbx > carrier INVITE 911 sdp");
+    w.pass(100);
+    w.check_ends_with("8000ms pbx > second INVITE 911 sdp");
+    // The first may still answer; here the second is quicker.
+    w.reply("second", Method::Invite, 200, Some(&offer("sendrecv")));
+    w.reply("carrier", Method::Cancel, 200, None);
+    w.reply("carrier", Method::Invite, 487, None);
+    w.ack("alice", None);
+    assert_eq!(w.phone("alice").last_answer.clone().expect("an answer").status().code(), 200);
+    // A carrier that rings is left in peace.
+    let mut w = World::with_carriers(|_| {});
+    w.invite("alice", "911", Some(&offer("sendrecv")));
+    w.reply("carrier", Method::Invite, 180, None);
+    w.clear();
+    w.pass(20_000);
+    w.check("");
+}
+
+#[test]
+fn of_four_calls_for_help_one_gives_way_to_its_own() {
+    let mut w = World::with_carriers(|_| {});
+    w.invite("bob", "911", Some(&offer("sendrecv")));
+    for _ in 0..4 {
+        w.pass(10);
+        w.invite("alice", "911", Some(&offer("sendrecv")));
+    }
+    let gave: Vec<_> = w
+        .facts
+        .iter()
+        .filter_map(|fact| match fact {
+            Fact::HelpGaveWay { call, .. } => Some(*call),
+            _ => None,
+        })
+        .collect();
+    let first = w.facts.iter().filter_map(|fact| match fact {
+        Fact::EmergencyCalled { call, .. } => Some(*call),
+        _ => None,
+    });
+    assert_eq!(gave, Vec::from_iter(first.skip(1).take(1)), "the oldest of alice's");
+}
+
+#[test]
+fn whoever_may_not_call_any_more_gets_no_further_paid_time() {
+    let mut w = World::with_carriers(|_| {});
+    talking(&mut w);
+    w.pass(10_000);
+    let change = Change::SetEnabled { extension: ExtensionId(101), enabled: false };
+    let actor = guard::access::Actor::System;
+    assert_eq!(w.command(Command::Change { actor, change }), Reply::Done);
+    w.pass(40_000);
+    assert_eq!(w.phone("carrier").last_request.clone().expect("one").method(), Method::Ack);
+    w.pass(10_000);
+    for name in ["carrier", "alice"] {
+        w.reply(name, Method::Bye, 200, None);
+    }
+    assert_eq!(w.cdrs[0].tolls[0].seconds, 60);
+}
+
+#[test]
+fn on_a_carriers_leg_the_session_is_ours_whatever_it_says() {
+    let mut w = World::with_carriers(|_| {});
+    w.invite("alice", NUMBER, Some(&offer("sendrecv")));
+    let sdp = offer("sendrecv");
+    w.reply_with("carrier", Method::Invite, 200, Some(&sdp), |answer| {
+        answer.header(Name::SessionExpires, "86400;refresher=uas")
+    });
+    w.ack("alice", None);
+    w.pass(299_000);
+    assert_eq!(w.phone("carrier").last_request.clone().expect("one").method(), Method::Ack);
+    w.pass(1_100);
+    assert_eq!(w.phone("carrier").last_request.clone().expect("one").method(), Method::Invite);
+    // It is gone: nobody answers, and the call ends.
+    w.pass(300_000);
+    assert!(w.log_has("pbx > alice BYE"), "the call has ended");
+}
+
+#[test]
+fn calls_in_leave_a_line_for_calls_out() {
+    let mut w = World::with_lines(Settings::default(), 4);
+    for _ in 0..3 {
+        w.call_in("carrier", "+12125550101", &offer("sendrecv"));
+    }
+    let busy = |w: &World| w.dispositions().contains(&Disposition::Busy);
+    assert!(!busy(&w));
+    w.call_in("carrier", "+12125550101", &offer("sendrecv"));
+    assert!(busy(&w), "the fourth line is for calls out");
+    w.invite("alice", NUMBER, Some(&offer("sendrecv")));
+    w.check_ends_with("pbx > carrier INVITE +12125550177 sdp");
+}
+
+#[test]
+fn nobody_outside_is_shown_as_one_of_us() {
+    for (shown, caller, seen) in [
+        ("Grace", "+14155550123", "Grace"),
+        ("desk 101", "+14155550123", "+14155550123"),
+        ("Grace", "101", "anonymous"),
+        ("Grace", "911", "anonymous"),
+    ] {
+        let mut w = World::with_carriers(|_| {});
+        w.call_in_as("carrier", "+12125550101", &offer("sendrecv"), (shown, caller));
+        let invite = w.phone("bob").last_request.clone().expect("it rings");
+        let from = invite.headers().get(Name::From).expect("judged").to_owned();
+        assert!(from.contains(seen), "{shown} {caller}: {from}");
+        let ours = ["esk 101", "sip:101@", "sip:911@"];
+        assert!(!ours.iter().any(|own| from.contains(own)), "{shown} {caller}: {from}");
+    }
+}
+
+#[test]
+fn help_leaves_though_the_table_is_full() {
+    let settings =
+        Settings { transactions_max: 10, transactions_per_path_max: 10, ..Settings::default() };
+    let mut w = World::with_lines(settings, 2);
+    // Each call of alice's is her INVITE and two of ours, to the phones that ring.
+    for _ in 0..4 {
+        w.invite("alice", "102", Some(&offer("sendrecv")));
+    }
+    w.clear();
+    w.invite("bob", NUMBER, Some(&offer("sendrecv")));
+    assert!(!w.log_has("carrier"), "the table is full");
+    w.invite("carol", "911", Some(&offer("sendrecv")));
+    w.check_ends_with("pbx > carrier INVITE 911 sdp");
+}
+
+#[test]
+fn a_neighbour_is_not_redialled_without_end() {
+    let mut w = World::with_carriers(|_| {});
+    let mut rung = 0;
+    for _ in 0..30 {
+        w.clear();
+        w.invite("alice", "102", Some(&offer("sendrecv")));
+        rung += u32::from(w.log_has("pbx > bob INVITE"));
+        w.reply_if("bob", Method::Invite, 486);
+        w.reply_if("carol", Method::Invite, 486);
+    }
+    assert_eq!(rung, 10, "two phones ring each time");
+    w.invite("alice", "911", Some(&offer("sendrecv")));
+    w.check_ends_with("pbx > carrier INVITE 911 sdp");
+    // Whoever waits a little rings again.
+    w.pass(2_000);
+    w.clear();
+    w.invite("alice", "102", Some(&offer("sendrecv")));
+    assert!(w.log_has("pbx > bob INVITE"));
+}
+
+#[test]
+fn a_reset_that_the_disk_refuses_changes_nothing() {
+    let mut w = World::with_carriers(|_| {});
+    talking(&mut w);
+    w.pass(10_000);
+    hangs_up(&mut w);
+    w.reply("carrier", Method::Bye, 200, None);
+    let cost = spent(&w);
+    let left = |w: &mut World| match w.command(Command::Budgets) {
+        Reply::Budgets(rows) => rows.iter().map(|row| row.spent.0).max().unwrap_or_default(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(left(&mut w), cost);
+    for (result, stays) in [(Err(PersistError::Full), cost), (Ok(()), 0)] {
+        w.slow_store = true;
+        for account in [Scope::Extension(ExtensionId(101)), Scope::Operator] {
+            let change = Change::ResetBudget { account };
+            let actor = guard::access::Actor::System;
+            let command = Command::Change { actor, change };
+            w.exchange.handle(w.now(), Input::Command { ticket: Ticket(77), command });
+        }
+        w.run();
+        assert_eq!(left(&mut w), cost, "not before it is durable");
+        for ticket in std::mem::take(&mut w.held) {
+            w.exchange.handle(w.now(), Input::Persisted { ticket, result });
+        }
+        w.run();
+        assert_eq!(left(&mut w), stays, "{result:?}");
+    }
+    let refused = |fact: &&Fact| matches!(fact, Fact::PersistFailed { what, .. } if what.contains("budget-reset"));
+    assert_eq!(w.facts.iter().filter(refused).count(), 2);
+}
+
+#[test]
+fn under_pressure_a_carriers_useless_call_takes_no_room() {
+    let settings = Settings { transactions_per_path_max: 3, ..Settings::default() };
+    let mut w = World::with_lines(settings, 4);
+    let heard = |w: &mut World| w.phone("carrier").last_answer.clone().expect("an answer");
+    for _ in 0..2 {
+        w.call_in("carrier", "+12125550101", &offer("sendrecv"));
+    }
+    let before = transactions(&w);
+    w.call_in("carrier", "+12125550999", &offer("sendrecv"));
+    assert_eq!(heard(&mut w).status().code(), 404);
+    assert_eq!((transactions(&w), w.cdrs.len()), (before, 0));
+    // Without pressure it is a call like others, and in the records.
+    let mut calm = World::with_lines(Settings::default(), 4);
+    calm.call_in("carrier", "+12125550999", &offer("sendrecv"));
+    assert_eq!((heard(&mut calm).status().code(), calm.cdrs.len()), (404, 1));
 }

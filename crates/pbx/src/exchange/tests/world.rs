@@ -22,7 +22,9 @@ use pure::{Chance, Instant, Now, Utc};
 use rtp::relay;
 use sip::dialog::{Dialog, DialogId, Hop};
 use sip::digest::{Algorithm, Client, Ha1};
-use sip::{Message, Method, Name, NameAddrBuf, Request, RequestBuilder, Response, Status};
+use sip::{
+    Message, Method, Name, NameAddrBuf, Request, RequestBuilder, Response, ResponseBuilder, Status,
+};
 
 use crate::command::{Change, Command, Credentials, Reply};
 use crate::directory::{
@@ -54,7 +56,7 @@ pub(super) struct World {
     pub(super) armed: BTreeMap<relay::EndpointId, relay::EndpointConfig>,
     /// The store answers only when it is told to.
     pub(super) slow_store: bool,
-    held: Vec<Ticket>,
+    pub(super) held: Vec<Ticket>,
     generation: u64,
     pub(super) drained: bool,
     settings: Settings,
@@ -106,6 +108,13 @@ impl World {
         let trunks = vec![trunk(1, "carrier"), trunk(2, "second")];
         let settings = Settings { dangerous, ..Settings::default() };
         Self::of(settings, Exceptions::default(), policy, trunks)
+    }
+
+    /// The same with other bounds, and so many channels on each line.
+    pub(super) fn with_lines(settings: Settings, channels: u16) -> Self {
+        let lines = [trunk(1, "carrier"), trunk(2, "second")];
+        let trunks = lines.into_iter().map(|line| Trunk { channels, ..line }).collect();
+        Self::of(settings, Exceptions::default(), Policy::first(Country::US), trunks)
     }
 
     fn of(
@@ -352,6 +361,17 @@ impl World {
         status: u16,
         sdp: Option<&str>,
     ) {
+        self.reply_with(name, method, status, sdp, |answer| answer);
+    }
+
+    pub(super) fn reply_with(
+        &mut self,
+        name: &'static str,
+        method: Method,
+        status: u16,
+        sdp: Option<&str>,
+        with: impl FnOnce(ResponseBuilder) -> ResponseBuilder,
+    ) {
         let log = self.log.join("\n    ");
         let phone = self.phone(name);
         let at = phone.pending.iter().position(|r| r.method() == method);
@@ -366,7 +386,7 @@ impl World {
         if let Some(sdp) = sdp {
             answer = answer.body("application/sdp", sdp.to_owned());
         }
-        let answer = answer.build().expect("sound");
+        let answer = with(answer).build().expect("sound");
         if method == Method::Invite && status.is_success() && phone.dialog.is_none() {
             phone.dialog = Dialog::uas(&request, &answer, true).ok();
         }
@@ -586,12 +606,23 @@ impl World {
 
     /// Calls a number of ours from a carrier.
     pub(super) fn call_in(&mut self, name: &'static str, number: &str, sdp: &str) {
+        self.call_in_as(name, number, sdp, ("Grace", "+14155550123"));
+    }
+
+    /// As whom the carrier says that it is.
+    pub(super) fn call_in_as(
+        &mut self,
+        name: &'static str,
+        number: &str,
+        sdp: &str,
+        (shown, caller): (&str, &str),
+    ) {
         let phone = self.phone(name);
         phone.cseq += 1;
         phone.calls += 1;
         phone.tag = format!("t{}", phone.calls);
         let uri = format!("sip:{number}@{REALM}");
-        let from = NameAddrBuf::new(Some("Grace"), "sip:+14155550123@carrier.test");
+        let from = NameAddrBuf::new(Some(shown), &format!("sip:{caller}@carrier.test"));
         let from = from.and_then(|from| from.with_tag(&phone.tag)).expect("sound");
         let request = Request::builder(Method::Invite, &uri)
             .via(phone.path.flow.transport.sip(), "203.0.113.50", &phone.branch())
@@ -742,6 +773,12 @@ impl World {
 
     pub(super) fn clear(&mut self) {
         self.log.clear();
+    }
+
+    /// Whether some line says this, however it is spaced.
+    pub(super) fn log_has(&self, said: &str) -> bool {
+        let plain = |line: &String| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        self.log.iter().any(|line| plain(line).contains(said))
     }
 
     pub(super) fn check_ends_with(&mut self, line: &str) {

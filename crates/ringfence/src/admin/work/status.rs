@@ -267,7 +267,8 @@ impl Known<'_> {
         if self.sinks == Some(0) && self.view.extensions > 0 {
             note(
                 "Nobody is told when something happens: there is no alert sink.".into(),
-                "ringfence alerts sink add mail --to YOU --from PBX --server HOST, or add webhook".into(),
+                "ringfence alerts sink add mail --to YOU --from PBX --server HOST, or add webhook"
+                    .into(),
             );
         }
         for way in self.in_clear {
