@@ -7,6 +7,8 @@
 //!
 //! Without encryption nothing goes anywhere but to this machine. The password goes out only after it.
 
+use std::io::ErrorKind;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use guard::sink::{Channel, Security, Sink};
@@ -192,7 +194,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialogue<S> {
             let mut raw = Vec::new();
             let limit = u64::try_from(ANSWER_LINE_MAX).unwrap_or(u64::MAX);
             let read = (&mut self.stream).take(limit).read_until(b'\n', &mut raw).await;
-            let read = read.map_err(|error| format!("the mail server is gone: {error}"))?;
+            // Without a goodbye of TLS it is the same to us: there is no answer.
+            let read = read.or_else(|error| match error.kind() {
+                ErrorKind::UnexpectedEof => Ok(0),
+                _ => Err(format!("the mail server is gone: {error}")),
+            })?;
             if read == 0 {
                 return Err(format!("the mail server hung up instead of answering {what}"));
             }

@@ -11,7 +11,6 @@ use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use serde_json::Value;
 
-use crate::support::driver::Fleet;
 use crate::support::server::Server;
 
 /// How a far end behaves.
@@ -339,27 +338,16 @@ fn a_mailbox_takes_each_incident_once_and_what_piled_up_as_one() {
     let (head, _) = read(&far.next());
     assert!(head.contains("Subject: Ringfence: a test of alerts"), "{head}");
 
-    // A phone of a thief, whose name of itself is made to break out.
-    let phone = server.extension("101");
-    let mut fleet = Fleet::new();
-    let owner = fleet.plug_in(&server.door(), phone.clone());
-    fleet.wait_registered(&[owner], SOON);
-    let mut thief = phone;
-    thief.instance = Some("urn:uuid:00000000-0000-4000-8000-00000000dead".to_owned());
-    thief.agent = "X\u{202e}gnp.exe\u{2028}Bcc: all@example.com".to_owned();
-    let thief = fleet.plug_in(&server.door(), thief);
-    fleet.wait_registered(&[thief], SOON);
+    server.extension("101");
+    server.tell(&["extension", "reveal", "101"]);
     let (head, body) = read(&far.next());
-    let subject = "Subject: [warning] a new phone: a phone of extension 101";
+    let head = head.replace("\r\n ", " ");
+    let subject = "Subject: [notice] the password of extension 101 was looked at";
     assert!(head.contains(subject), "{head}");
-    assert!(!head.lines().any(|line| line.starts_with("Bcc")), "{head}");
-    for expected in
-        ["signed in from 127.", "To do", "ringfence extension rotate 101", "ringfence alerts show "]
+    for expected in ["By whom", "To do", "ringfence extension rotate 101", "ringfence alerts show "]
     {
         assert!(body.contains(expected), "{expected}: {body}");
     }
-    assert!(!body.contains("=E2=80=AE") && !body.contains("=E2=80=A8"), "{body}");
-    assert!(!body.lines().any(|line| line.starts_with("Bcc")), "{body}");
 
     // Dead for a while: nothing is lost, and what piled up is one mail, in order.
     far.becomes(Mood::Strays);
