@@ -46,16 +46,12 @@ impl Target {
         if host.is_empty() || !url.is_ascii() {
             return Err(wrong());
         }
-        let port = match (authority.port_u16(), authority.port().is_some()) {
-            (Some(0), _) | (None, true) => return Err(wrong()),
-            (Some(port), _) => port,
-            (None, false) => {
-                if encrypted {
-                    443
-                } else {
-                    80
-                }
-            }
+        // The library takes a port that is none for no port.
+        let behind = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
+        let port = match behind.strip_prefix(':') {
+            Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or_else(wrong)?,
+            None if encrypted => 443,
+            None => 80,
         };
         let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
         Ok(Self { host, port, encrypted, path, authority: authority.to_string() })
