@@ -83,7 +83,7 @@ impl Ringing {
         let more = now.since(bucket.filled).as_secs() / Self::EACH.as_secs();
         if more > 0 {
             bucket.left = bucket.left.saturating_add(more).min(Self::BURST);
-            bucket.filled = bucket.filled + Self::EACH * u32::try_from(more).unwrap_or(u32::MAX);
+            bucket.filled += Self::EACH * u32::try_from(more).unwrap_or(u32::MAX);
         }
         let may = bucket.left >= wanted;
         if may {

@@ -754,6 +754,20 @@ const MEDIA_THREADS: usize = 4;
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_disk_that_takes_nothing_keeps_no_authority_from_being_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(AUTHORITY_CERTIFICATE);
+        show_authority(&path, "first").unwrap();
+        // From now on nothing can be written beside it.
+        std::fs::create_dir(path.with_extension("new")).unwrap();
+        show_authority(&path, "first").unwrap();
+        show_authority(&path, "second").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "first");
+        std::fs::remove_file(&path).unwrap();
+        show_authority(&path, "second").unwrap_err();
+    }
+
     #[tokio::test]
     async fn a_taken_port_names_its_holder() {
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
