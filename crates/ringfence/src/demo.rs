@@ -212,6 +212,8 @@ async fn stage<E: crate::exchange_thread::Engine + Send + 'static>(
 fn carrier_settings(home: IpAddr) -> CarrierSettings {
     let answers = Habit::that(Takes::Answers { after: Duration::from_millis(300) });
     CarrierSettings {
+        challenges_calls: false,
+        refuses_byes: 0,
         host: home.to_string(),
         accounts: vec![Account {
             user: story::ACCOUNT.to_owned(),

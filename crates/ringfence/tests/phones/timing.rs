@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use pure::Chance;
 use rustls::{ClientConnection, StreamOwned};
+use sip::digest::{Algorithm, Client};
 
 use crate::support::driver::Door;
 use crate::support::server::Server;
@@ -24,8 +25,12 @@ use crate::support::server::Server;
 fn the_delay_of_an_answer_does_not_tell_which_extensions_exist() {
     let mut server = Server::start();
     server.extension("101");
+    let insider = server.extension("102");
     let mut stranger = Stranger::connect(&server.door());
     let mut chance = Chance::from_number(0x71);
+    // A stranger's messages wait for their turn, which hides any difference: this one has an account of
+    // its own, and learns no more of the others.
+    stranger.sign_in(&insider.number, &insider.secret, &mut chance);
 
     // Both are held after their fifth failure; the first tries, which are not, are compared below.
     stranger.warm_up();
@@ -126,20 +131,42 @@ impl Stranger {
         all
     }
 
-    /// One REGISTER; the time from its last byte out to its whole answer in.
+    fn sign_in(&mut self, number: &str, secret: &str, chance: &mut Chance) {
+        let mut client = Client::new(number, secret, Algorithm::Sha256, chance.fork());
+        let (_, challenge) = self.register(number, "");
+        let challenges =
+            challenge.lines().filter_map(|line| line.strip_prefix("WWW-Authenticate: "));
+        let proof = client.answer(challenges.map(str::as_bytes), "REGISTER", URI);
+        let proof = proof.unwrap_or_else(|refusal| panic!("{refusal:?} of {challenge}"));
+        let (_, answer) = self.register(number, &format!("Authorization: {proof}\r\n"));
+        assert!(answer.starts_with("SIP/2.0 200"), "{answer}");
+    }
+
+    /// One try; how long its answer took.
     fn ask(&mut self, account: &str, with_secret: bool) -> Duration {
-        self.cseq += 1;
-        let (cseq, nonce) = (self.cseq, &self.nonce);
+        let nonce = &self.nonce;
         let authorization = match with_secret && !nonce.is_empty() {
             true => format!(
                 "Authorization: Digest username=\"{account}\", realm=\"pbx\", nonce=\"{nonce}\", \
-                 uri=\"sip:pbx\", response=\"{cseq:064x}\", algorithm=SHA-256, cnonce=\"c\", \
-                 qop=auth, nc=00000001\r\n"
+                 uri=\"{URI}\", response=\"{:064x}\", algorithm=SHA-256, cnonce=\"c\", \
+                 qop=auth, nc=00000001\r\n",
+                self.cseq
             ),
             false => String::new(),
         };
+        let (took, answer) = self.register(account, &authorization);
+        assert!(answer.starts_with("SIP/2.0 401"), "{answer}");
+        let (_, nonce) = answer.split_once("nonce=\"").expect("a challenge");
+        self.nonce = nonce.split_once('"').expect("it ends").0.to_owned();
+        took
+    }
+
+    /// One REGISTER: the time from its last byte out to its whole answer in, and the answer.
+    fn register(&mut self, account: &str, authorization: &str) -> (Duration, String) {
+        self.cseq += 1;
+        let cseq = self.cseq;
         let text = format!(
-            "REGISTER sip:pbx SIP/2.0\r\nVia: SIP/2.0/TLS 127.0.0.1;branch=z9hG4bK{cseq:08}\r\n\
+            "REGISTER {URI} SIP/2.0\r\nVia: SIP/2.0/TLS 127.0.0.1;branch=z9hG4bK{cseq:08}\r\n\
              Max-Forwards: 70\r\nFrom: <sip:{account}@pbx>;tag=f\r\nTo: <sip:{account}@pbx>\r\n\
              Call-ID: {cseq:08}\r\nCSeq: 1 REGISTER\r\nContact: <sip:{account}@127.0.0.1>\r\n\
              {authorization}Content-Length: 0\r\n\r\n"
@@ -148,20 +175,12 @@ impl Stranger {
         self.stream.write_all(text.as_bytes()).expect("it is open");
         self.stream.flush().expect("it is open");
         let mut length = 0;
-        loop {
+        while !self.buffer[..length].ends_with(b"\r\n\r\n") {
             let more = self.stream.read(&mut self.buffer[length..]).expect("an answer");
             assert!(more > 0, "the connection was closed");
             length += more;
-            if self.buffer[..length].ends_with(b"\r\n\r\n") {
-                break;
-            }
         }
-        let took = begin.elapsed();
-        let answer = String::from_utf8_lossy(&self.buffer[..length]);
-        assert!(answer.starts_with("SIP/2.0 401"), "{answer}");
-        let (_, nonce) = answer.split_once("nonce=\"").expect("a challenge");
-        self.nonce = nonce.split_once('"').expect("it ends").0.to_owned();
-        took
+        (begin.elapsed(), String::from_utf8_lossy(&self.buffer[..length]).into_owned())
     }
 }
 
@@ -211,6 +230,7 @@ impl Tries {
     }
 }
 
+const URI: &str = "sip:pbx";
 const EXISTING: &str = "101";
 const MISSING: &str = "999";
 const TRIES: usize = 10_000;
