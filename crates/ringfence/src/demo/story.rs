@@ -313,8 +313,7 @@ impl Stage {
     fn spree(&mut self, say: &mut Teller, theft: &mut Theft, thief: Handset) {
         let end = Instant::now() + SPREE_MAX;
         let mut known = self.fleet.seats()[thief.0].events.len();
-        let mut dialled = 0;
-        let mut up = 0_usize;
+        let (mut dialled, mut ended, mut up) = (0, 0, 0_usize);
         let begun = Instant::now();
         for _ in 0..LINES {
             self.dial(thief, DEAR_NUMBER);
@@ -326,6 +325,7 @@ impl Stage {
         }) {
             known += 1;
             let after = begun.elapsed().as_secs_f64();
+            ended += usize::from(matches!(event, Event::Ended { .. }));
             match event {
                 Event::Answered { .. } => {
                     up += 1;
@@ -361,7 +361,8 @@ impl Stage {
                 }
                 _ => {}
             }
-            if self.fleet.seats()[thief.0].phone.calls().next().is_none() && theft.refused > 0 {
+            // Every end of a call that was up is followed by another attempt.
+            if ended == dialled {
                 return;
             }
         }
