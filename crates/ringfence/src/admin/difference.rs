@@ -406,7 +406,7 @@ mod tests {
                 policy.emergency_for_strangers = true;
             },
             &[
-                "looser home country: US (United States) → DE (Germany); calls for help: 112, 110",
+                "looser home country: US (United States) → DE (Germany); calls for help: 112, 110, 911",
                 "looser time zone: UTC → Europe/Berlin",
                 "same digit for an outside line: none → 0",
                 "looser emergency calls by strangers: off → on",

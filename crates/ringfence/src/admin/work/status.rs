@@ -460,7 +460,12 @@ mod tests {
 
     #[test]
     fn a_house_without_a_way_out_and_without_a_bound_hears_of_both() {
-        let view = StatusView { extensions: 1, draining: true, ..StatusView::default() };
+        let view = StatusView {
+            extensions: 1,
+            draining: true,
+            help_no_way: Some(pbx::command::NoWay::NoTrunk),
+            ..StatusView::default()
+        };
         let policy = Policy::first(Country::US).next(|policy| {
             policy.budgets.clear();
             policy.lockdown.add(Scope::Operator);
