@@ -533,7 +533,7 @@ facts! {
 
     516 Warn EndUnconfirmed "end-unconfirmed"
     { call: CallId, leg: LegId, trunk: TrunkId, held: Money } personal {}
-    "A carrier never confirmed that a call is over: it may still be up, and billed. All that was set aside for it, {held:?}, is charged. Ask the carrier to end it."
+    "A carrier never confirmed that a call is over: it may still be up, and billed. All that was set aside for it, {held}, is charged. Ask the carrier to end it."
 
     517 Warn HelpGaveWay "help-gave-way"
     { call: CallId, by: CallId } personal {}
