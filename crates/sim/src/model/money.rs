@@ -240,8 +240,10 @@ fn compare(
     // It stops when it hears the BYE that it takes; we count to when that was said.
     let unheard = dialog.bye.as_ref().map_or(Duration::ZERO, |(at, _)| ended.since(*at));
     let later = seconds_up(heard.since(said)) + seconds_up(unheard) + 1;
-    // What could not be told in time counts to the end of what was paid for.
-    let capped = bills.late_ends && toll.cost >= toll.held;
+    // What could not be told in time, or was refused, counts to the end of what was paid for.
+    let took = dialog.bye.as_ref().map(|(at, _)| *at);
+    let refused = took.zip(dialog.first_bye).is_some_and(|(took, first)| took > first);
+    let capped = (bills.late_ends || refused) && toll.cost >= toll.held;
     if record.seconds > toll.seconds + later && !capped {
         broken.push(format!(
             "money: {who}: {} s; we count {} and began {later} s later",
