@@ -718,12 +718,12 @@ fn many_ports_of_one_address_have_one_share() {
         Settings { transactions_max: 100, transactions_per_path_max: 5, ..Settings::default() };
     let mut w = World::with(settings, Exceptions::default());
     let socket = w.connect_from([203, 0, 113, 9], Transport::Udp);
-    for branch in 0..60_u16 {
+    for branch in 0..100_u16 {
         let remote = ([203, 0, 113, 9], 20_000 + branch).into();
         let path = Path { flow: socket.flow, remote };
         w.say(path, &unknown("INVITE", "102", branch.into(), ""));
     }
-    assert_eq!(transactions(&w), 20);
+    assert_eq!(transactions(&w), 80);
 }
 
 #[test]
