@@ -18,7 +18,7 @@ from checks import Result
 
 SERVER, PORT, FAR = "10.99.0.1", 5060, "10.99.0.2"
 OFFICES = [f"10.99.0.{last}" for last in (10, 11, 12, 13)]
-PHONES = 40
+PHONES = 160  # a phone makes 60 internal calls a minute at most, 20 at once
 CALLS_A_SECOND = 50
 RATES = (20_000, 50_000)
 SECONDS = 20
