@@ -523,9 +523,8 @@ mod tests {
         assert_eq!(passed(&mut gate, at(0), source(1), 5_000), 5_000);
     }
 
-    /// A measurement: cargo test --release -p guard packet_costs -- --ignored --nocapture
     #[test]
-    #[ignore = "a measurement, run by hand"]
+    #[ignore = "a measurement, run by hand: cargo test --release -p guard packet_costs -- --ignored --nocapture"]
     #[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "it measures real time")]
     fn what_a_packet_costs() {
         let mut gate = admission();

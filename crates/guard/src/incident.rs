@@ -300,7 +300,7 @@ impl Incident {
         }
         let text = match self.what {
             What::Guessing => {
-                "Nobody got in. Wrong passwords are answered like unknown accounts, and what is generated \
+                "Wrong passwords are answered like unknown accounts, and what is generated \
                  here can't be guessed."
             }
             What::Scanning => {

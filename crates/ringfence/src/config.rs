@@ -311,7 +311,7 @@ pub(crate) const KEYS: &[Key] = &[
         path: "limits.connections_per_source",
         values: "1 to 100000",
         default: "500",
-        meaning: "Connections open at once from one IPv4 address or IPv6 /64.",
+        meaning: "Connections open at once from one IPv4 address or IPv6 /48.",
     },
     Key {
         path: "limits.handshakes",

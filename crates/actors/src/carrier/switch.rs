@@ -189,8 +189,17 @@ impl Carrier {
         let branch = headers.top_via().branch().unwrap_or_default().to_owned();
         match request.method() {
             Method::Ack => return line.challenged.as_ref() == Some(&branch),
+            // A late copy of the INVITE that was challenged is no second call.
+            Method::Invite if headers.to().tag().is_none() => {
+                let bare = headers.get(Name::ProxyAuthorization).is_none();
+                if bare && let Err(answer) = self.prove_call(now, link, request) {
+                    self.answer(link, answer);
+                    return true;
+                }
+                return false;
+            }
             Method::Bye | Method::Update | Method::Info if !over => {}
-            Method::Invite if !over && headers.to().tag().is_some() => {}
+            Method::Invite if !over => {}
             _ => return false,
         }
         if self.settings.challenges_calls

@@ -18,7 +18,7 @@ pub struct Ban {
     pub cause: BanCause,
     pub since: Utc,
     pub until: Utc,
-    /// The how-manieth in a row: each doubles the time.
+    /// Counts the bans in a row, 1 for the first: each doubles the time.
     pub times: u32,
     /// `None`: the wall itself.
     pub by: Option<Actor>,

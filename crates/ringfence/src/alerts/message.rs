@@ -201,7 +201,7 @@ Critical: many machines guess the password of account 101
 What happened   The password of 101 was tried 40 times.
 When            2026-11-22 17:50:24 CET to 2026-11-22 17:51:24 CET, 40 events
 About           account 101
-Done already    Nobody got in. Wrong passwords are answered like unknown accounts, and what is generated here can't be guessed.
+Done already    Wrong passwords are answered like unknown accounts, and what is generated here can't be guessed.
 At stake        At most 23.40 USD can be lost until Thursday 08:00.
 To do           Nothing, unless phones of your own fail too: ringfence devices
 More            ringfence alerts show 7

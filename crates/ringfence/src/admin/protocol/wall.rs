@@ -18,7 +18,7 @@ pub(crate) struct Banned {
     pub(crate) source: String,
     pub(crate) since: String,
     pub(crate) until: String,
-    /// The how-manieth ban in a row.
+    /// Counts the bans in a row: 1 for the first.
     pub(crate) times: u32,
     pub(crate) why: String,
     /// The command that undoes it.
