@@ -86,7 +86,7 @@ impl Authority {
         // Two systems in one phone's list of authorities can be told apart by the end of the name.
         let short = key.public_key_raw().iter().rev().take(3);
         let short: String = short.map(|byte| format!("{byte:02x}")).collect();
-        let common_name = format!("Ringfence authority {short}");
+        let common_name = format!("Telephone authority {short}");
         let mut params = authority_params(&common_name);
         params.serial_number = Some(serial());
         set_validity(&mut params, now, AUTHORITY_LIFE);
@@ -176,7 +176,7 @@ fn authority_params(common_name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, common_name);
-    params.distinguished_name.push(DnType::OrganizationName, "Ringfence");
+    params.distinguished_name.push(DnType::OrganizationName, "Telephone system");
     // No further authorities below this one.
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -255,10 +255,16 @@ pub(crate) fn host_names(extra: &[String]) -> Vec<String> {
         names.push(host.to_ascii_lowercase());
     }
     names.extend(extra.iter().map(|name| name.to_ascii_lowercase()));
-    names.extend(addresses().iter().map(|(_, ip)| ip.to_string()));
     names.sort();
     names.dedup();
-    names.truncate(NAMES_MAX);
+    // What somebody asked for is never left out for an address of a host that has very many.
+    let mut addresses: Vec<String> = addresses().iter().map(|(_, ip)| ip.to_string()).collect();
+    addresses.sort();
+    addresses.dedup();
+    addresses.retain(|address| !names.contains(address));
+    addresses.truncate(NAMES_MAX.saturating_sub(names.len()));
+    names.extend(addresses);
+    names.sort();
     names
 }
 

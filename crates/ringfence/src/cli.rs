@@ -21,6 +21,7 @@ use crate::admin::amount;
 use crate::admin::client;
 use crate::admin::protocol::{Answer, CostBy, Question};
 use crate::data_dir::Trouble;
+use crate::plain;
 use alert::{AlertAsk, AlertList};
 use rules::{BudgetAsk, LockdownAsk, PolicyAsk, RoleAsk};
 use trunk::{NumberAsk, RatesAsk, TrunkAsk};
@@ -449,7 +450,8 @@ pub(crate) fn run(data: &Path, ask: Ask) -> ExitCode {
     let Asked { question, json, body, .. } = asked;
     match client::ask(data, &question, &body) {
         Ok(Answer::Failed(failure)) => {
-            eprintln!("error: {}\n  remedy: {}", failure.wrong, failure.remedy);
+            let (wrong, remedy) = (plain::lines(&failure.wrong), plain::lines(&failure.remedy));
+            eprintln!("error: {wrong}\n  remedy: {remedy}");
             ExitCode::from(1)
         }
         Ok(answer) => {
@@ -565,7 +567,7 @@ fn holds(answer: &Answer) -> bool {
 /// Writes to stdout. A reader that went away (`| head`) has seen enough; a full disk is a failure.
 pub(crate) fn say(text: &str) -> Result<(), String> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(plain::lines(text).as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(format!("the output could not be written: {error}"))
         }

@@ -34,7 +34,7 @@ use sip::digest::Algorithm;
 use store::Reader;
 use tokio::net::TcpListener;
 
-use self::claims::{Claim, Evidence};
+use self::claims::{Claim, Evidence, Tampering};
 use self::driver::{Door, Fleet, Place};
 use self::say::Teller;
 use self::stand::{Caught, Stand};
@@ -254,7 +254,7 @@ async fn read(data: &Path, master: Arc<MasterKey>) -> Result<Evidence, Trouble> 
     let node = NodeId(0);
     let head = reader.journal_head(node).await.map_err(unreadable)?;
     let mut pages = reader.journal(node, 0, head.sequence);
-    let mut facts = Vec::new();
+    let (mut entries, mut facts) = (Vec::new(), Vec::new());
     loop {
         let page = pages.next_page().await.map_err(unreadable)?;
         if page.is_empty() {
@@ -263,7 +263,9 @@ async fn read(data: &Path, master: Arc<MasterKey>) -> Result<Evidence, Trouble> 
         for entry in &page {
             facts.push(reader.read_entry(entry).await.map_err(unreadable)?.fact);
         }
+        entries.extend(page);
     }
+    let tampering = Tampering::try_all(node, &entries, head);
     let verified = reader.verify_journal(node, None).await.map_err(unreadable)?;
     let judged = calls.iter().find(|call| call.emergency).and_then(|call| call.decision);
     let locked = match judged {
@@ -275,7 +277,7 @@ async fn read(data: &Path, master: Arc<MasterKey>) -> Result<Evidence, Trouble> 
     };
     reader.close().await;
     let verified = verified.map(|verified| verified.entries).map_err(|broken| broken.to_string());
-    Ok(Evidence { calls, facts, locked, verified })
+    Ok(Evidence { calls, facts, locked, verified, tampering })
 }
 
 fn summary(say: &mut Teller, claims: &[Claim]) {

@@ -9,8 +9,8 @@
 //!   proved nothing, and is closed when it arrives where all have;
 //! - a connection has proved itself when the exchange lets a phone register or a call go through on it
 //!   ([`proves`]); until then it lives [`UNPROVED_MAX`] from its first message;
-//! - handshakes in progress, in all and by source; the next waits for its turn, and what has not
-//!   finished [`HANDSHAKE_MAX`] after it arrived is closed;
+//! - handshakes in progress, of strangers, of trusted sources and by source; the next waits for its turn
+//!   once it has said something, [`TURN_MAX`] at most, and has [`HANDSHAKE_MAX`] from then;
 //! - until its first whole message a connection lives [`FIRST_MESSAGE_MAX`], and a message that has
 //!   begun must be whole within [`MESSAGE_TIME_MAX`];
 //! - messages on their way to the exchange: [`IN_FLIGHT_PER_FLOW`] by flow, [`IN_FLIGHT`] in all; at the
@@ -29,6 +29,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use guard::admission::Lane;
 use guard::id::{NodeId, RealmId};
 use pbx::flow::{FlowId, FlowOpened, Path, TlsFacts, Transport};
 use rustls::ServerConfig;
@@ -224,25 +225,28 @@ impl<S: Sink> Flows<S> {
     ) {
         loop {
             match listener.accept().await {
-                Ok((_, remote)) if self.front.admit(remote.ip()).is_none() => {
-                    tracing::debug!(
-                        "connection refused: its source is banned, or connects too often"
-                    );
-                }
-                Ok((tcp, remote)) => match self.admission.connect(remote.ip()) {
-                    Some(place) => {
-                        let (flows, seat) = (self.clone(), place.seat.clone());
-                        tokio::spawn(async move {
-                            tokio::select! {
-                                () = flows.serve(tcp, remote, realm, security, place) => {}
-                                () = seat.evicted.notified() => {
-                                    tracing::debug!("connection ended: it had proved nothing and its place was needed");
+                Ok((tcp, remote)) => {
+                    let Some(lane) = self.front.admit(remote.ip()) else {
+                        tracing::debug!(
+                            "connection refused: its source is banned, or connects too often"
+                        );
+                        continue;
+                    };
+                    match self.admission.connect(remote.ip(), lane) {
+                        Some(place) => {
+                            let (flows, seat) = (self.clone(), place.seat.clone());
+                            tokio::spawn(async move {
+                                tokio::select! {
+                                    () = flows.serve(tcp, remote, realm, security, place) => {}
+                                    () = seat.evicted.notified() => {
+                                        tracing::debug!("connection ended: it had proved nothing and its place was needed");
+                                    }
                                 }
-                            }
-                        });
+                            });
+                        }
+                        None => tracing::debug!("connection refused: too many are open"),
                     }
-                    None => tracing::debug!("connection refused: too many are open"),
-                },
+                }
                 Err(error) => {
                     // Out of file descriptors, or a peer that was gone already. The pause keeps a
                     // lasting fault from turning into a busy loop.
@@ -275,11 +279,18 @@ impl<S: Sink> Flows<S> {
             Security::Tls => {
                 let (config, judge) =
                     self.tls.read().unwrap_or_else(PoisonError::into_inner).clone();
-                let shaken = timeout_at(started + HANDSHAKE_MAX, async {
-                    let _turn = place.handshake().await;
-                    TlsAcceptor::from(config).accept(tcp).await
-                });
-                let stream = match shaken.await {
+                // Whoever says nothing takes nobody's turn.
+                if timeout_at(started + HANDSHAKE_MAX, tcp.readable()).await.is_err() {
+                    tracing::debug!("nothing came on a new connection");
+                    return;
+                }
+                let Ok(turn) = timeout_at(started + TURN_MAX, place.handshake()).await else {
+                    tracing::debug!("too many TLS handshakes at once");
+                    return;
+                };
+                let shaken = timeout(HANDSHAKE_MAX, TlsAcceptor::from(config).accept(tcp)).await;
+                drop(turn);
+                let stream = match shaken {
                     Ok(Ok(stream)) => stream,
                     Ok(Err(error)) => {
                         tracing::debug!(%error, "TLS handshake failed");
@@ -518,7 +529,8 @@ pub(crate) fn tune(tcp: &TcpStream) {
 #[derive(Debug)]
 struct Admission {
     limits: Limits,
-    handshakes: Arc<Semaphore>,
+    /// Of strangers, and of sources that are trusted: those wait for no stranger.
+    handshakes: [Arc<Semaphore>; 2],
     /// A source leaves with its last connection, so there are never more than connections.
     sources: Arc<Mutex<Sources>>,
 }
@@ -563,12 +575,12 @@ impl Admission {
     fn new(limits: Limits) -> Self {
         Self {
             limits,
-            handshakes: Arc::new(Semaphore::new(limits.handshakes)),
+            handshakes: [0, 1].map(|_| Arc::new(Semaphore::new(limits.handshakes))),
             sources: Arc::default(),
         }
     }
 
-    fn connect(&self, ip: IpAddr) -> Option<Place> {
+    fn connect(&self, ip: IpAddr, lane: Lane) -> Option<Place> {
         let source = source_of(ip);
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         if sources.connections >= self.limits.connections {
@@ -602,7 +614,12 @@ impl Admission {
             evicted: Notify::new(),
         });
         sources.unproved.insert(seat.number, seat.clone());
-        Some(Place { seat, handshakes: (own, self.handshakes.clone()) })
+        let [strangers, trusted] = &self.handshakes;
+        let all = match lane {
+            Lane::Stranger => strangers,
+            Lane::Trusted => trusted,
+        };
+        Some(Place { seat, handshakes: (own, all.clone()) })
     }
 
     fn connections(&self) -> usize {
@@ -687,9 +704,11 @@ fn source_of(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// From the accepted connection to the end of the handshake. Two round trips over a bad mobile line
-/// take three seconds.
+/// From the accepted connection to its first byte, and from its turn to the end of the handshake. Two round
+/// trips over a bad mobile line take three seconds.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(4);
+/// A phone gives up its connection after ten seconds or more.
+const TURN_MAX: Duration = Duration::from_secs(10);
 /// A phone registers as soon as it is connected.
 const FIRST_MESSAGE_MAX: Duration = Duration::from_secs(30);
 /// From the first message to a registration or a call: a phone answers its challenge within seconds.
@@ -731,7 +750,7 @@ pub(crate) mod tests {
     }
 
     fn seat() -> Arc<Seat> {
-        let place = Admission::new(limits()).connect(IpAddr::from([192, 0, 2, 1]));
+        let place = Admission::new(limits()).connect(IpAddr::from([192, 0, 2, 1]), Lane::Stranger);
         place.expect("the first").seat.clone()
     }
 
@@ -879,6 +898,29 @@ pub(crate) mod tests {
         busy.abort();
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_trusted_source_shakes_hands_while_strangers_hold_every_turn() {
+        let admission = Admission::new(limits());
+        let at = |last| IpAddr::from([192, 0, 2, last]);
+        let mut turns = Vec::new();
+        for stranger in 1..=3 {
+            let place = admission.connect(at(stranger), Lane::Stranger).unwrap();
+            turns.push((place.handshake().await, place));
+            let mine = turns.last().unwrap().1.handshake();
+            assert!(timeout(TURN_MAX, mine).await.is_err(), "a quarter of four for one source");
+        }
+        let admission = Admission::new(Limits { connections: 100, ..limits() });
+        let mut turns = Vec::new();
+        for stranger in 1..=4 {
+            let place = admission.connect(at(stranger), Lane::Stranger).unwrap();
+            turns.push((place.handshake().await, place));
+        }
+        let late = admission.connect(at(5), Lane::Stranger).unwrap();
+        assert!(timeout(TURN_MAX, late.handshake()).await.is_err(), "every turn is taken");
+        let phone = admission.connect(at(6), Lane::Trusted).unwrap();
+        assert!(timeout(TURN_MAX, phone.handshake()).await.is_ok());
+    }
+
     /// A listener on loopback and what stands in front of it.
     async fn listener() -> (SocketAddr, Arc<Front>, mpsc::UnboundedReceiver<Event>) {
         let (sender, events) = mpsc::unbounded_channel();
@@ -1014,7 +1056,7 @@ pub(crate) mod tests {
         let admission = Admission::new(limits());
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
         let proved = |text| {
-            let place = admission.connect(ip(text))?;
+            let place = admission.connect(ip(text), Lane::Stranger)?;
             place.seat.prove();
             Some(place)
         };
@@ -1034,7 +1076,7 @@ pub(crate) mod tests {
     #[tokio::test]
     async fn the_oldest_that_proved_nothing_makes_room() {
         let admission = Admission::new(limits());
-        let connect = |last| admission.connect(IpAddr::from([192, 0, 2, last]));
+        let connect = |last| admission.connect(IpAddr::from([192, 0, 2, last]), Lane::Stranger);
         let evicted = |place: &Place| place.seat.lost.load(Ordering::Relaxed);
         let phone = connect(1).unwrap();
         phone.seat.prove();

@@ -119,6 +119,15 @@ enum Told {
 /// What is to be known of each source that something was said of. `None`: nothing.
 type Changes = BTreeMap<Source, Option<Told>>;
 
+/// What was found in the kernel.
+enum Look {
+    Sound,
+    /// Somebody changed or removed it.
+    Changed,
+    /// It is another node's.
+    Taken,
+}
+
 struct Keeper {
     table: Table,
     clock: Clock,
@@ -153,7 +162,9 @@ impl Keeper {
                 Err(mpsc::RecvTimeoutError::Disconnected) => closing = true,
             }
             if closing {
-                let _ = socket.transact(Batch::default().delete_table());
+                if socket.look().is_ok_and(|found| found.ports == self.table.ports) {
+                    let _ = socket.transact(Batch::default().delete_table());
+                }
                 return;
             }
             let batch = self.table.update(&changes, self.clock.now().utc);
@@ -161,7 +172,11 @@ impl Keeper {
             if look <= Instant::now() {
                 look = Instant::now() + LOOK_EVERY;
                 self.table.forget_ended(self.clock.now().utc);
-                sound &= self.look(&mut socket);
+                match self.look(&mut socket) {
+                    Look::Sound => {}
+                    Look::Changed => sound = false,
+                    Look::Taken => return self.taken(),
+                }
             }
             if !sound {
                 socket = match Socket::open().and_then(|socket| self.replace(socket)) {
@@ -180,11 +195,28 @@ impl Keeper {
     }
 
     /// Whether the table is as we made it; reads its counters on the way.
-    fn look(&self, socket: &mut Socket) -> bool {
-        let Ok(found) = socket.look() else { return false };
+    fn look(&self, socket: &mut Socket) -> Look {
+        let Ok(found) = socket.look() else { return Look::Changed };
+        if found.rules == self.table.rules() && found.ports != self.table.ports {
+            return Look::Taken;
+        }
         self.shared.dropped.store(found.dropped, Ordering::Relaxed);
         let trusted = self.table.told.values().filter(|told| **told == Told::Trusted).count();
-        found.rules == self.table.rules() && found.trusted == trusted
+        if found.rules == self.table.rules() && found.trusted == trusted {
+            Look::Sound
+        } else {
+            Look::Changed
+        }
+    }
+
+    /// Two nodes that put it in place in turns would help neither.
+    fn taken(&self) {
+        let why =
+            "another node of this host has put its own in place: run one node in each network \
+                   namespace, or set firewall.kernel = \"off\" for one"
+                .to_owned();
+        self.say(&format!("not used ({why})"));
+        self.inbox.fact(Fact::KernelTableUnavailable { why });
     }
 
     fn up(&self, how: &str) {

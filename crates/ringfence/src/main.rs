@@ -28,6 +28,7 @@ mod lifecycle;
 mod locate;
 mod media;
 mod node;
+mod plain;
 mod status_page;
 mod tls;
 

@@ -5,9 +5,13 @@
 //! 127.0.0.1 (DNS rebinding) sends that name in `Host`, and is refused. No script, no outside resource.
 
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -16,15 +20,18 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use pbx::command::{CallState, Command, DeviceView, Reply, StatusView, TrunkState, TrunkView};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Sleep;
 
 use crate::admin::protocol::{Attention, Status};
 use crate::admin::work::{Office, in_short};
-use crate::cli::print::turns;
 use crate::clock::Clock;
 use crate::exchange_thread::{Inbox, Pulse, Unavailable};
 use crate::flows::Flows;
 use crate::media::Counters;
+use crate::plain::is_hostile;
 
 /// What the page is made from.
 #[derive(Debug)]
@@ -49,8 +56,77 @@ pub(crate) async fn serve(listener: TcpListener, page: Page) {
         .route("/ca.pem", get(authority))
         .layer(middleware::from_fn(guard))
         .with_state(Arc::new(page));
-    if let Err(error) = axum::serve(listener, app).await {
+    let doors = Doors { listener, places: Arc::new(Semaphore::new(VISITORS_MAX)) };
+    if let Err(error) = axum::serve(doors, app).await {
         tracing::error!(%error, "the status page ended");
+    }
+}
+
+/// The listener, with so many places and so much time for each visitor: any user of this machine can
+/// connect, and must not use up the files that phones' connections need.
+struct Doors {
+    listener: TcpListener,
+    places: Arc<Semaphore>,
+}
+
+impl axum::serve::Listener for Doors {
+    type Io = Visit;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Visit, SocketAddr) {
+        let place = self.places.clone().acquire_owned().await.expect("it is never closed");
+        let (stream, from) = axum::serve::Listener::accept(&mut self.listener).await;
+        (Visit { stream, until: Box::pin(tokio::time::sleep(VISIT_MAX)), _place: place }, from)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// One connection, which ends when its time is up.
+struct Visit {
+    stream: TcpStream,
+    until: Pin<Box<Sleep>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Visit {
+    fn has_time(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        match self.until.as_mut().poll(context) {
+            Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
+            Poll::Pending => Ok(()),
+        }
+    }
+}
+
+impl AsyncRead for Visit {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.has_time(context)?;
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Visit {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.has_time(context)?;
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 
@@ -367,7 +443,7 @@ fn escape(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
-            c if c.is_control() || turns(c) => out.push('\u{fffd}'),
+            c if is_hostile(c) => out.push('\u{fffd}'),
             c => out.push(c),
         }
     }
@@ -407,6 +483,10 @@ const HEADERS: [(&str, &str); 6] = [
     ("cross-origin-opener-policy", "same-origin"),
     ("cache-control", "no-store"),
 ];
+/// Whoever stands at the machine, with a few windows.
+const VISITORS_MAX: usize = 32;
+/// A page takes milliseconds; a browser opens another connection for the next one.
+const VISIT_MAX: Duration = Duration::from_secs(10);
 /// A page one can read; the command line has the rest.
 const DEVICES_SHOWN: usize = 200;
 const TRUNKS_SHOWN: usize = 50;
@@ -454,6 +534,33 @@ mod tests {
         assert!(asks_loopback(&headers));
         headers.append(header::HOST, HeaderValue::from_static("evil.example"));
         assert!(!asks_loopback(&headers));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_a_request_keeps_no_place() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let places = Arc::new(Semaphore::new(VISITORS_MAX));
+        let doors = Doors { listener, places: places.clone() };
+        let app = Router::new().route("/", get(|| async { "here" }));
+        let server = tokio::spawn(async move { axum::serve(doors, app).await });
+        let mut slow = Vec::new();
+        for _ in 0..VISITORS_MAX {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+            slow.push(stream);
+        }
+        let mut honest = TcpStream::connect(address).await.unwrap();
+        honest.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+        let mut heard = String::new();
+        honest.read_to_string(&mut heard).await.unwrap();
+        assert!(heard.ends_with("here"), "{heard}");
+        for mut stream in slow {
+            // Told that it took too long, or nothing: closed.
+            stream.read_to_end(&mut Vec::new()).await.unwrap();
+        }
+        server.abort();
     }
 
     #[test]

@@ -20,8 +20,9 @@ use tokio::io::{
 use zeroize::Zeroizing;
 
 use super::Confidence;
-use super::message::{Letter, line};
+use super::message::Letter;
 use super::wire::{self, Reach};
+use crate::plain::line;
 
 pub(super) async fn send(
     sink: &Sink,

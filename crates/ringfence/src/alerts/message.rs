@@ -12,6 +12,8 @@ use guard::zone::Zone;
 use pure::Utc;
 use serde_json::{Value, json};
 
+use crate::plain;
+
 /// One incident that opened or got worse.
 #[derive(Clone, Debug)]
 pub(crate) struct Alert {
@@ -52,16 +54,16 @@ impl Alert {
             "what": one.what.name(),
             "severity": severity(one.severity),
             "title": self.title(),
-            "about": line(&self.about),
-            "words": line(&one.words),
+            "about": plain::line(&self.about),
+            "words": plain::line(&one.words),
             "first": one.first.to_string(),
             "last": one.last.to_string(),
             "findings": one.findings,
             "events": one.events,
-            "done": line(&one.done()),
-            "next": line(&one.next(&self.about)),
+            "done": plain::line(&one.done()),
+            "next": plain::line(&one.next(&self.about)),
             "stake": self.stake(),
-            "by": one.by.as_ref().map(|by| line(&by.to_string())),
+            "by": one.by.as_ref().map(|by| plain::line(&by.to_string())),
         })
     }
 
@@ -71,11 +73,11 @@ impl Alert {
             self.incident.what,
             What::Guessing | What::Fraud | What::Budget | What::NewDevice
         );
-        self.stake.as_deref().filter(|_| costs).map(line)
+        self.stake.as_deref().filter(|_| costs).map(plain::line)
     }
 
     pub(crate) fn title(&self) -> String {
-        line(&self.incident.title(&self.about))
+        plain::line(&self.incident.title(&self.about))
     }
 
     /// All there is to say, as a mail has it.
@@ -83,7 +85,7 @@ impl Alert {
         let one = &self.incident;
         let mut out = format!("{}: {}\n\n", capital(severity(one.severity)), self.title());
         let mut row = |what: &str, text: &str| {
-            let _ = writeln!(out, "{what:<16}{}", line(text));
+            let _ = writeln!(out, "{what:<16}{}", plain::line(text));
         };
         row("What happened", &one.words);
         let (first, last) = (self.zone.shown(one.first), self.zone.shown(one.last));
@@ -133,7 +135,7 @@ pub(crate) fn about(fact: &Fact) -> String {
     match fact {
         Fact::IncidentOpened { about, .. }
         | Fact::IncidentRaised { about, .. }
-        | Fact::IncidentClosed { about, .. } => line(&about.reveal().0),
+        | Fact::IncidentClosed { about, .. } => plain::line(&about.reveal().0),
         _ => String::new(),
     }
 }
@@ -151,14 +153,6 @@ pub(crate) fn severity(severity: Severity) -> &'static str {
 fn capital(word: &str) -> String {
     let mut chars = word.chars();
     chars.next().map_or_else(String::new, |c| c.to_uppercase().chain(chars).collect())
-}
-
-/// One line, no control characters, nothing that turns the reading direction.
-pub(crate) fn line(text: &str) -> String {
-    let hostile = |c: char| {
-        c.is_control() || crate::cli::print::turns(c) || matches!(c, '\u{2028}' | '\u{2029}')
-    };
-    text.chars().map(|c| if hostile(c) { '\u{fffd}' } else { c }).collect()
 }
 
 /// What mail programs show of a subject, and more.

@@ -14,8 +14,9 @@ use hyper_util::rt::TokioIo;
 use pure::Utc;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::Confidence;
 use super::wire::{self, Reach};
-use super::{Confidence, message};
+use crate::plain;
 
 /// Where requests go.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -98,7 +99,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let failed = |error: hyper::Error| {
-        let text = message::line(&error.to_string());
+        let text = plain::line(&error.to_string());
         format!("the connection ended before an answer came ({text})")
     };
     let mut builder = http1::Builder::new();

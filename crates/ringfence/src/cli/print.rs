@@ -19,6 +19,7 @@ use guard::zone::{self, Zone};
 use crate::admin::protocol::{
     Answer, Call, Calls, Device, Extension, LadderLine, PhoneSettings, Question, Verified,
 };
+use crate::plain;
 
 /// The value alone, so that scripts don't unwrap our envelope.
 pub(super) fn json(answer: &Answer) -> String {
@@ -52,9 +53,7 @@ pub(super) fn json(answer: &Answer) -> String {
         Answer::Alerts(value) => serde_json::to_string_pretty(value),
         Answer::Sinks(value) => serde_json::to_string_pretty(value),
     };
-    let mut text = value.expect("an answer is strings and numbers");
-    text.push('\n');
-    text
+    plain::json(&value.expect("an answer is strings and numbers")) + "\n"
 }
 
 /// The same with every time as the clock on the wall there shows it. JSON keeps UTC.
@@ -79,7 +78,12 @@ pub(super) fn localised(answer: Answer, zone: impl FnOnce() -> Zone) -> Answer {
     serde_json::from_value(value).unwrap_or(answer)
 }
 
+/// For people: whatever strangers wrote into it, a terminal shows text and nothing else.
 pub(super) fn text(question: &Question, answer: &Answer) -> String {
+    plain::lines(&unfiltered(question, answer))
+}
+
+fn unfiltered(question: &Question, answer: &Answer) -> String {
     match answer {
         Answer::Done => done(question),
         Answer::DoneWith(said) => {
@@ -444,8 +448,13 @@ fn table(header: &[&str]) -> Table {
     table
 }
 
-/// The rows without the spaces that the table library puts around them.
+/// The rows without the spaces that the table library puts around them, and each in one line, whatever
+/// strangers wrote into its cells.
 fn laid_out(table: &Table) -> String {
+    let mut table = table.clone();
+    for row in table.row_iter_mut() {
+        *row = row.cell_iter().map(|cell| plain::line(&cell.content())).into();
+    }
     let mut out = String::new();
     for line in table.lines() {
         let _ = writeln!(out, "{}", line.strip_prefix(' ').unwrap_or(&line).trim_end());
@@ -477,19 +486,13 @@ pub(crate) fn wrapped(text: &str, head: &str) -> String {
     out
 }
 
-/// Text of strangers in one line: what would turn its direction is struck out, and it is cut.
+/// Text of strangers in a table, cut.
 fn shown(text: &str) -> String {
-    let mut out: String =
-        text.chars().take(SHOWN).map(|c| if turns(c) { '\u{fffd}' } else { c }).collect();
+    let mut out: String = text.chars().take(SHOWN).collect();
     if text.chars().count() > SHOWN {
         out.push('…');
     }
     out
-}
-
-/// Marks that change the direction of the text after them (Unicode UAX #9).
-pub(crate) fn turns(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// What a terminal shows in one line.

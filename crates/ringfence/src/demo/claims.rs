@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 use guard::cause::Disposition;
 use guard::fact::Fact;
 use guard::gate::Rule;
+use guard::id::NodeId;
+use guard::journal::{self, Entry, Position};
 use guard::money::Money;
 use pbx::record::{Cdr, Toll};
 use serde::Serialize;
@@ -24,6 +26,39 @@ pub(super) struct Evidence {
     pub(super) locked: bool,
     /// Entries of an unbroken chain, or where it breaks.
     pub(super) verified: Result<u64, String>,
+    pub(super) tampering: Tampering,
+}
+
+/// What was done to copies of the journal, and how much of it was found out.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Tampering {
+    tried: u32,
+    found: u32,
+}
+
+impl Tampering {
+    /// Changes one fact, takes one out, turns two round and cuts the end off, each in a copy.
+    pub(super) fn try_all(node: NodeId, entries: &[Entry], head: Position) -> Self {
+        let mut tampering = Self::default();
+        let middle = entries.len() / 2;
+        let Some(last) = entries.len().checked_sub(1).filter(|_| middle > 0) else {
+            return tampering;
+        };
+        let deeds: [fn(&mut Vec<Entry>, usize, usize); 4] = [
+            |copy, middle, _| copy[middle].public.insert(1, ' '),
+            |copy, middle, _| drop(copy.remove(middle)),
+            |copy, middle, _| copy.swap(middle - 1, middle),
+            |copy, _, last| copy.truncate(last),
+        ];
+        for deed in deeds {
+            let mut copy = entries.to_vec();
+            deed(&mut copy, middle, last);
+            tampering.tried += 1;
+            let verdict = journal::verify(node, Position::genesis(node), copy, Some(head));
+            tampering.found += u32::from(verdict.is_err());
+        }
+        tampering
+    }
 }
 
 /// One line of the summary.
@@ -45,7 +80,7 @@ pub(super) fn judge(seen: &Seen, evidence: &Evidence) -> Vec<Claim> {
         sweep(seen, evidence),
         guessing(seen, evidence),
         help(seen, evidence),
-        journal(evidence),
+        untouched(evidence),
     ]
 }
 
@@ -80,8 +115,11 @@ fn encryption(seen: &Seen, evidence: &Evidence) -> Claim {
 
 fn clear(seen: &Seen, evidence: &Evidence) -> Claim {
     let of = |call: &&Cdr| (&*call.from, &*call.to) == ("104", "102");
-    let recorded = evidence.calls.iter().find(of).map(|call| call.disposition.to_string());
-    let noted = evidence.facts.iter().any(|fact| matches!(fact, Fact::LegNotEncrypted { .. }));
+    let found = evidence.calls.iter().find(of);
+    let recorded = found.map(|call| call.disposition.to_string());
+    let noted = evidence.facts.iter().any(|fact| {
+        matches!(fact, Fact::LegNotEncrypted { call, .. } if Some(*call) == found.map(|found| found.call))
+    });
     let refused = recorded.as_deref() == Some(&Disposition::NotEncrypted.to_string());
     Claim {
         name: "clear-refused",
@@ -100,7 +138,11 @@ fn country(seen: &Seen, evidence: &Evidence) -> Claim {
     let wanted = Disposition::Refused(Rule::NotAllowedCountry);
     let refused = call.is_some_and(|call| call.disposition == wanted && call.tolls.is_empty());
     let decided = evidence.facts.iter().any(|fact| {
-        matches!(fact, Fact::GateDecided { permitted: false, rule: Rule::NotAllowedCountry, .. })
+        matches!(
+            fact,
+            Fact::GateDecided { call: of, permitted: false, rule: Rule::NotAllowedCountry, .. }
+                if Some(*of) == call.map(|call| call.call)
+        )
     });
     let rang = seen.carrier_called.iter().filter(|number| *number == FORBIDDEN_NUMBER).count();
     let recorded = call.map_or("nothing".to_owned(), |call| call.disposition.to_string());
@@ -142,6 +184,8 @@ fn loss(seen: &Seen, evidence: &Evidence) -> Claim {
         holds: theft.signed_in
             && dialled
             && theft.bill <= theft.most
+            // What was said before is the budget, and the seconds that ending takes.
+            && theft.most.0.saturating_sub(theft.tail.0) <= theft.budget.0
             && agree
             && cut > 0
             && cut == theft.cut
@@ -156,7 +200,7 @@ fn sweep(seen: &Seen, evidence: &Evidence) -> Claim {
     // What a scanner registered or rang would stand there under names of its own.
     let devices = |fact: &&Fact| matches!(fact, Fact::DeviceFirstSeen { .. });
     let devices = evidence.facts.iter().filter(devices).count();
-    let same = sweep.existing == sweep.missing;
+    let same = sweep.existing == sweep.missing && !sweep.existing.is_empty();
     Claim {
         name: "scanner",
         claim: "A scanner learns no extension and gains nothing.",
@@ -173,26 +217,23 @@ fn sweep(seen: &Seen, evidence: &Evidence) -> Claim {
 
 fn guessing(seen: &Seen, evidence: &Evidence) -> Claim {
     let guesses = &seen.guesses;
-    // What was compared until each hold; without any, all was.
-    let held = evidence.facts.iter().filter_map(|fact| match fact {
-        Fact::GuessingHeld { failures, .. } => Some(u64::from(*failures)),
-        _ => None,
-    });
-    let holds = held.clone().count();
-    let compared = match holds {
-        0 => guesses.tried as u64,
-        _ => held.sum(),
-    };
+    let noted = evidence.facts.iter().any(|fact| matches!(fact, Fact::GuessingHeld { .. }));
+    // Without a hold, all was.
+    let compared = guesses.compared.unwrap_or(guesses.tried);
+    let held = noted && guesses.compared.is_some();
     Claim {
         name: "guessing",
         claim: "Of all guesses at most ten are compared with a password.",
         measured: format!(
             "{} passwords tried, the right one among them; {compared} compared, {}; {} got in",
             guesses.tried,
-            if holds > 0 { "then held" } else { "never held" },
+            if held { "then held" } else { "never held" },
             guesses.gains
         ),
-        holds: guesses.sent > 0 && guesses.gains == 0 && compared <= COMPARED_MAX && holds > 0,
+        holds: guesses.sent > 0
+            && guesses.gains == 0
+            && (1..=COMPARED_MAX).contains(&compared)
+            && held,
     }
 }
 
@@ -204,7 +245,10 @@ fn help(seen: &Seen, evidence: &Evidence) -> Claim {
         let by = call.decision.map(|decision| decision.rule);
         call.answered.is_some() && by == Some(Rule::Emergency) && carried_audio(call)
     });
-    let noted = evidence.facts.iter().any(|fact| matches!(fact, Fact::EmergencyCalled { .. }));
+    let at = |which: fn(&Fact) -> bool| evidence.facts.iter().position(which);
+    let called = at(|fact| matches!(fact, Fact::EmergencyCalled { .. }));
+    let spent = at(|fact| matches!(fact, Fact::BudgetHard { .. }));
+    let noted = called.is_some() && spent.is_some() && spent < called && seen.help_amid_attack;
     let state = if evidence.locked { "everything locked" } else { "nothing locked" };
     Claim {
         name: "emergency",
@@ -217,15 +261,19 @@ fn help(seen: &Seen, evidence: &Evidence) -> Claim {
     }
 }
 
-fn journal(evidence: &Evidence) -> Claim {
+fn untouched(evidence: &Evidence) -> Claim {
+    let Tampering { tried, found } = evidence.tampering;
+    let facts = evidence.facts.len() as u64;
     Claim {
         name: "journal",
         claim: "All of it stands in a journal that shows tampering.",
         measured: match &evidence.verified {
-            Ok(entries) => format!("{entries} entries, unbroken"),
+            Ok(entries) => format!(
+                "{entries} entries, unbroken; {found} of {tried} changes to a copy were found out"
+            ),
             Err(broken) => broken.clone(),
         },
-        holds: evidence.verified.is_ok(),
+        holds: facts > 0 && evidence.verified == Ok(facts) && tried > 0 && found == tried,
     }
 }
 
@@ -240,8 +288,8 @@ fn status(status: Option<u16>) -> String {
     status.map_or_else(|| "no refusal".to_owned(), |status| status.to_string())
 }
 
-/// Guesses of one source that are compared with a secret.
-const COMPARED_MAX: u64 = 10;
+/// Guesses of one source that are compared with a secret. The right one comes next.
+pub(super) const COMPARED_MAX: usize = 10;
 
 #[cfg(test)]
 mod tests {
@@ -254,6 +302,7 @@ mod tests {
             facts: Vec::new(),
             locked: false,
             verified: Err("it was not read".to_owned()),
+            tampering: Tampering::default(),
         };
         let claims = judge(&Seen::default(), &nothing);
         assert_eq!(claims.len(), 8);

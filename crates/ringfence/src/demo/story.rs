@@ -17,6 +17,7 @@ use guard::number::{Class, Country};
 use sip::{Message, Method, Name};
 use zeroize::Zeroizing;
 
+use super::claims::COMPARED_MAX;
 use super::driver::{Door, Fleet, Handset, Place, Seat, usual};
 use super::say::Teller;
 use super::stand::{Caught, Stand};
@@ -53,6 +54,8 @@ pub(super) struct Seen {
     pub(super) sweep: Sweep,
     pub(super) guesses: Guesses,
     pub(super) help: Talk,
+    /// Whether scanner and guesser were at it when somebody answered the call for help.
+    pub(super) help_amid_attack: bool,
     /// INVITEs that reached the carrier, by the number called.
     pub(super) carrier_called: Vec<String>,
 }
@@ -72,6 +75,10 @@ pub(super) struct Theft {
     pub(super) signed_in: bool,
     /// The most that could be lost, said before.
     pub(super) most: Money,
+    /// Of it, what may be counted while calls are being ended.
+    pub(super) tail: Money,
+    /// What the owner lets be spent.
+    pub(super) budget: Money,
     /// What the carrier asks for.
     pub(super) bill: Money,
     /// Calls that were hung up on the thief.
@@ -95,6 +102,8 @@ pub(super) struct Guesses {
     pub(super) tried: usize,
     pub(super) sent: u32,
     pub(super) gains: u32,
+    /// Wrong passwords that were compared before the guesser was held, by `ringfence bans`.
+    pub(super) compared: Option<usize>,
 }
 
 /// Why the story can't go on.
@@ -271,6 +280,8 @@ impl Stage {
         };
         let line = exposure.lines.last().ok_or_else(confused)?;
         seen.theft.most = amount::parse(&line.most)?;
+        seen.theft.tail = amount::parse(&line.tail)?;
+        seen.theft.budget = amount::parse(BUDGET)?;
         say.event(&format!(
             "The owner lets the office spend ${BUDGET} a week outside. The carrier asks $1.00 a second \
              for the number that the thief will call."
@@ -409,6 +420,8 @@ impl Stage {
             LUCKY + 1
         ));
         self.help(say, seen, a);
+        let at_it = |stand: &Stand<Caught<Attacker>>| !stand.engine().engine.is_done();
+        seen.help_amid_attack = seen.help.answered && (at_it(&scanner) || at_it(&guesser));
         for stand in [&sweeper, &scanner, &guesser] {
             stand.look(SIEGE_MAX, |caught| caught.engine.is_done().then_some(()));
         }
@@ -421,6 +434,10 @@ impl Stage {
         let guessed: Vec<(u32, u32)> = guesser.engine().events.iter().filter_map(tally).collect();
         seen.guesses.sent = guessed.iter().map(|(sent, _)| sent).sum();
         seen.guesses.gains = guessed.iter().map(|(_, gains)| gains).sum();
+        if let Answer::Bans(bans) = self.ask(&Question::Bans)? {
+            let held = bans.held.iter().filter(|held| held.account == front.number);
+            seen.guesses.compared = held.map(|held| held.compared as usize).max();
+        }
         let Sweep { asked, gains, silent, .. } = seen.sweep;
         say.event(&format!(
             "The scanner has asked {asked} times, met silence {silent} times, and gained {gains} times."
@@ -755,7 +772,7 @@ const GUESSES: [&str; 20] = [
     "a1b2c3",
 ];
 /// Where among them the right password stands: behind all that may be compared.
-const LUCKY: usize = 15;
+const LUCKY: usize = COMPARED_MAX;
 /// Two seconds of speech.
 const SPOKEN: u64 = 100;
 const HEARING: Duration = Duration::from_secs(6);

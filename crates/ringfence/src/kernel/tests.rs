@@ -72,7 +72,15 @@ fn the_kernel_takes_the_table() {
     for _ in 0..2 {
         socket.transact(table.whole(Utc(0))).expect("it is sound");
         let found = socket.look().expect("it is there");
-        assert_eq!(found, wire::Found { rules: table.rules(), trusted: 2, dropped: 0 });
+        assert_eq!(
+            found,
+            wire::Found {
+                rules: table.rules(),
+                trusted: 2,
+                dropped: 0,
+                ports: table.ports.clone()
+            }
+        );
     }
     if let Some(shown) = nft() {
         for line in [
@@ -147,6 +155,32 @@ fn the_table_is_kept_and_removed() {
     until(2);
     kernel.close();
     assert_eq!(somebody.look(), Err(Errno::ENOENT));
+}
+
+#[test]
+fn the_table_of_another_node_is_left_alone_and_said() {
+    let Some(mut socket) = namespace() else { return };
+    let (inbox, events) = crate::exchange_thread::inbox();
+    let ports = Ports { udp: [5060].into(), tcp: [5061].into() };
+    let kernel = Kernel::start(ports.clone(), Clock::start(), inbox.clone()).expect("a thread");
+    assert!(matches!(events.fact(), Fact::KernelTableUp { .. }));
+    let theirs = table();
+    socket.transact(theirs.whole(Utc(0))).expect("it is sound");
+    // The end of one node leaves the other's in place.
+    kernel.close();
+    assert_eq!(socket.look().expect("it is there").ports, theirs.ports);
+    let (_orders, received) = mpsc::channel();
+    let keeper = Keeper {
+        table: Table { ports, told: BTreeMap::new() },
+        clock: Clock::start(),
+        inbox,
+        shared: Arc::new(Shared { dropped: AtomicU64::new(0), state: Mutex::default() }),
+        orders: received,
+    };
+    assert!(matches!(keeper.look(&mut socket), Look::Taken));
+    keeper.taken();
+    let Fact::KernelTableUnavailable { why } = events.fact() else { panic!("said") };
+    assert!(why.starts_with("another node"), "{why}");
 }
 
 #[test]

@@ -15,6 +15,8 @@ use nix::sys::socket::{
 };
 use nix::sys::time::{TimeVal, TimeValLike as _};
 
+use super::Ports;
+
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Set {
     Trusted4,
@@ -56,10 +58,12 @@ pub(super) enum Verdict {
 }
 
 /// What a look at the table finds.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(super) struct Found {
     pub(super) rules: usize,
     pub(super) trusted: usize,
+    /// Whose it is: two nodes of one host can't have the same ports.
+    pub(super) ports: Ports,
     /// Packets, by every rule that counts.
     pub(super) dropped: u64,
 }
@@ -439,6 +443,18 @@ impl Socket {
                 found.trusted += lists.flat_map(|(_, list)| attributes_of(list)).count();
             })?;
         }
+        for (set, ports) in
+            [(Set::UdpPorts, &mut found.ports.udp), (Set::TcpPorts, &mut found.ports.tcp)]
+        {
+            let mut table = table.clone();
+            table.text(2, set.name());
+            self.dump(GET_ELEMENTS, &table, |kind, attributes| {
+                let lists =
+                    attributes_of(attributes).filter(|(of, _)| kind == NEW_ELEMENTS && *of == 3);
+                let elements = lists.flat_map(|(_, list)| attributes_of(list));
+                ports.extend(elements.filter_map(|(_, element)| port_of(element)));
+            })?;
+        }
         Ok(found)
     }
 
@@ -518,6 +534,14 @@ fn attributes_of(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
         bytes = bytes.get(len.next_multiple_of(4)..).unwrap_or_default();
         Some((u16::from_ne_bytes([c, d]) & 0x3fff, value))
     })
+}
+
+/// The key of an element of a set of ports.
+fn port_of(element: &[u8]) -> Option<u16> {
+    let mut keys = attributes_of(element).filter(|(kind, _)| *kind == 1);
+    let (_, key) = keys.next()?;
+    let mut values = attributes_of(key).filter(|(kind, _)| *kind == 1);
+    values.next()?.1.first_chunk().map(|two| u16::from_be_bytes(*two))
 }
 
 /// Packets in the counters of a rule.

@@ -14,6 +14,7 @@ use super::trunks::{checked_authority, server};
 use super::{Office, Result, Since, failure, unreadable};
 use crate::admin::protocol::{self, Answer, MailSecurity, NewChannel, NewSink};
 use crate::alerts::{self, Alerts, Confidence, message};
+use crate::plain;
 
 impl Office {
     /// `after`: what changed behind this entry of the journal.
@@ -204,7 +205,7 @@ fn mail(
 
 fn shown(alert: &message::Alert, open: bool) -> protocol::Alert {
     let one = &alert.incident;
-    let line = message::line;
+    let line = plain::line;
     protocol::Alert {
         incident: one.id,
         sequence: alert.sequence,

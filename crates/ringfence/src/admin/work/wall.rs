@@ -10,6 +10,7 @@ use pbx::command::{Bans, Change, Command, Reply};
 
 use super::{Office, Result, confused, failure};
 use crate::admin::protocol::{self, Answer, Banned, Failure, HeldPair, SlowedSource};
+use crate::plain;
 
 impl Office {
     pub(super) async fn bans(&self) -> Result<Answer> {
@@ -95,8 +96,13 @@ fn banned(ban: &Ban) -> Banned {
 
 fn pair(held: &Held) -> HeldPair {
     let (source, account) = (held.pair.source.to_string(), held.pair.account.to_string());
+    // What was asked for is a stranger's word, and this line is pasted into a shell.
+    let remedy = match plain::argument(&account) {
+        Some(account) => format!("ringfence unban {source} --account {account}"),
+        None => format!("ringfence unban {source}"),
+    };
     HeldPair {
-        remedy: format!("ringfence unban {source} --account {account}"),
+        remedy,
         source,
         account,
         known_device: held.pair.who != Who::Unknown,

@@ -2,6 +2,7 @@
 
 use super::{laid_out, shown, table};
 use crate::admin::protocol::{Alert, Question, Sink};
+use crate::plain;
 
 pub(super) fn alerts(question: &Question, list: &[Alert]) -> String {
     if let (Question::AlertShow { .. }, [one]) = (question, list) {
@@ -32,9 +33,7 @@ pub(in crate::cli) fn line(one: &Alert) -> String {
 }
 
 pub(in crate::cli) fn json_line(one: &Alert) -> String {
-    let mut text = serde_json::to_string(one).expect("strings and numbers always print");
-    text.push('\n');
-    text
+    plain::json(&serde_json::to_string(one).expect("strings and numbers always print")) + "\n"
 }
 
 fn state(one: &Alert) -> &'static str {

@@ -1,0 +1,88 @@
+//! Text of strangers where people read it: names of phones, accounts that were tried, a carrier's words.
+//!
+//! A terminal obeys control characters, also those of eight bits (U+0080 to U+009F), and a table or a mail
+//! would take a line break for its own. What turns the reading direction can make `101` look like `011`.
+
+/// What has no place in a line of text.
+pub(crate) fn is_hostile(c: char) -> bool {
+    c.is_control() || turns(c) || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+/// One line: nothing in it moves the cursor, breaks the line or turns the direction.
+pub(crate) fn line(text: &str) -> String {
+    text.chars().map(|c| if is_hostile(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// Lines of ours, whatever stands in them.
+pub(crate) fn lines(text: &str) -> String {
+    let kept = |c: char| matches!(c, '\n' | '\t') || !is_hostile(c);
+    text.chars().map(|c| if kept(c) { c } else { '\u{fffd}' }).collect()
+}
+
+/// JSON that a terminal may show. Outside of its strings nothing of the kind stands, and within them an
+/// escape means the same character.
+pub(crate) fn json(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '\n' | '\t') || !is_hostile(c) {
+            out.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    out
+}
+
+/// An argument that a shell takes for itself alone, or nothing: a command that we print is pasted.
+pub(crate) fn argument(text: &str) -> Option<&str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
+    let sound = !text.is_empty() && text.len() <= ARGUMENT_MAX && !text.starts_with('-');
+    (sound && text.chars().all(plain)).then_some(text)
+}
+
+/// Marks that change the direction of the text after them (Unicode UAX #9).
+fn turns(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Longer than a number and any word of ours.
+const ARGUMENT_MAX: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOSTILE: &str = "a\u{9b}31m\u{0}\r\nb\u{202e}\u{2028}\u{7f}\tc";
+
+    #[test]
+    fn a_stranger_moves_no_cursor_and_breaks_no_line() {
+        assert_eq!(
+            line(HOSTILE),
+            "a\u{fffd}31m\u{fffd}\u{fffd}\u{fffd}b\u{fffd}\u{fffd}\u{fffd}\u{fffd}c"
+        );
+        assert_eq!(lines("one\n\u{1b}two\n"), "one\n\u{fffd}two\n");
+        assert_eq!(line("Käthe, 電話 101"), "Käthe, 電話 101");
+    }
+
+    #[test]
+    fn json_says_the_same_and_moves_nothing() {
+        let value = serde_json::json!({ "account": HOSTILE, "name": "Käthe" });
+        let printed = json(&serde_json::to_string_pretty(&value).unwrap());
+        assert!(!printed.chars().any(|c| c != '\n' && is_hostile(c)), "{printed:?}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&printed).unwrap(), value);
+    }
+
+    #[test]
+    fn what_is_pasted_runs_nothing() {
+        for sound in ["101", "+12125550123", "front-desk.2"] {
+            assert_eq!(argument(sound), Some(sound));
+        }
+        for hostile in
+            ["100$(id>/tmp/x)", "`id`", "a b", "", "a;b", "-rf", "a\nb", "*", "~", &"1".repeat(33)]
+        {
+            assert_eq!(argument(hostile), None, "{hostile}");
+        }
+    }
+}
