@@ -83,6 +83,16 @@ pub enum Output {
     },
     /// For the gate before the parser, and for the kernel's table.
     Admission(admission::Change),
+    /// Write these rows, and the facts that say so into the journal, in one transaction or not at all.
+    /// `Persisted` follows.
+    Change {
+        ticket: Ticket,
+        tenant: Option<TenantId>,
+        rows: Vec<Row>,
+        facts: Vec<Fact>,
+    },
+    /// A fact that a [`Output::Change`] has put into the journal: for the log, metrics and alerts alone.
+    Told(Fact),
     /// For the journal, the log, metrics and alerts. `tenant`: whose it is; `None` where it concerns
     /// the node, or somebody who belongs to nobody.
     Fact {

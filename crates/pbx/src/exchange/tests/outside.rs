@@ -732,7 +732,7 @@ fn a_reset_that_the_disk_refuses_changes_nothing() {
         w.run();
         assert_eq!(left(&mut w), stays, "{result:?}");
     }
-    let refused = |fact: &&Fact| matches!(fact, Fact::PersistFailed { what, .. } if what.contains("budget-reset"));
+    let refused = |fact: &&Fact| matches!(fact, Fact::ChangeRefused { change, .. } if change == "budget-reset");
     assert_eq!(w.facts.iter().filter(refused).count(), 2);
 }
 

@@ -566,6 +566,16 @@ impl World {
         if to.place.transport == Transport::Udp {
             let flow = self.carriers_socket();
             let path = Path { flow, remote: to.place.remote };
+                Output::Change { ticket, rows, .. } => {
+                    self.store_rows(rows);
+                    if self.slow_store {
+                        self.held.push(ticket);
+                    } else {
+                        let input = Input::Persisted { ticket, result: Ok(()) };
+                        self.exchange.handle(self.now, input);
+                    }
+                }
+                Output::Told(fact) => self.facts.push(fact),
             self.phones.insert("plain", Phone::new("plain", path));
             return self.exchange.handle(self.now, Input::Connected { ticket, result: Ok(flow) });
         }

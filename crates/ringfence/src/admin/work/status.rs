@@ -194,7 +194,7 @@ impl Office {
                     "authentication-failed" => stopped.sign_ins_failed += count("failures"),
                     "ban-placed" => stopped.bans += 1,
                     "violation-seen" => stopped.violations += count("count"),
-                    "persist-failed" => writes_failed += 1,
+                    "persist-failed" | "change-refused" => writes_failed += 1,
                     _ => {}
                 }
             }
