@@ -132,6 +132,9 @@ pub(crate) struct TrunkTest {
     pub(crate) passed: bool,
     pub(crate) steps: Vec<TestStep>,
     pub(crate) weaknesses: Vec<String>,
+    /// What mends each of the weaknesses, in their order.
+    #[serde(default)]
+    pub(crate) remedies: Vec<String>,
     /// It is out of service, and was brought up for the test alone.
     #[serde(default)]
     pub(crate) disabled: bool,
@@ -144,6 +147,9 @@ pub(crate) struct TestStep {
     pub(crate) passed: bool,
     /// A sentence.
     pub(crate) found: String,
+    /// What mends it, where it failed: words, or words and a command.
+    #[serde(default)]
+    pub(crate) remedy: Option<String>,
 }
 
 /// A number of ours at a carrier.

@@ -260,7 +260,9 @@ impl Known<'_> {
             if one.trunk.enabled && !one.weaknesses.is_empty() {
                 note(
                     format!("Trunk {name} is weak: {}.", one.weaknesses.join(", ")),
-                    format!("ask the carrier for TLS and SRTP, then: ringfence trunk set {name}"),
+                    one.weaknesses.first().map_or_else(String::new, |weakness| {
+                        super::trunks::remedy_of_weakness(weakness, name)
+                    }),
                 );
             }
         }

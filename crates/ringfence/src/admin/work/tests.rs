@@ -65,6 +65,7 @@ impl Kept {
                     what: "look-up",
                     passed: false,
                     found: "no such name".to_owned(),
+                    mend: Some(pbx::command::Mend::Server),
                 }],
                 weaknesses: Vec::new(),
                 passed: false,

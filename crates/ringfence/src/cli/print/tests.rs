@@ -248,6 +248,8 @@ fn a_test_of_a_trunk_shows_its_steps() {
         what: owned(what),
         passed,
         found: owned(found),
+        remedy: (!passed)
+            .then(|| owned("Give it anew:  ringfence trunk set carrier --secret-file -")),
     };
     let test = TrunkTest {
         name: owned("carrier"),
@@ -257,6 +259,7 @@ fn a_test_of_a_trunk_shows_its_steps() {
             step("registration", false, "The carrier refused the password (403)."),
         ],
         weaknesses: vec![owned("digest may use MD5")],
+        remedies: vec![owned("If it can:  ringfence trunk set carrier --allow-md5=false")],
         disabled: true,
     };
     let question = Question::TrunkTest { name: owned("carrier") };
@@ -265,13 +268,14 @@ fn a_test_of_a_trunk_shows_its_steps() {
         &Answer::TrunkTested(test.clone()),
         "  ✓ passed  look-up       sip.example.net is at 192.0.2.7:5061.
   ✗ failed  registration  The carrier refused the password (403).
+            Give it anew:  ringfence trunk set carrier --secret-file -
   ! weak    digest may use MD5
+            If it can:  ringfence trunk set carrier --allow-md5=false
 Trunk carrier does not work. No call was placed.
 It is out of service and was brought up for this test alone:  ringfence trunk enable carrier
-What can be changed:  ringfence trunk set carrier --help
 ",
     );
-    check_fields(&Answer::TrunkTested(test), "name passed steps weaknesses disabled");
+    check_fields(&Answer::TrunkTested(test), "name passed steps weaknesses remedies disabled");
 }
 
 #[test]
