@@ -67,7 +67,7 @@ fn of(year: &str, month: &str, day: &str) -> Option<Day> {
 fn named(text: &str) -> Option<i8> {
     let begins =
         |name: &&str| name.get(..text.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(text));
-    let at = MONTHS.iter().position(|name| text.len() >= 3 && begins(&name))?;
+    let at = MONTHS.iter().position(|name| text.len() >= 3 && begins(name))?;
     i8::try_from(at + 1).ok()
 }
 

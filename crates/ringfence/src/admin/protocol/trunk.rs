@@ -215,6 +215,14 @@ pub(crate) struct RatesChange {
     /// How many lines pass the highest price of each role.
     #[serde(default)]
     pub(crate) passes: Vec<Passes>,
+    /// Lines of the file that are not in force yet, and when the first of them is (`2026-12-01`).
+    #[serde(default)]
+    pub(crate) later: usize,
+    #[serde(default)]
+    pub(crate) later_first: Option<String>,
+    /// Prefixes that keep their price of the former list until then.
+    #[serde(default)]
+    pub(crate) later_kept: usize,
     pub(crate) before: super::rules::AtMost,
     pub(crate) after: super::rules::AtMost,
 }

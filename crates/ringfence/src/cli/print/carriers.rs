@@ -261,6 +261,22 @@ pub(super) fn rates_change(change: &RatesChange) -> String {
             one.role, one.price_max
         );
     }
+    if let Some(first) = &change.later_first {
+        let verb = if change.later == 1 { "takes" } else { "take" };
+        let _ = writeln!(
+            out,
+            "  later   {} {verb} effect later, the first on {first}; import the file again then",
+            lines(change.later)
+        );
+        if change.later_kept > 0 {
+            let verb = if change.later_kept == 1 { "stays" } else { "stay" };
+            let _ = writeln!(
+                out,
+                "          until then {} of the present list {verb} in force",
+                lines(change.later_kept)
+            );
+        }
+    }
     for words in &change.loosens {
         let _ = writeln!(out, "  look    {words}");
     }

@@ -560,6 +560,9 @@ and 89 more: --limit shows them
         lowest: some("0.05"),
         highest: some("2.00"),
         passes: vec![Passes { role: owned("staff"), price_max: owned("0.50"), lines: 61 }],
+        later: 12,
+        later_first: some("2026-12-01"),
+        later_kept: 1,
         before: at_most("23.40"),
         after: at_most("24.00"),
     }));
@@ -572,13 +575,15 @@ and 89 more: --limit shows them
          1  cheaper
   prices  0.05 to 2.00 USD a minute
   role staff: 61 lines within its highest price of 0.50
+  later   12 lines take effect later, the first on 2026-12-01; import the file again then
+          until then 1 line of the present list stays in force
   look    1 line would become cheaper
   before  At most 23.40 USD can be lost until Thursday 08:00.
   after   At most 24.00 USD can be lost until Thursday 08:00.
 ",
     );
     let names = "saved version currency lines added removed dearer cheaper otherwise loosens lowest highest \
-                 passes before after";
+                 passes later later_first later_kept before after";
     check_fields(&change, names);
 }
 
