@@ -179,6 +179,11 @@ pub enum Action {
         call: CallId,
         digit: char,
     },
+    /// Presses a key and tells it by INFO, as phones do that were set so.
+    Inform {
+        call: CallId,
+        digit: char,
+    },
 }
 
 /// What a phone wants done, or tells.
@@ -261,6 +266,7 @@ enum Purpose {
     Invite(CallId),
     Reinvite(CallId),
     Bye(CallId),
+    Info,
 }
 
 /// Why the phone wakes.
@@ -423,6 +429,7 @@ impl Phone {
             Action::Move { call } => self.reinvite(now, call, call::Wish::Move),
             Action::Refresh { call } => self.reinvite(now, call, call::Wish::Refresh),
             Action::Press { call, digit } => self.press(now, call, digit),
+            Action::Inform { call, digit } => self.inform(now, call, digit),
         }
     }
 
@@ -520,7 +527,7 @@ impl Phone {
             Some(Purpose::Bye(call)) if response.status().is_final() => {
                 self.forget(call, Ending::HungUp);
             }
-            Some(Purpose::Bye(_)) | None => {}
+            Some(Purpose::Bye(_) | Purpose::Info) | None => {}
         }
     }
 
@@ -530,7 +537,7 @@ impl Phone {
             Some(Purpose::Reinvite(call)) => self.reinvite_failed(call),
             // The BYE is said again on the next connection.
             Some(Purpose::Bye(call)) => self.bye_unsent(call),
-            Some(Purpose::Register) => {}
+            Some(Purpose::Register | Purpose::Info) => {}
             None => self.unringable(key),
         }
     }
@@ -541,6 +548,7 @@ impl Phone {
             Some(Purpose::Invite(call)) => self.forget(call, Ending::NobodyThere),
             Some(Purpose::Reinvite(call)) => self.reinvite_failed(call),
             Some(Purpose::Bye(call)) => self.forget(call, Ending::HungUp),
+            Some(Purpose::Info) => {}
             None => {
                 if timer == transaction::Timer::Retransmit2xx {
                     self.unacknowledged(now, key);

@@ -319,6 +319,10 @@ facts! {
     { account: String, forgotten: Money } personal { actor: Actor => Holder::Administrator }
     "{actor} set what {account} has spent to zero; it was {forgotten}."
 
+    205 Error ChangeRefused "change-refused"
+    { change: String, why: String } personal { actor: Actor => Holder::Administrator }
+    "A change by {actor} ({change}) was refused, and nothing was changed: {why}"
+
     300 Notice ExtensionAdded "extension-added"
     { extension: ExtensionId, number: String }
     personal { name: Name => Holder::Extension(*extension), actor: Actor => Holder::Administrator }
@@ -737,6 +741,11 @@ pub(crate) mod tests {
                 forgotten: Money(3),
                 actor: actor.clone(),
             },
+            Fact::ChangeRefused {
+                change: "policy-changed".to_owned(),
+                why: "the disk is full".to_owned(),
+                actor: actor.clone(),
+            },
             Fact::ExtensionAdded {
                 extension,
                 number: number.clone(),
@@ -981,6 +990,7 @@ pub(crate) mod tests {
 202 policy-changed
 203 rates-changed
 204 budget-reset
+205 change-refused
 300 extension-added
 301 extension-changed
 302 extension-disabled

@@ -15,7 +15,7 @@
 //!
 //! **How to drive it.** [`Journal::append`] makes the next entry; whoever drives it stores entries in
 //! order, each in one transaction with the new keys that came with it, and keeps an entry until it is
-//! stored. After a restart the chain goes on from the [`Position`] of the last stored entry.
+//! stored, or takes it back with [`Journal::rewind`] before it makes the next. After a restart the chain goes on from the [`Position`] of the last stored entry.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -273,6 +273,14 @@ impl Journal {
         entry.hash = entry.computed_hash();
         self.position = entry.position();
         Some(Appended { entry, new_keys })
+    }
+
+    /// Takes back the entries made since `to`, none of which was stored, with the keys that came with them.
+    pub fn rewind(&mut self, to: Position, new_keys: impl IntoIterator<Item = Subject>) {
+        self.position = to;
+        for subject in new_keys {
+            self.forget(subject);
+        }
     }
 
     /// Lets go of a subject's key, so that nothing more is sealed under it. The stored keys of the

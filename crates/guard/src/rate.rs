@@ -1,13 +1,14 @@
 //! What a minute costs: the operator's rate deck by longest prefix, and a cautious estimate where the
 //! deck is silent.
 
+mod day;
 mod estimate;
 mod import;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::estimate::estimate;
-pub use self::import::RateFault;
+pub use self::import::{Imported, Later, RateFault};
 use crate::money::{Currency, Money};
 use crate::number::{Country, Outside};
 
@@ -161,10 +162,12 @@ impl RateDeck {
     fn longest(&self, digits: &str) -> Option<&Line> {
         let most = digits.len().min(Self::PREFIX_MAX);
         let lengths = (1..=most).rev().filter(|length| self.lengths & (1 << length) != 0);
-        lengths.filter_map(|length| Key::of(digits.get(..length)?)).find_map(|key| {
-            let at = self.lines.binary_search_by_key(&key, |line| line.key).ok()?;
-            self.lines.get(at)
-        })
+        lengths.filter_map(|length| Key::of(digits.get(..length)?)).find_map(|key| self.line(key))
+    }
+
+    fn line(&self, key: Key) -> Option<&Line> {
+        let at = self.lines.binary_search_by_key(&key, |line| line.key).ok()?;
+        self.lines.get(at)
     }
 
     fn rate(&self, line: &Line) -> Rate {

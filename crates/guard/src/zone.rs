@@ -3,6 +3,8 @@
 //! The rules of the zones are bundled, so a verdict doesn't depend on what the machine has installed,
 //! and a simulated world has the same midnights as the real one.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use jiff::civil::{Date, Time};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
@@ -20,6 +22,26 @@ pub struct Zone(TimeZone);
 pub struct Span {
     pub begin: i64,
     pub end: i64,
+}
+
+/// A day of the calendar, `2026-12-01`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Day(Date);
+
+impl Day {
+    /// After this comes none.
+    pub const MAX: Self = Self(Date::MAX);
+
+    /// `None`: the calendar has no such day.
+    pub fn new(year: i16, month: i8, day: i8) -> Option<Self> {
+        Date::new(year, month, day).ok().map(Self)
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 impl Zone {
@@ -51,6 +73,11 @@ impl Zone {
         // The calendar ends at the year 9999, and there a day is as good as an hour.
         let hour = second - second.rem_euclid(3_600);
         span.unwrap_or(Span { begin: hour, end: hour.saturating_add(3_600) })
+    }
+
+    /// The date on the wall here.
+    pub fn day(&self, utc: Utc) -> Day {
+        Day(self.0.to_datetime(timestamp(utc.seconds())).date())
     }
 
     /// Minutes since Monday 00:00, by the clock on the wall here: 0 to 10,079.
@@ -142,6 +169,15 @@ mod tests {
         let span = Zone::named(zone).expect("bundled").window(at(utc), window);
         let text = |second: i64| Utc(second * 1_000_000).to_string().replace(":00.000Z", "");
         format!("{} {}", text(span.begin), text(span.end))
+    }
+
+    #[test]
+    fn the_day_is_the_one_on_the_wall() {
+        let day = |zone: &str| {
+            Zone::named(zone).expect("bundled").day(at("2026-11-30T23:30:00Z")).to_string()
+        };
+        assert_eq!(day("Europe/Berlin"), "2026-12-01");
+        assert_eq!(day("America/New_York"), "2026-11-30");
     }
 
     #[test]

@@ -294,6 +294,56 @@ pub struct TestStep {
     pub passed: bool,
     /// A sentence.
     pub found: String,
+    /// What mends it, where it failed.
+    pub mend: Option<Mend>,
+}
+
+/// What mends a trunk: a setting, or somebody else. The command line has the words.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Mend {
+    /// Host or port of the carrier.
+    Server,
+    /// The name that the carrier's certificate bears.
+    ServerName,
+    /// Server, port or transport: nothing of the kind answers there.
+    Transport,
+    /// The carrier's own authority.
+    Authority,
+    /// Our side of it.
+    Realm,
+    /// The account's name.
+    User,
+    Secret,
+    /// An account where there is none.
+    Account,
+    /// Digest with MD5.
+    Md5,
+    /// To be known by our address instead of registering.
+    Address,
+    /// This host: its clock, or what it trusts.
+    Host,
+    /// The carrier alone can.
+    Carrier,
+    /// It may pass.
+    Again,
+}
+
+impl Mend {
+    pub const ALL: [Self; 13] = [
+        Self::Server,
+        Self::ServerName,
+        Self::Transport,
+        Self::Authority,
+        Self::Realm,
+        Self::User,
+        Self::Secret,
+        Self::Account,
+        Self::Md5,
+        Self::Address,
+        Self::Host,
+        Self::Carrier,
+        Self::Again,
+    ];
 }
 
 /// What the gate would say, and what it would look at.

@@ -23,6 +23,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use guard::access::Actor;
 use guard::cause::{Cause, Outcome};
 use guard::fact::{Fact, ViolationKind};
 use guard::gate::{Attempt, Decision, Destination, Gate, Origin, Standing, Verdict};
@@ -70,8 +71,9 @@ pub struct Exchange {
 struct Pending {
     asked: Ticket,
     change: Change,
-    /// Its name in the journal.
-    what: &'static str,
+    actor: Actor,
+    /// What the journal says of it once it is made.
+    facts: Vec<Fact>,
     /// What a reset of a budget forgets.
     forgets: Vec<Spend>,
 }

@@ -5,13 +5,15 @@
 //! at the latest and call `handle(now, Input::Wake)`. Outputs must be carried out in order. A ticket
 //! comes back exactly once; the exchange gives up on it at a deadline of its own.
 
+use std::fmt;
+
 use bytes::Bytes;
 use guard::admission;
 use guard::fact::Fact;
 use guard::id::{CallId, LegId, RealmId, TenantId};
 use rtp::relay;
 
-use crate::command::{Command, Reply};
+use crate::command::{Command, Mend, Reply};
 use crate::flow::{FlowId, FlowOpened, Path, Transport};
 use crate::record::Row;
 
@@ -81,6 +83,16 @@ pub enum Output {
         ticket: Option<Ticket>,
         rows: Vec<Row>,
     },
+    /// Write these rows, and the facts that say so into the journal, in one transaction or not at all.
+    /// `Persisted` follows.
+    Change {
+        ticket: Ticket,
+        tenant: Option<TenantId>,
+        rows: Vec<Row>,
+        facts: Vec<Fact>,
+    },
+    /// A fact that a [`Output::Change`] has put into the journal: for the log, metrics and alerts alone.
+    Told(Fact),
     /// For the gate before the parser, and for the kernel's table.
     Admission(admission::Change),
     /// For the journal, the log, metrics and alerts. `tenant`: whose it is; `None` where it concerns
@@ -150,11 +162,27 @@ pub enum ConnectError {
     /// Nobody listens, or no way leads there.
     Unreachable(String),
     /// The certificate doesn't prove the name, or the handshake failed: in words.
-    Tls(String),
+    Tls {
+        why: String,
+        mend: Mend,
+    },
     TimedOut,
     /// Our own bound, or no socket to be had.
     Refused(String),
 }
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(why) => write!(f, "the carrier can't be reached: {why}"),
+            Self::Tls { why, .. } => write!(f, "the encrypted connection failed: {why}"),
+            Self::TimedOut => f.write_str("the connection timed out"),
+            Self::Refused(why) => write!(f, "no connection could be opened here: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for ConnectError {}
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer {

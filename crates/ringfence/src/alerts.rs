@@ -153,7 +153,7 @@ impl Alerts {
         let (kind, to) = (sink.channel.kind().to_owned(), sink.channel.to());
         let to = Pii::new(Name(to));
         let fact = Fact::SinkAdded { sink: id.0, kind, to, actor: Pii::new(actor) };
-        self.ground.write(rows, vec![fact]).await?;
+        self.ground.change(rows, fact).await?;
         sinks.insert(id, run(&self.ground, sink));
         Ok(id)
     }
@@ -168,7 +168,7 @@ impl Alerts {
         let channel = &running.sink.channel;
         let (kind, to) = (channel.kind().to_owned(), Pii::new(Name(channel.to())));
         let fact = Fact::SinkRemoved { sink: id.0, kind, to, actor: Pii::new(actor) };
-        self.ground.write(vec![Row::RemoveSink(id)], vec![fact]).await?;
+        self.ground.change(vec![Row::RemoveSink(id)], fact).await?;
         if let Some(running) = sinks.remove(&id) {
             running.task.abort();
         }
@@ -205,7 +205,15 @@ fn run(ground: &Ground, sink: Sink) -> Running {
 }
 
 impl Ground {
-    /// Rows and facts in one transaction.
+    /// A change and the fact that says so, or neither.
+    async fn change(&self, rows: Vec<Row>, fact: Fact) -> Result<(), String> {
+        let noted = Noted { now: self.clock.now(), tenant: None, fact: fact.clone() };
+        self.writer.change(rows, vec![noted]).await.map_err(|_| NOT_WRITTEN.to_owned())?;
+        exchange_thread::log(&fact);
+        Ok(())
+    }
+
+    /// Rows and facts in one transaction. The facts happened, and are kept where the rows are refused.
     async fn write(&self, rows: Vec<Row>, facts: Vec<Fact>) -> Result<(), String> {
         let now = self.clock.now();
         let note = |fact: Fact| {
@@ -214,7 +222,7 @@ impl Ground {
         };
         let facts = facts.into_iter().map(note).collect();
         let written = self.writer.persist(rows, facts).await;
-        written.map_err(|_| "it could not be written to the disk of the data folder".to_owned())
+        written.map_err(|_| NOT_WRITTEN.to_owned())
     }
 
     async fn policy(&self) -> Option<Arc<Policy>> {
@@ -257,6 +265,8 @@ impl Ground {
         serde_json::from_slice(&clear).map_err(|_| "its secret does not read".to_owned())
     }
 }
+
+const NOT_WRITTEN: &str = "it could not be written to the disk of the data folder";
 
 /// The name under which a sink's secrets are sealed.
 fn record(id: SinkId) -> String {

@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use guard::id::RealmId;
+use pbx::command::Mend;
 use pbx::flow::{FlowId, FlowOpened, Transport};
 use pbx::io::{ConnectError, Far};
 use rustls::pki_types::pem::PemObject;
@@ -94,7 +95,7 @@ impl<S: Sink> Carriers<S> {
                 // A carrier known by its address calls us on our port. That it can't is no reason
                 // why we couldn't call it.
                 if let Err(error) = self.listen(to.realm).await {
-                    tracing::warn!(?error, "carriers can't connect to this realm over TCP");
+                    tracing::warn!(%error, "carriers can't connect to this realm over TCP");
                 }
                 self.open(to).await
             }
@@ -137,11 +138,12 @@ impl<S: Sink> Carriers<S> {
             });
             return Ok(flow);
         }
-        let name = ServerName::try_from(to.name.clone())
-            .map_err(|_| ConnectError::Tls(format!("{} is no name for a certificate", to.name)))?;
+        let name = ServerName::try_from(to.name.clone()).map_err(|_| {
+            tls(format!("{} is no name for a certificate", to.name), Mend::ServerName)
+        })?;
         let connector = TlsConnector::from(Arc::new(self.client(to).await?));
         let shaken = timeout_at(deadline, connector.connect(name, tcp)).await.map_err(in_time)?;
-        let stream = shaken.map_err(|error| ConnectError::Tls(untrusted(&error, to)))?;
+        let stream = shaken.map_err(|error| untrusted(&error, to))?;
         let facts = flows::facts(stream.get_ref().1, None, Some(to.name.clone()));
         let announced = flows.announce(opened(Some(facts)), remote, seat);
         tokio::spawn(async move {
@@ -160,14 +162,14 @@ impl<S: Sink> Carriers<S> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-            .map_err(|error| ConnectError::Tls(error.to_string()))?
+            .map_err(|error| tls(error.to_string(), Mend::Host))?
             .with_root_certificates(roots);
         let identity = self.identity.read().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(identity) = identity else { return Ok(builder.with_no_client_auth()) };
         let (chain, key) = (identity.chain.clone(), identity.key.clone_key());
         builder
             .with_client_auth_cert(chain, key)
-            .map_err(|error| ConnectError::Tls(format!("our own certificate: {error}")))
+            .map_err(|error| tls(format!("our own certificate: {error}"), Mend::Host))
     }
 
     /// The authorities that this host's distribution or its owner put into the system's store: who may
@@ -181,11 +183,9 @@ impl<S: Sink> Carriers<S> {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(found.map(|found| found.certs).unwrap_or_default());
         if roots.is_empty() {
-            return Err(ConnectError::Tls(
-                "this host trusts no authorities: install ca-certificates, or give the trunk its \
-                 carrier's authority"
-                    .to_owned(),
-            ));
+            let why = "this host trusts no authorities: install ca-certificates, or give the trunk its \
+                       carrier's authority";
+            return Err(tls(why.to_owned(), Mend::Authority));
         }
         let roots = Arc::new(roots);
         *self.public.lock().unwrap_or_else(PoisonError::into_inner) = Some(roots.clone());
@@ -307,7 +307,7 @@ fn taken(protocol: &str, address: SocketAddr, error: &io::Error) -> ConnectError
 /// The trunk's own authority, to be trusted instead of the public ones.
 fn authority(pem: &str) -> Result<RootCertStore, ConnectError> {
     let unusable = |what: String| {
-        ConnectError::Tls(format!("the trunk's own authority can't be used: {what}"))
+        tls(format!("the trunk's own authority can't be used: {what}"), Mend::Authority)
     };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
@@ -318,19 +318,21 @@ fn authority(pem: &str) -> Result<RootCertStore, ConnectError> {
 }
 
 /// Why a handshake came to nothing, and what to do, for people.
-fn untrusted(error: &io::Error, to: &Far) -> String {
+fn untrusted(error: &io::Error, to: &Far) -> ConnectError {
     use CertificateError as Certificate;
     let name = &to.name;
-    let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
+    let Some(found) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>())
+    else {
         return match error.kind() {
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => tls(
                 "the server hung up during the handshake: does it speak TLS on this port?"
-                    .to_owned()
-            }
-            _ => format!("the handshake failed: {error}"),
+                    .to_owned(),
+                Mend::Transport,
+            ),
+            _ => tls(format!("the handshake failed: {error}"), Mend::Carrier),
         };
     };
-    match tls {
+    let (why, mend) = match found {
         rustls::Error::InvalidCertificate(Certificate::NotValidForNameContext {
             presented,
             ..
@@ -338,51 +340,66 @@ fn untrusted(error: &io::Error, to: &Far) -> String {
             let names = presented.iter().take(NAMES_SHOWN).map(|name| printable(name));
             let names: Vec<String> = names.collect();
             let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
-            format!(
+            let why = format!(
                 "its certificate is for {names}, not for {name}: correct the trunk's host, or ask the \
                  carrier which name its certificate bears"
-            )
+            );
+            (why, Mend::ServerName)
         }
         rustls::Error::InvalidCertificate(Certificate::NotValidForName) => {
-            format!("its certificate is not for {name}: correct the trunk's host")
+            let why = format!("its certificate is not for {name}: correct the trunk's host");
+            (why, Mend::ServerName)
         }
-        rustls::Error::InvalidCertificate(Certificate::UnknownIssuer) => match to.authority {
-            None => {
-                "its certificate comes from an authority that this host does not trust: give the \
+        rustls::Error::InvalidCertificate(Certificate::UnknownIssuer) => {
+            let why = match to.authority {
+                None => {
+                    "its certificate comes from an authority that this host does not trust: give the \
                      trunk the carrier's own authority, if it has one"
-                    .to_owned()
-            }
-            Some(_) => {
-                "its certificate does not come from the trunk's own authority: ask the carrier \
-                        for the present one"
-                    .to_owned()
-            }
-        },
+                }
+                Some(_) => {
+                    "its certificate does not come from the trunk's own authority: ask the carrier \
+                     for the present one"
+                }
+            };
+            (why.to_owned(), Mend::Authority)
+        }
         rustls::Error::InvalidCertificate(
             Certificate::Expired | Certificate::ExpiredContext { .. },
         ) => {
-            "its certificate has expired: tell the carrier, and see that this host's clock is right"
-                .to_owned()
+            let why = "its certificate has expired: tell the carrier, and see that this host's clock is \
+                       right";
+            (why.to_owned(), Mend::Carrier)
         }
         rustls::Error::InvalidCertificate(
             Certificate::NotValidYet | Certificate::NotValidYetContext { .. },
-        ) => "its certificate is not valid yet: see that this host's clock is right".to_owned(),
+        ) => {
+            let why = "its certificate is not valid yet: see that this host's clock is right";
+            (why.to_owned(), Mend::Host)
+        }
         rustls::Error::InvalidCertificate(other) => {
-            format!("its certificate can't be used ({other:?}): tell the carrier")
+            (format!("its certificate can't be used ({other}): tell the carrier"), Mend::Carrier)
         }
         rustls::Error::AlertReceived(alert) => {
-            format!(
+            let why = format!(
                 "the server refused the handshake ({alert:?}): does it want another certificate of ours?"
-            )
+            );
+            (why, Mend::Carrier)
         }
         rustls::Error::PeerIncompatible(_) => {
-            "the server speaks neither TLS 1.2 nor 1.3 with a cipher that is still safe".to_owned()
+            let why = "the server speaks neither TLS 1.2 nor 1.3 with a cipher that is still safe";
+            (why.to_owned(), Mend::Carrier)
         }
         rustls::Error::InvalidMessage(_) => {
-            "what answers does not speak TLS: correct the trunk's port or transport".to_owned()
+            let why = "what answers does not speak TLS: correct the trunk's port or transport";
+            (why.to_owned(), Mend::Transport)
         }
-        other => format!("the handshake failed: {other}"),
-    }
+        other => (format!("the handshake failed: {other}"), Mend::Carrier),
+    };
+    tls(why, mend)
+}
+
+fn tls(why: String, mend: Mend) -> ConnectError {
+    ConnectError::Tls { why, mend }
 }
 
 /// A stranger's text, short and of plain characters.
@@ -528,7 +545,7 @@ mod tests {
 
     fn in_words(result: Result<FlowId, ConnectError>) -> String {
         match result {
-            Err(ConnectError::Tls(words)) => words,
+            Err(ConnectError::Tls { why, .. }) => why,
             other => panic!("{other:?}"),
         }
     }

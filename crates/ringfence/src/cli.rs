@@ -1015,6 +1015,33 @@ mod tests {
         assert_eq!(change(false, "9.00", "9.00"), None);
     }
 
+    /// What `trunk test` advises can be typed.
+    #[test]
+    fn remedies_of_a_trunk_are_commands() {
+        use crate::admin::work::trunks::{remedy, remedy_of_weakness};
+        let weaknesses = [
+            "signalling is not encrypted",
+            "audio keys travel in clear signalling",
+            "audio is not encrypted",
+            "digest may use MD5",
+            "digest MD5",
+            "answers OPTIONS with 404",
+        ];
+        let of_steps = pbx::command::Mend::ALL.map(|mend| remedy(mend, "carrier"));
+        let of_weaknesses = weaknesses.map(|weakness| remedy_of_weakness(weakness, "carrier"));
+        let mut commands = 0;
+        for remedy in of_steps.iter().chain(&of_weaknesses) {
+            let Some((_, command)) = remedy.split_once(":  ringfence ") else {
+                assert!(!remedy.contains("--"), "{remedy}");
+                continue;
+            };
+            let read = Line::try_parse_from(shell(command));
+            assert!(read.is_ok(), "{remedy}: {:?}", read.err());
+            commands += 1;
+        }
+        assert_eq!(commands, 16);
+    }
+
     #[test]
     fn what_removes_or_weakens_must_be_wanted() {
         for words in [

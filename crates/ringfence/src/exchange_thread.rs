@@ -29,6 +29,7 @@ use pbx::io::{Answer, ConnectError, Far, Input, Output, PersistError, Query, Tic
 use pbx::record::Row;
 use pure::{Instant, Now};
 use rtp::relay::{self, EndpointId};
+use store::Noted;
 use tokio::sync::{oneshot, watch};
 
 use crate::clock::Clock;
@@ -47,6 +48,8 @@ pub(crate) trait Outside {
     type Engine: Engine;
     /// Keeps rows, and answers the ticket through [`Inbox::persisted`].
     fn persist(&mut self, receipt: Option<Receipt>, rows: Vec<Row>);
+    /// Keeps rows and the facts that say so, or neither, and answers as for [`Self::persist`].
+    fn change(&mut self, receipt: Receipt, rows: Vec<Row>, facts: Vec<Noted>);
     /// The store has answered, whichever engine asked.
     fn persisted(&mut self, receipt: Receipt, durable: bool);
     fn fact(&mut self, now: Now, tenant: Option<TenantId>, fact: Fact);
@@ -432,6 +435,12 @@ impl<O: Outside> ExchangeThread<O> {
                 let receipt = ticket.map(|ticket| Receipt { incarnation, ticket });
                 self.outside.persist(receipt, rows);
             }
+            Output::Change { ticket, tenant, rows, facts } => {
+                let receipt = Receipt { incarnation: self.incarnation, ticket };
+                let noted = |fact| Noted { now, tenant, fact };
+                self.outside.change(receipt, rows, facts.into_iter().map(noted).collect());
+            }
+            Output::Told(fact) => log(&fact),
             Output::Admission(change) => self.outside.admission(change),
             Output::Fact { tenant, fact } => self.fact(now, tenant, fact),
             Output::Trace(trace) => self.outside.trace(trace),
@@ -644,6 +653,9 @@ mod tests {
             let former = Receipt { incarnation: receipt.incarnation + 1, ..receipt };
             self.inbox.persisted(former, Err(PersistError::Full));
             self.inbox.persisted(receipt, Ok(()));
+        }
+        fn change(&mut self, receipt: Receipt, rows: Vec<Row>, _: Vec<Noted>) {
+            self.persist(Some(receipt), rows);
         }
         fn fact(&mut self, _: Now, _: Option<TenantId>, fact: Fact) {
             let _ = self.facts.send(fact);

@@ -89,7 +89,7 @@ pub(crate) async fn settle(
             let actor = Pii::new(Actor::System);
             let fact = Fact::PolicyChanged { version: policy.version, change, actor };
             let noted = Noted { now, tenant: None, fact };
-            writer.persist(rows, vec![noted]).await.map_err(|_| {
+            writer.change(rows, vec![noted]).await.map_err(|_| {
                 Trouble::new(
                     "the database takes no rows",
                     "see that the disk of the data folder has room and works, then start again",

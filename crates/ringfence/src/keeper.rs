@@ -129,6 +129,11 @@ impl<E: Engine> Outside for Keeper<E> {
         self.queue(receipt, Write { rows, ..Write::default() });
     }
 
+    fn change(&mut self, receipt: Receipt, rows: Vec<Row>, facts: Vec<Noted>) {
+        self.unanswered.insert(receipt, rows.clone());
+        self.queue(Some(receipt), Write { rows, bound: facts, ..Write::default() });
+    }
+
     fn persisted(&mut self, receipt: Receipt, durable: bool) {
         for row in self.unanswered.remove(&receipt).into_iter().flatten() {
             if durable {

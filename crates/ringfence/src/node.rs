@@ -177,7 +177,8 @@ where
     }
     if let Some(broken) = &opened.journal_break {
         tracing::error!(
-            ?broken,
+            entry = broken.sequence,
+            why = %broken.why,
             "the journal does not end where it did; run: ringfence journal verify"
         );
     }
@@ -391,7 +392,7 @@ where
         };
         if let Err(error) = opened {
             // Phones and other trunks work without it.
-            tracing::error!(?error, "a carrier that knows our address can't call us");
+            tracing::error!(%error, "a carrier that knows our address can't call us");
         }
     }
     Ok(Node {
@@ -430,7 +431,7 @@ fn called(trunk: &Trunk) -> Option<(RealmId, Transport)> {
 
 fn no_carrier_port(realm: &str, error: &ConnectError) -> Trouble {
     Trouble::new(
-        format!("realm {realm} has no port for carriers: {error:?}"),
+        format!("realm {realm} has no port for carriers: {error}"),
         "set its `carrier_port` in ringfence.toml",
     )
 }

@@ -251,6 +251,9 @@ impl Ladder {
             ["holds"] => call(InCall::Hold),
             ["resumes"] => call(InCall::Resume),
             ["moves"] => call(InCall::Move),
+            ["presses", digit, "by", "INFO"] => {
+                call(InCall::Inform(digit.chars().next().expect("one character")))
+            }
             ["presses", digit] => call(InCall::Press(digit.chars().next().expect("one character"))),
             ["dies"] => person(Action::Die),
             ["starts"] => person(Action::Start),

@@ -107,7 +107,8 @@ impl Watch {
 
     pub(crate) fn fact(&mut self, now: Instant, fact: &Fact) {
         if fact.severity() == Severity::Error {
-            let expected = matches!(fact, Fact::PersistFailed { .. }) && self.disk_may_fail;
+            let of_disk = matches!(fact, Fact::PersistFailed { .. } | Fact::ChangeRefused { .. });
+            let expected = of_disk && self.disk_may_fail;
             if !expected {
                 self.breaks(format!("error: {fact}"));
             }

@@ -291,6 +291,11 @@ impl Server {
                     self.store.write(ticket, rows);
                     continue;
                 }
+                Output::Change { ticket, tenant, rows, facts } => {
+                    self.store.change(now, ticket, tenant, rows, facts);
+                    continue;
+                }
+                Output::Told(fact) => Effect::Fact(fact),
                 Output::Fact { tenant, fact } => {
                     self.store.tell(now, tenant, fact.clone());
                     Effect::Fact(fact)

@@ -51,7 +51,16 @@ pub struct Store {
 
 #[derive(Debug)]
 enum Write {
-    Rows { ticket: Option<Ticket>, rows: Vec<Row> },
+    Rows {
+        ticket: Option<Ticket>,
+        rows: Vec<Row>,
+    },
+    /// Together, or not at all.
+    Change {
+        ticket: Ticket,
+        rows: Vec<Row>,
+        facts: Vec<(Now, Option<TenantId>, Fact)>,
+    },
     Fact(Now, Option<TenantId>, Fact),
 }
 
@@ -165,6 +174,18 @@ impl Store {
         self.pending.push_back(Write::Rows { ticket, rows });
     }
 
+    pub fn change(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        tenant: Option<TenantId>,
+        rows: Vec<Row>,
+        facts: Vec<Fact>,
+    ) {
+        let facts = facts.into_iter().map(|fact| (now, tenant, fact)).collect();
+        self.pending.push_back(Write::Change { ticket, rows, facts });
+    }
+
     pub fn tell(&mut self, now: Now, tenant: Option<TenantId>, fact: Fact) {
         self.pending.push_back(Write::Fact(now, tenant, fact));
     }
@@ -180,7 +201,9 @@ impl Store {
         let mut kept = VecDeque::new();
         for write in std::mem::take(&mut self.pending) {
             match write {
-                Write::Rows { ticket: Some(ticket), .. } if failing => {
+                Write::Rows { ticket: Some(ticket), .. } | Write::Change { ticket, .. }
+                    if failing =>
+                {
                     answers.push((ticket, Err(PersistError::Unavailable)));
                 }
                 write if failing => kept.push_back(write),
@@ -190,16 +213,27 @@ impl Store {
                     }
                     answers.extend(ticket.map(|ticket| (ticket, Ok(()))));
                 }
-                Write::Fact(now, tenant, fact) => {
-                    if let Some(appended) = self.journal.append(now, tenant, &fact) {
-                        self.entries.push(appended.entry);
-                        self.keys.extend(appended.new_keys);
+                Write::Change { ticket, rows, facts } => {
+                    for row in rows {
+                        self.put(row);
                     }
+                    for (now, tenant, fact) in facts {
+                        self.note(now, tenant, &fact);
+                    }
+                    answers.push((ticket, Ok(())));
                 }
+                Write::Fact(now, tenant, fact) => self.note(now, tenant, &fact),
             }
         }
         self.pending = kept;
         answers
+    }
+
+    fn note(&mut self, now: Now, tenant: Option<TenantId>, fact: &Fact) {
+        if let Some(appended) = self.journal.append(now, tenant, fact) {
+            self.entries.push(appended.entry);
+            self.keys.extend(appended.new_keys);
+        }
     }
 
     /// The process died.

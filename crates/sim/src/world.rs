@@ -194,6 +194,8 @@ pub enum InCall {
     Resume,
     Move,
     Press(char),
+    /// The same by INFO.
+    Inform(char),
 }
 
 impl World {

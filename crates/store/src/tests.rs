@@ -782,7 +782,7 @@ async fn a_full_disk_refuses_who_waits_keeps_the_rest_and_recovers() {
     let options = Options { size_max: Some(400 * 1024), ..options(1) };
     let mut store = open(&folder, options).await.unwrap();
     let mut filled = 0;
-    let refused = loop {
+    let error = loop {
         let rows = (0..20).map(|n| boxed_cdr(1 + n, i64::try_from(n).unwrap()));
         let rows = rows.map(|row| match row {
             Row::Cdr(mut cdr) => {
@@ -791,14 +791,17 @@ async fn a_full_disk_refuses_who_waits_keeps_the_rest_and_recovers() {
             }
             other => other,
         });
-        match store.writer.persist(rows.collect(), Vec::new()).await {
+        // Each of another subject, whose key is drawn with it.
+        let said = noted(1_000 + u64::try_from(filled).unwrap());
+        match store.writer.change(rows.collect(), vec![said]).await {
             Ok(()) => filled += 1,
             Err(error) => break error,
         }
         assert!(filled < 1_000, "the bound was never reached");
     };
-    assert_eq!(refused, PersistError::Full);
+    assert_eq!(error, PersistError::Full);
     assert!(matches!(store.alerts.recv().await, Some(Fact::PersistFailed { .. })));
+    let refused = noted(1_000 + u64::try_from(filled).unwrap());
     // While it lasts: nobody waits for this call's record, and it must not be lost.
     let kept = cdr(0xfe, 1_000_000, ExtensionId(4));
     store.writer.write(unwaited(vec![Row::Cdr(Box::new(kept.clone()))])).await.unwrap();
@@ -820,8 +823,19 @@ async fn a_full_disk_refuses_who_waits_keeps_the_rest_and_recovers() {
     tokio::time::timeout(Duration::from_secs(10), recovered).await.unwrap();
     assert_eq!(store.reader.calls(&CallQuery::default()).await.unwrap(), [kept]);
     let verified = store.reader.verify_journal(NODE, None).await.unwrap().unwrap();
-    // That it began, and the fact from meanwhile.
-    assert_eq!(verified.entries, 2);
+    // Each change that was made, that the trouble began, and the fact from meanwhile: the change that was
+    // refused has left nothing.
+    let made = u64::try_from(filled).unwrap();
+    assert_eq!(verified.entries, made + 2);
+    // Its subject's key went with it, and a new one opens what comes next.
+    store
+        .writer
+        .change(vec![Row::RemoveBinding(DeviceId(1))], vec![refused.clone()])
+        .await
+        .unwrap();
+    let last = store.reader.journal(NODE, made + 2, made + 3).next_page().await.unwrap();
+    let read = store.reader.read_entry(last.last().unwrap()).await.unwrap();
+    assert_eq!((read.fact, read.erased), (refused.fact, Vec::new()));
     store.writer.close().await.unwrap();
 }
 

@@ -6,6 +6,10 @@
 //! written. Refreshes of registrations, which nobody waits for, are held back up to [`LAZY_MAX`] so
 //! that they ride along with something else: a crash costs at most that second of them.
 //!
+//! **A change and its facts.** What [`Write::bound`] holds is chained at the commit of its rows, after what
+//! was chained before, and taken back from the chain where the commit fails: no change is ever without its
+//! line in the journal, and no line says that a change was made which wasn't.
+//!
 //! **A failing disk.** Writes that somebody waits for are answered with the error and forgotten: their
 //! asker decides. Rows that nobody waits for, facts and ladders are kept and tried again, first
 //! after [`RETRY_MIN`], then doubling to [`RETRY_MAX`]; until then whoever waits is refused at once. It
@@ -21,7 +25,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use guard::fact::Fact;
 use guard::id::{CallId, DeviceId, NodeId, TenantId};
-use guard::journal::{Break, Journal, Subject};
+use guard::journal::{Break, Journal, Position, Subject, SubjectKey};
 use guard::secret::MasterKey;
 use pbx::io::{PersistError, Trace};
 use pbx::record::Row;
@@ -49,6 +53,9 @@ pub struct Write {
     /// Chained in this order, in the transaction of the rows. They are kept where the rows of a
     /// write that somebody waits for are refused: a fact happened, whatever became of the row.
     pub facts: Vec<Noted>,
+    /// Chained with the rows of a write that somebody waits for, or not at all: what says that those were
+    /// changed.
+    pub bound: Vec<Noted>,
     pub traces: Vec<Trace>,
     /// Answered after the commit, exactly once; dropped unanswered only where the writer dies.
     pub reply: Option<oneshot::Sender<Result<(), PersistError>>>,
@@ -120,8 +127,20 @@ impl Writer {
     /// # Errors
     /// What the exchange gets too.
     pub async fn persist(&self, rows: Vec<Row>, facts: Vec<Noted>) -> Result<(), PersistError> {
+        self.commit(Write { rows, facts, ..Write::default() }).await
+    }
+
+    /// Writes a change and waits for the commit: the rows and the facts that say so, or neither.
+    ///
+    /// # Errors
+    /// What the exchange gets too.
+    pub async fn change(&self, rows: Vec<Row>, bound: Vec<Noted>) -> Result<(), PersistError> {
+        self.commit(Write { rows, bound, ..Write::default() }).await
+    }
+
+    async fn commit(&self, write: Write) -> Result<(), PersistError> {
         let (reply, answer) = oneshot::channel();
-        let write = Write { rows, facts, traces: Vec::new(), reply: Some(reply) };
+        let write = Write { reply: Some(reply), ..write };
         self.write(write).await.map_err(|_| PersistError::Unavailable)?;
         answer.await.unwrap_or(Err(PersistError::Unavailable))
     }
@@ -239,7 +258,17 @@ struct Task {
 struct Waiting {
     ordinal: u64,
     rows: Vec<Row>,
+    bound: Vec<Noted>,
     reply: oneshot::Sender<Result<(), PersistError>>,
+}
+
+/// How far the chain had come.
+struct Mark {
+    position: Position,
+    entries: usize,
+    keys: usize,
+    /// Whose keys were drawn since.
+    drawn: Vec<Subject>,
 }
 
 /// The disk doesn't take our writes.
@@ -365,10 +394,14 @@ impl Task {
         self.ordinal += 1;
         match write.reply {
             Some(reply) => {
-                let (ordinal, rows) = (self.ordinal, write.rows);
-                self.waiting.push(Waiting { ordinal, rows, reply });
+                let (ordinal, rows, bound) = (self.ordinal, write.rows, write.bound);
+                self.waiting.push(Waiting { ordinal, rows, bound, reply });
             }
-            None => write.rows.into_iter().for_each(|row| self.keep(row)),
+            None => {
+                // Such a write is never refused.
+                write.bound.into_iter().for_each(|noted| self.note(noted));
+                write.rows.into_iter().for_each(|row| self.keep(row));
+            }
         }
     }
 
@@ -402,13 +435,47 @@ impl Task {
             trouble.facts_lost += 1;
             return;
         }
+        self.chain(&noted);
+    }
+
+    /// The subjects whose keys were drawn for it.
+    fn chain(&mut self, noted: &Noted) -> Vec<Subject> {
         let Noted { now, tenant, fact } = noted;
-        let Some(appended) = self.start.journal.append(now, tenant, &fact) else { return };
+        let Some(appended) = self.start.journal.append(*now, *tenant, fact) else {
+            return Vec::new();
+        };
         let (master, chance) = (&self.start.master, &mut self.start.chance);
         for key in &appended.new_keys {
-            self.keys.push(table::subject_key(key, tenant, now.utc, master, chance));
+            self.keys.push(table::subject_key(key, *tenant, now.utc, master, chance));
         }
         self.entries.push(table::entry(&appended.entry));
+        appended.new_keys.iter().map(SubjectKey::subject).collect()
+    }
+
+    /// Chains what is bound to the rows that go now.
+    fn chain_bound(&mut self) -> Mark {
+        let mut mark = Mark {
+            position: self.start.journal.position(),
+            entries: self.entries.len(),
+            keys: self.keys.len(),
+            drawn: Vec::new(),
+        };
+        let bound: Vec<Noted> = self
+            .waiting
+            .iter_mut()
+            .flat_map(|waiting| std::mem::take(&mut waiting.bound))
+            .collect();
+        for noted in &bound {
+            mark.drawn.extend(self.chain(noted));
+        }
+        mark
+    }
+
+    /// The rows were refused: nothing was changed, and nothing says so.
+    fn unchain(&mut self, mark: Mark) {
+        self.entries.truncate(mark.entries);
+        self.keys.truncate(mark.keys);
+        self.start.journal.rewind(mark.position, mark.drawn);
     }
 
     fn trace(&mut self, trace: &Trace) {
@@ -451,6 +518,7 @@ impl Task {
     }
 
     async fn commit_with(&mut self, mut statements: Vec<Statement>) -> Result<(), Failure> {
+        let mark = self.chain_bound();
         self.statements(&mut statements);
         if statements.is_empty() {
             self.committed();
@@ -462,6 +530,7 @@ impl Task {
                 Ok(())
             }
             Err(failure) => {
+                self.unchain(mark);
                 self.failed(failure.clone());
                 Err(failure)
             }

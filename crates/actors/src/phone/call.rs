@@ -545,6 +545,22 @@ impl Phone {
         self.silence(id);
     }
 
+    pub(super) fn inform(&mut self, now: Now, id: CallId, digit: char) {
+        let branch = self.transactions.branch();
+        let sent_by = self.sent_by();
+        let transport = self.settings.transport;
+        let Some(call) = self.calls.get_mut(&id).filter(|call| call.state == State::Up) else {
+            return;
+        };
+        let hop = Hop { transport, sent_by: &sent_by, branch: &branch };
+        let info = call.dialog.as_mut().and_then(|dialog| dialog.request(Method::Info, hop).ok());
+        let body = format!("Signal={digit}\r\nDuration=160\r\n");
+        let info = info.and_then(|info| info.body("application/dtmf-relay", body).build().ok());
+        if let Some(info) = info {
+            self.send(now, info, Purpose::Info);
+        }
+    }
+
     pub(super) fn bye_unsent(&mut self, id: CallId) {
         if let Some(call) = self.calls.get_mut(&id) {
             call.bye_wanted = true;

@@ -21,6 +21,10 @@ pub(super) fn observe(at: At, fact: &Fact) -> Option<Finding> {
             let words = format!("Writing {} failed: {}", shown(what), shown(error));
             found(Key::Node(What::Storage), What::Storage, Severity::Error, words)
         }
+        Fact::ChangeRefused { change, why, .. } => {
+            let words = format!("A change ({}) was not made: {}", shown(change), shown(why));
+            found(Key::Node(What::Storage), What::Storage, Severity::Error, words)
+        }
         Fact::JournalBroken { sequence, why, .. } => {
             let words = format!("The journal is broken at entry {sequence}: {}", shown(why));
             found(Key::Node(What::Journal), What::Journal, Severity::Error, words)

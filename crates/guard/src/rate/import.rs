@@ -8,16 +8,36 @@ use std::fmt;
 
 use csv::{ByteRecord, ReaderBuilder, Trim};
 
-use super::{Key, Line, Names, RateDeck};
+use super::{Key, Line, Names, RateDeck, day};
 use crate::money::{Currency, Money};
+use crate::zone::Day;
+
+/// A deck as it was read on a day.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Imported {
+    /// What is in force on that day.
+    pub deck: RateDeck,
+    /// What isn't yet.
+    pub later: Option<Later>,
+}
+
+/// Lines that take effect after the day of the import. They are not in the deck.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Later {
+    pub lines: usize,
+    /// When the first of them does.
+    pub first: Day,
+    /// Prefixes that have no other line: they keep the price of the deck before.
+    pub kept: usize,
+}
 
 /// What is wrong with a line of a deck.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RateFault {
     /// From 1; 0 where the file as a whole is meant.
     pub line: u64,
-    /// The column by our name for it: `prefix`, `price`, `connect`, `increment`, `first`, `name`; or
-    /// `file`, `columns`.
+    /// The column by our name for it: `prefix`, `price`, `connect`, `increment`, `first`, `name`,
+    /// `date`; or `file`, `columns`.
     pub field: &'static str,
     /// What stands there, its beginning.
     pub found: String,
@@ -126,6 +146,18 @@ const NAME: &[&str] = &[
     "operator",
 ];
 const CURRENCY: &[&str] = &["currency", "ccy"];
+/// Since when a line holds.
+const DATE: &[&str] = &[
+    "effectivedate",
+    "effective",
+    "effectivefrom",
+    "effectdate",
+    "dateeffective",
+    "validfrom",
+    "validfromdate",
+    "startdate",
+    "date",
+];
 /// Half a prefix: 212 is New York behind country code 1, and Morocco where it stands alone.
 const AREA: &[&str] = &["area", "areacode", "areacodes", "city", "citycode", "regioncode", "ndc"];
 /// The other half. Where it stands beside a whole prefix, that must begin with it.
@@ -145,6 +177,15 @@ struct Columns {
     first: Option<usize>,
     name: Option<usize>,
     currency: Option<usize>,
+    date: Option<usize>,
+}
+
+/// A line of the file.
+struct Read {
+    line: Line,
+    name: String,
+    /// `None`: it holds already.
+    since: Option<Day>,
 }
 
 /// How numbers are written in this file.
@@ -166,12 +207,30 @@ impl RateDeck {
     /// increments, whole minutes are counted.
     const WHOLE_MINUTE: u16 = 60;
 
+    /// Reads a deck that holds whatever the day is, such as [`RateDeck::to_csv`] writes; of a prefix
+    /// with several dates, the last.
+    pub fn import(bytes: &[u8], currency: Currency, version: u64) -> Result<Self, Vec<RateFault>> {
+        let before = Self::estimates(currency);
+        let imported = Self::import_on(Day::MAX, bytes, currency, version, &before)?;
+        Ok(imported.deck)
+    }
+
     /// Reads a deck: CSV with a line of headers, fields separated by comma, semicolon or tab.
     ///
     /// Needed are a prefix and a price a minute. A fee for the answer, increments (`60/60`, or in two
-    /// columns), a name and a currency are read where they are. A price with more than six decimals
-    /// is rounded up. At most [`RateDeck::BYTES_MAX`] and [`RateDeck::LINES_MAX`].
-    pub fn import(bytes: &[u8], currency: Currency, version: u64) -> Result<Self, Vec<RateFault>> {
+    /// columns), a name, a currency and a date are read where they are. A price with more than six
+    /// decimals is rounded up. At most [`RateDeck::BYTES_MAX`] and [`RateDeck::LINES_MAX`].
+    ///
+    /// Of the lines of one prefix the newest counts whose date is not after `today`. A prefix that has
+    /// only later ones keeps its line of the deck `before`, if it had one: a shorter prefix might price
+    /// it too cheaply.
+    pub fn import_on(
+        today: Day,
+        bytes: &[u8],
+        currency: Currency,
+        version: u64,
+        before: &Self,
+    ) -> Result<Imported, Vec<RateFault>> {
         if bytes.len() > Self::BYTES_MAX {
             let remedy = "The file is larger than 64 MiB; a full deck has some 10 MiB.";
             return Err(vec![RateFault::of(0, "file", "", remedy)]);
@@ -188,7 +247,8 @@ impl RateDeck {
         let mut record = ByteRecord::new();
         let mut columns = None;
         let mut faults = Vec::new();
-        let mut lines: BTreeMap<Key, (Line, u64)> = BTreeMap::new();
+        // A line without a date is older than any with one.
+        let mut lines: BTreeMap<(Key, Option<Day>), (Line, u64)> = BTreeMap::new();
         let mut names: BTreeMap<String, u32> = BTreeMap::new();
         while faults.len() < Self::FAULTS_MAX {
             // A reader of bytes that allows any number of fields has nothing to fail at.
@@ -216,20 +276,22 @@ impl RateDeck {
                 continue;
             };
             match columns.read(&record, style) {
-                Ok((mut line, name)) => {
-                    let next = u32::try_from(names.len()).unwrap_or(u32::MAX);
-                    line.name = *names.entry(name).or_insert(next);
-                    if let Some((known, at)) = lines.get(&line.key) {
+                Ok(Read { mut line, name, since }) => {
+                    line.name = number_of(&mut names, name);
+                    if let Some((known, at)) = lines.get(&(line.key, since)) {
                         if !line.costs_like(known) {
                             let found = line.key.digits();
+                            let since =
+                                since.map_or_else(String::new, |day| format!(" since {day}"));
                             let remedy = format!(
-                                "Line {at} has the same prefix with another price; keep the one in force."
+                                "Line {at} has the same prefix with another price{since}; keep the one \
+                                 in force."
                             );
                             faults.push(RateFault::of(number, "prefix", &found, &remedy));
                         }
                         continue;
                     }
-                    lines.insert(line.key, (line, number));
+                    lines.insert((line.key, since), (line, number));
                 }
                 Err((field, found, remedy)) => {
                     faults.push(RateFault::of(number, field, &found, &remedy));
@@ -244,7 +306,40 @@ impl RateDeck {
         if !faults.is_empty() {
             return Err(faults);
         }
-        Ok(Self::of_lines(lines.into_values().map(|(line, _)| line), &names, currency, version))
+
+        let mut in_force: BTreeMap<Key, Line> = BTreeMap::new();
+        let mut later: Option<Later> = None;
+        let mut waiting: Vec<Key> = Vec::new();
+        for ((key, since), (line, _)) in lines {
+            match since.filter(|day| *day > today) {
+                // In the order of their dates: the newest stays.
+                None => drop(in_force.insert(key, line)),
+                Some(day) => {
+                    let later = later.get_or_insert(Later { lines: 0, first: day, kept: 0 });
+                    later.lines += 1;
+                    later.first = later.first.min(day);
+                    if !in_force.contains_key(&key) && waiting.last() != Some(&key) {
+                        waiting.push(key);
+                    }
+                }
+            }
+        }
+        if let (Some(later), true) = (&mut later, before.currency == currency) {
+            for key in waiting {
+                let Some(line) = before.line(key) else { continue };
+                let name = before.names.get(line.name).to_owned();
+                // Names of decks that were imported are cut already.
+                in_force.insert(key, Line { name: number_of(&mut names, name), ..*line });
+                later.kept += 1;
+            }
+        }
+        if let Some(later) = later.filter(|later| in_force.len() == later.kept) {
+            let remedy =
+                format!("No line takes effect before {}; import the file then.", later.first);
+            return Err(vec![RateFault::of(0, "date", &later.first.to_string(), &remedy)]);
+        }
+        let deck = Self::of_lines(in_force.into_values(), &names, currency, version);
+        Ok(Imported { deck, later })
     }
 
     /// The deck as CSV that [`RateDeck::import`] reads back as the same.
@@ -372,6 +467,7 @@ impl Columns {
             first: one("first", FIRST)?,
             name: NAME.iter().find_map(|name| plain.iter().position(|word| word == name)),
             currency: one("currency", CURRENCY)?,
+            date: one("date", DATE)?,
         })
     }
 
@@ -404,7 +500,7 @@ impl Columns {
         Ok(())
     }
 
-    fn read(&self, record: &ByteRecord, style: Style) -> Result<(Line, String), Fault> {
+    fn read(&self, record: &ByteRecord, style: Style) -> Result<Read, Fault> {
         let field = |at: Option<usize>| at.and_then(|at| record.get(at)).map(text);
         let filled = |at: Option<usize>| field(at).filter(|text| !text.is_empty());
         let amount = |name: &'static str, text: &str| {
@@ -463,6 +559,10 @@ impl Columns {
             let remedy = format!("The policy's currency is {}.", style.currency);
             return Err(("currency", code, remedy));
         }
+        let since = match filled(self.date) {
+            Some(text) => Some(day::read(&text).map_err(|remedy| ("date", text, remedy))?),
+            None => None,
+        };
         let name = field(self.name).unwrap_or_default();
         if name.contains(['\r', '\n']) {
             let remedy = "A quote is opened here and never closed on this line.";
@@ -470,7 +570,8 @@ impl Columns {
         }
         let name = name.chars().filter(|c| !c.is_control()).take(RateDeck::NAME_MAX).collect();
         let (per_minute, connect) = (per_minute, connect.unwrap_or_default());
-        Ok((Line { key, per_minute, connect, name: 0, first, increment }, name))
+        let line = Line { key, per_minute, connect, name: 0, first, increment };
+        Ok(Read { line, name, since })
     }
 }
 
@@ -554,6 +655,12 @@ fn separator(bytes: &[u8]) -> u8 {
 fn plain(field: &[u8]) -> String {
     let text = String::from_utf8_lossy(field);
     text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
+}
+
+/// The number of a name, a new one where it has none.
+fn number_of(names: &mut BTreeMap<String, u32>, name: String) -> u32 {
+    let next = u32::try_from(names.len()).unwrap_or(u32::MAX);
+    *names.entry(name).or_insert(next)
 }
 
 /// Decks in Latin-1 lose an accent in a name, nothing else.
@@ -699,6 +806,82 @@ line 12, price: An amount is digits with a decimal point, such as 0.0120.
         let whole = read("Country Code,Area Code,Prefix,Rate\n1,212,1212,0.01\n");
         assert_eq!(listed(&whole), "1212 \"\" 10000 0 60/60\n");
         assert_eq!(read("Country Code,Code,City,Rate\nLV,371,Riga,0.01\n").len(), 1);
+    }
+
+    fn on(today: &str, text: &str, before: &RateDeck) -> Result<Imported, String> {
+        let today = day::read(today).expect("a day");
+        RateDeck::import_on(today, text.as_bytes(), dollars(), 4, before)
+            .map_err(|faults| faults.iter().map(|fault| format!("{fault}\n")).collect())
+    }
+
+    #[test]
+    fn the_newest_line_that_is_in_force_counts() {
+        let none = RateDeck::estimates(dollars());
+        let text = "Prefix,Rate,Effective Date\n\
+                    371,0.09,2026-12-02\n\
+                    371,0.05,\n\
+                    371,0.06,2026-10-01\n\
+                    371,0.07,2026-12-01\n\
+                    371,0.07,2026-12-01\n\
+                    372,0.01,2026-10-01\n";
+        let price = |today: &str| {
+            let read = on(today, text, &none).expect("sound");
+            (listed(&read.deck).lines().next().unwrap_or_default().to_owned(), read.later)
+        };
+        let later = |lines, day: &str| {
+            Some(Later { lines, first: day::read(day).expect("a day"), kept: 0 })
+        };
+        let (line, waits) = price("2026-11-30");
+        assert_eq!(line, "371 \"\" 60000 0 60/60");
+        assert_eq!(waits, later(2, "2026-12-01"));
+        // On the very day it holds.
+        assert_eq!(price("2026-12-01"), ("371 \"\" 70000 0 60/60".into(), later(1, "2026-12-02")));
+        assert_eq!(price("2026-12-02"), ("371 \"\" 90000 0 60/60".into(), None));
+        for header in ["Effective date", "Valid from", "Date", "EFFECTIVE_DATE", "Start Date"] {
+            let text = format!("Prefix,Rate,{header}\n371,0.1,2026-12-01\n372,0.1,2026-01-01\n");
+            let read = on("2026-11-30", &text, &none).expect("sound");
+            assert_eq!((read.deck.len(), read.later), (1, later(1, "2026-12-01")), "{header}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_that_has_no_line_yet_keeps_its_former_price() {
+        let before = read("prefix,name,price\n37,shorter,0.01\n371,Latvia,0.2\n");
+        let text =
+            "prefix,price,date\n37,0.01,2026-01-01\n371,0.3,2026-12-01\n372,0.3,2026-12-01\n";
+        let on_eve = on("2026-11-30", text, &before).expect("sound");
+        assert_eq!(listed(&on_eve.deck), "37 \"\" 10000 0 60/60\n371 \"Latvia\" 200000 0 60/60\n");
+        assert_eq!(on_eve.later.map(|later| (later.lines, later.kept)), Some((2, 1)));
+        // A deck in another currency says nothing of this one's prices.
+        let mut foreign = before.clone();
+        foreign.currency = "EUR".parse().expect("capitals");
+        let on_eve = on("2026-11-30", text, &foreign).expect("sound");
+        assert_eq!((on_eve.deck.len(), on_eve.later.map(|later| later.kept)), (1, Some(0)));
+        let all = on("2026-11-30", "prefix,price,date\n371,0.3,2026-12-01\n", &before);
+        assert_eq!(
+            all.expect_err("nothing holds"),
+            "date \"2026-12-01\": No line takes effect before 2026-12-01; import the file then.\n"
+        );
+    }
+
+    #[test]
+    fn a_date_that_can_be_read_in_two_ways_is_a_fault() {
+        let none = RateDeck::estimates(dollars());
+        let one = |text: &str| {
+            let text = format!("prefix;price;date\n371;0.1;{text}\n");
+            on("2030-01-01", &text, &none).expect_err("a fault")
+        };
+        assert_eq!(
+            one("03/04/2026"),
+            "line 2, date \"03/04/2026\": It is 3 April or 4 March: write 2026-04-03 or 2026-03-04.\n"
+        );
+        assert!(one("soon").contains("A date such as 2026-12-01 or 1 Dec 2026 is expected."));
+        let twice = "prefix,price,date\n371,0.1,2026-01-01\n371,0.2,1 Jan 2026\n";
+        assert!(on("2026-01-01", twice, &none).expect_err("twice").contains(
+            "Line 2 has the same prefix with another price since 2026-01-01; keep the one in force."
+        ));
+        let two = "prefix,price,Date,Valid From\n371,0.1,2026-01-01,2026-01-01\n";
+        assert!(on("2026-01-01", two, &none).expect_err("two").contains("could be the date"));
     }
 
     #[test]

@@ -1015,6 +1015,12 @@ impl Call {
         if purpose != Purpose::Invite && self.challenged(desk, leg, purpose, &answer) {
             return;
         }
+        if let Answer::Response(response) = &answer
+            && response.status().is_final()
+            && let Some(found) = self.leg_mut(leg)
+        {
+            found.not_repeated(response.headers().cseq().number);
+        }
         if purpose != Purpose::Bye
             && answer.status().is_final()
             && let Some(found) = self.leg_mut(leg)

@@ -4,6 +4,7 @@
 //! is (topology hidden), and nothing of a message survives the crossing but what [`Carry`] holds and
 //! what [`Media`] rewrites.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use guard::cause::Cause;
@@ -57,8 +58,11 @@ pub(crate) struct Leg {
     identity: Option<CallerId>,
     /// Credentials for our next request in this dialog.
     credentials: Option<(Name, String)>,
-    /// How often the request that is out was challenged.
+    /// How often the INVITE or BYE that is out was challenged.
     pub(crate) challenges: u8,
+    /// Our other requests to a carrier that have no final answer yet, by CSeq. A challenged one is taken
+    /// out to be repeated, so that none is repeated twice.
+    repeatable: BTreeMap<u32, Request>,
     /// How often our BYE was refused.
     pub(crate) byes_refused: usize,
     /// The dialog that our BYE is ending.
@@ -307,6 +311,7 @@ impl Leg {
             identity: None,
             credentials: None,
             challenges: 0,
+            repeatable: BTreeMap::new(),
             byes_refused: 0,
             leaving: None,
         }
@@ -719,11 +724,22 @@ impl Leg {
         self.leaving.as_ref().filter(|_| matches!(self.state, State::Leaving))
     }
 
-    /// Repeats a challenged request with credentials. False where that can't be done.
+    /// Whether a request with this CSeq waits for its answer and was never repeated.
+    pub(crate) fn is_repeatable(&self, cseq: u32) -> bool {
+        self.repeatable.contains_key(&cseq)
+    }
+
+    /// The request with this CSeq has its answer.
+    pub(crate) fn not_repeated(&mut self, cseq: u32) {
+        self.repeatable.remove(&cseq);
+    }
+
+    /// Repeats a challenged request with credentials. False where that can't be done. `cseq`: of the
+    /// request.
     pub(crate) fn authorize(
         &mut self,
         desk: &mut Desk<'_>,
-        purpose: Purpose,
+        (purpose, cseq): (Purpose, u32),
         credentials: (Name, String),
     ) -> bool {
         match purpose {
@@ -733,14 +749,46 @@ impl Leg {
                 self.bye_again(desk);
                 matches!(self.state, State::Leaving)
             }
-            Purpose::Change | Purpose::Refresh => {
+            Purpose::Change | Purpose::Refresh | Purpose::Info => {
+                let Some(former) = self.repeatable.remove(&cseq) else { return false };
                 self.credentials = Some(credentials);
-                let again = self.media.repeat();
-                self.turn = Turn::Idle;
-                again.is_some_and(|sdp| self.reinvite(desk, &sdp, purpose))
+                self.repeat(desk, purpose, &former)
             }
-            Purpose::Info => false,
         }
+    }
+
+    /// The same request within the dialog: next CSeq, new branch, credentials (RFC 3261 §22.2).
+    fn repeat(&mut self, desk: &mut Desk<'_>, purpose: Purpose, former: &Request) -> bool {
+        let headers = former.headers();
+        let Some(request) = self.within(desk, former.method()) else { return false };
+        let request = headers.rows().fold(request, |request, (known, _, text)| match known {
+            Name::Contact | Name::Allow | Name::Supported | Name::SessionExpires | Name::MinSe => {
+                request.header(known, text)
+            }
+            // The dialog writes the others, and the body its own.
+            _ => request,
+        });
+        let request = match headers.get(Name::ContentType) {
+            Some(kind) => request.body(kind, former.body().to_vec()),
+            None => request,
+        };
+        let Ok(request) = request.build() else { return false };
+        if purpose != Purpose::Info {
+            self.turn = Turn::Ours(request.headers().cseq().number);
+        }
+        desk.send((self.call, self.id, purpose), self.party.path, request);
+        true
+    }
+
+    /// Sends a request within the dialog that a carrier may challenge.
+    fn send(&mut self, desk: &mut Desk<'_>, purpose: Purpose, request: Request) {
+        if self.party.trunk.is_some() {
+            if self.repeatable.len() >= REPEATABLE_MAX {
+                self.repeatable.pop_first();
+            }
+            self.repeatable.insert(request.headers().cseq().number, request.clone());
+        }
+        desk.send((self.call, self.id, purpose), self.party.path, request);
     }
 
     /// The same INVITE under the same permit: next CSeq, new branch, credentials (RFC 3261 §22.2).
@@ -812,7 +860,7 @@ impl Leg {
             return false;
         };
         self.turn = Turn::Ours(request.headers().cseq().number);
-        desk.send((self.call, self.id, purpose), self.party.path, request);
+        self.send(desk, purpose, request);
         true
     }
 
@@ -835,7 +883,7 @@ impl Leg {
             .map(|(request, contact)| ask_session(request.contact(&contact), session).build());
         if let Some(Ok(request)) = update {
             self.turn = Turn::Ours(request.headers().cseq().number);
-            desk.send((self.call, self.id, Purpose::Refresh), self.party.path, request);
+            self.send(desk, Purpose::Refresh, request);
         }
     }
 
@@ -853,7 +901,7 @@ impl Leg {
         let (content_type, body) = info::write(key);
         let request = self.within(desk, Method::Info).map(|r| r.body(content_type, body).build());
         if let Some(Ok(request)) = request {
-            desk.send((self.call, self.id, Purpose::Info), self.party.path, request);
+            self.send(desk, Purpose::Info, request);
         }
     }
 
@@ -1113,5 +1161,8 @@ pub(crate) fn token(desk: &mut Desk<'_>) -> String {
 /// REFER is missing until its gate exists; PRACK because 100rel is not offered.
 pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE";
 
+/// Requests that wait for an answer at once: somebody typing digits, and one change. Beyond it the
+/// oldest isn't repeated.
+const REPEATABLE_MAX: usize = 16;
 /// Longer names of a phone are cut.
 const AGENT_MAX: usize = 96;

@@ -247,17 +247,18 @@ impl BackToBack {
         }
     }
 
-    /// Repeats a challenged request with credentials; `None`: there are none, and the request has failed.
+    /// Repeats a challenged request, known by its purpose and CSeq, with credentials; `None`: there are none,
+    /// and the request has failed.
     pub(crate) fn authorize(
         &mut self,
         now: Now,
         call: CallId,
         leg: LegId,
-        purpose: Purpose,
+        challenged: (Purpose, u32),
         credentials: Option<(Name, String)>,
         is_at: IsAt<'_>,
     ) {
-        self.with(now, call, |call, desk| call.authorize(desk, leg, purpose, credentials));
+        self.with(now, call, |call, desk| call.authorize(desk, leg, challenged, credentials));
         self.pump(now, is_at);
     }
 

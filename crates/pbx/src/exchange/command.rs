@@ -1,5 +1,5 @@
-//! What administrators ask and change. A change is made durable first, with its line in the journal,
-//! and takes effect then.
+//! What administrators ask and change. A change is made durable first, in one transaction with its line in
+//! the journal, and takes effect then.
 
 use std::sync::Arc;
 
@@ -213,14 +213,9 @@ impl Exchange {
             Change::ResetBudget { account } => self.core.ledger.settled_of(*account),
             _ => Vec::new(),
         };
-        let what = facts.first().map_or("a change", Fact::name);
-        // The line in the journal goes first: no change is ever without it, whenever we die. A change
-        // that can't be written down is taken back by a second line.
-        for fact in facts {
-            self.core.output(Output::Fact { tenant, fact });
-        }
-        self.core.output(Output::Persist { ticket: Some(ticket), rows });
-        self.changes.insert(ticket, Pending { asked, change, what, forgets });
+        self.core.output(Output::Change { ticket, tenant, rows, facts: facts.clone() });
+        let actor = actor.clone();
+        self.changes.insert(ticket, Pending { asked, change, actor, facts, forgets });
     }
 
     /// Judges a change; nothing takes effect yet.
@@ -307,12 +302,16 @@ impl Exchange {
     }
 
     pub(super) fn persisted(&mut self, now: Now, ticket: Ticket, result: Result<(), PersistError>) {
-        let Some(Pending { asked, change, what, forgets }) = self.changes.remove(&ticket) else {
+        let Some(Pending { asked, change, actor, facts, forgets }) = self.changes.remove(&ticket)
+        else {
             self.on_core(now, |core, now, is_at| core.persisted(now, ticket, result, is_at));
             return;
         };
         let reply = match result {
             Ok(()) => {
+                for fact in facts {
+                    self.core.output(Output::Told(fact));
+                }
                 self.apply(now, change);
                 let left = self.core.ledger.forget(&forgets);
                 self.write(left.into_iter().map(Row::Spend).collect());
@@ -321,9 +320,15 @@ impl Exchange {
             Err(error) => {
                 self.registrar.abandon(&change);
                 self.trunks.abandon(&change);
-                let fact = Fact::PersistFailed {
-                    what: format!("the change \"{what}\", which is not made,"),
-                    error: format!("{error:?}"),
+                let what = facts.first().map_or("of settings", Fact::name);
+                let why = match error {
+                    PersistError::Full => "the disk is full",
+                    PersistError::Unavailable => "the database could not be written",
+                };
+                let fact = Fact::ChangeRefused {
+                    change: what.to_owned(),
+                    why: why.to_owned(),
+                    actor: Pii::new(actor),
                 };
                 self.core.output(Output::Fact { tenant: None, fact });
                 Reply::Refused(Refusal::NotPersisted)

@@ -310,11 +310,11 @@ impl Exchange {
         let found = self.core.call(call).and_then(|call| call.leg(leg));
         let trunk = found.and_then(|leg| leg.party.trunk);
         let uri = found.map(|leg| leg.target()).unwrap_or_default();
-        let method = response.headers().cseq().method;
+        let (method, cseq) = (response.headers().cseq().method, response.headers().cseq().number);
         let credentials =
             trunk.and_then(|trunk| self.trunks.answer_challenge(trunk, response, &method, &uri));
         self.on_core(now, |core, now, is_at| {
-            core.authorize(now, call, leg, purpose, credentials, is_at);
+            core.authorize(now, call, leg, (purpose, cseq), credentials, is_at);
         });
     }
 }

@@ -7,7 +7,7 @@ use sip::transaction::Key;
 use super::line::{Alarm, Line, Link, Stage};
 use super::trouble::Trouble;
 use super::{Effect, Turn, health};
-use crate::command::{Refusal, Reply, TestStep, TrunkTest};
+use crate::command::{Mend, Refusal, Reply, TestStep, TrunkTest};
 use crate::directory::TrunkAccess;
 use crate::io::{Place, Ticket};
 
@@ -89,20 +89,21 @@ impl Line {
                 let (code, alive) = (answer.status().code(), health::is_alive(answer));
                 let took = turn.desk.now.instant.since(sent).as_millis();
                 test.status = Some(code);
-                test.note(
-                    "options",
-                    alive,
-                    format!("OPTIONS was answered with {code} in {took} ms."),
-                );
+                let found = format!("OPTIONS was answered with {code} in {took} ms.");
+                match alive {
+                    true => test.passed("options", found),
+                    false => test.failed("options", found, Mend::Again),
+                }
                 alive
             }
             None if registers => {
                 let found = "OPTIONS was not answered; the registration is its sign of life.";
-                test.note("options", true, found.to_owned());
+                test.passed("options", found.to_owned());
                 true
             }
             None => {
-                test.note("options", false, "OPTIONS was not answered.".to_owned());
+                let found = "OPTIONS was not answered.".to_owned();
+                test.failed("options", found, Trouble::NoAnswer("OPTIONS").mend());
                 false
             }
         };
@@ -122,7 +123,12 @@ impl Line {
             let seconds = turn.desk.settings.trunk_test_timeout.as_secs();
             // Only the look-up was missing where the rest is done.
             let what = if test.done.is_some() { "look-up" } else { what };
-            test.note(what, false, format!("Nothing came within {seconds} s."));
+            let mend = match what {
+                "look-up" => Mend::Server,
+                "options" => Trouble::NoAnswer("OPTIONS").mend(),
+                _ => Mend::Transport,
+            };
+            test.failed(what, format!("Nothing came within {seconds} s."), mend);
             test.done = Some(false);
         }
         self.conclude(turn, true);
@@ -183,9 +189,9 @@ impl Line {
             .map(|place| format!("{} {}", place.transport.via(), place.remote))
             .collect();
         if places.is_empty() && !awaited {
-            test.note("look-up", false, format!("No server was found under {host}."));
+            test.failed("look-up", format!("No server was found under {host}."), Mend::Server);
         } else if !names.is_empty() {
-            test.note("look-up", true, format!("{host} is at {}.", names.join(", ")));
+            test.passed("look-up", format!("{host} is at {}.", names.join(", ")));
         }
         self.conclude(turn, false);
     }
@@ -200,7 +206,7 @@ impl Line {
             ),
             None => format!("{} to {remote}, not encrypted.", transport.via()),
         };
-        test.note("connection", true, found);
+        test.passed("connection", found);
     }
 
     pub(super) fn note_registered(&mut self, seconds: u32) {
@@ -210,14 +216,14 @@ impl Line {
             Some(algorithm) => format!("proved by digest {}", algorithm.token()),
             None => "without being asked for the password".to_owned(),
         };
-        test.note("registration", true, format!("Registered for {seconds} s, {how}."));
+        test.passed("registration", format!("Registered for {seconds} s, {how}."));
     }
 
     pub(super) fn note_options(&mut self, answer: &Response) {
         let Some(test) = &mut self.test else { return };
         let code = answer.status().code();
         test.status = Some(code);
-        test.note("options", true, format!("OPTIONS was answered with {code}."));
+        test.passed("options", format!("OPTIONS was answered with {code}."));
     }
 
     pub(super) fn note_trouble(&mut self, trouble: &Trouble) {
@@ -252,14 +258,22 @@ impl Line {
         let mut letters = words.chars();
         let first = letters.next().map(|letter| letter.to_ascii_uppercase());
         let found = first.into_iter().chain(letters).collect::<String>();
-        test.note(what, false, format!("{found}{at}."));
+        test.failed(what, format!("{found}{at}."), trouble.mend());
     }
 }
 
 impl Test {
-    fn note(&mut self, what: &'static str, passed: bool, found: String) {
+    fn passed(&mut self, what: &'static str, found: String) {
+        self.note(TestStep { what, passed: true, found, mend: None });
+    }
+
+    fn failed(&mut self, what: &'static str, found: String, mend: Mend) {
+        self.note(TestStep { what, passed: false, found, mend: Some(mend) });
+    }
+
+    fn note(&mut self, step: TestStep) {
         if self.steps.len() < STEPS_MAX {
-            self.steps.push(TestStep { what, passed, found });
+            self.steps.push(step);
         }
     }
 }

@@ -11,7 +11,7 @@ use self::world::{
     CARRIER, World, account, challenge, inbound, invite, invite_to, is_believed, nonce, over_udp,
     registration, secret, tls, trunk, udp,
 };
-use crate::command::{Change, Refusal, TrunkState};
+use crate::command::{Change, Mend, Refusal, TrunkState};
 use crate::directory::{Trunk, TrunkAccess};
 use crate::flow::{Path, Transport};
 use crate::io::ConnectError;
@@ -782,7 +782,7 @@ fn a_test_of_a_disabled_trunk_brings_it_up_for_that_only() {
     world.test().expect("nothing is being tested");
     world.locate(&[tls(1), tls(2)]);
     let words = "the certificate is for other.test";
-    world.refuse(ConnectError::Tls(words.into()));
+    world.refuse(ConnectError::Tls { why: words.into(), mend: Mend::ServerName });
     world.connect();
     world.grant(120);
     world.answer(Method::Options, 200, |a| a);
@@ -792,7 +792,8 @@ fn a_test_of_a_disabled_trunk_brings_it_up_for_that_only() {
     assert_eq!(failed.len(), 1);
     let told =
         "The encrypted connection failed: the certificate is for other.test (192.0.2.1:5061).";
-    assert_eq!(failed[0].found, told);
+    assert_eq!((failed[0].found.as_str(), failed[0].mend), (told, Some(Mend::ServerName)));
+    assert!(test.steps.iter().filter(|step| step.passed).all(|step| step.mend.is_none()));
     assert_eq!(world.last(Method::Register).headers().expires(), Some(0), "and away again");
     assert_eq!(world.view().state, TrunkState::Disabled);
     assert!(world.routes(true).is_empty());

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sip::digest::{Algorithm, Refusal};
 
+use crate::command::Mend;
 use crate::directory::Trunk;
 use crate::io::ConnectError;
 
@@ -84,20 +85,31 @@ impl Trouble {
         }
     }
 
+    pub(super) fn mend(&self) -> Mend {
+        match self {
+            Self::NotLocated => Mend::Server,
+            Self::Connect(ConnectError::Tls { mend, .. }) => *mend,
+            Self::Connect(ConnectError::Refused(_)) => Mend::Realm,
+            Self::Connect(ConnectError::Unreachable(_) | ConnectError::TimedOut)
+            | Self::Unsteady => Mend::Transport,
+            // A carrier that doesn't know our address says nothing, too.
+            Self::NoAnswer("OPTIONS") => Mend::Account,
+            Self::NoAnswer(_) => Mend::Transport,
+            Self::NotSent(_) | Self::Refused(_, 408 | 500..=599) => Mend::Again,
+            Self::WrongPassword | Self::Insatiable => Mend::Secret,
+            Self::UnknownAccount | Self::Forbidden | Self::Unwritable => Mend::User,
+            Self::TooWeak(_) => Mend::Md5,
+            Self::NoAccount => Mend::Account,
+            Self::Unreadable | Self::NotKept => Mend::Address,
+            Self::Refused(..) => Mend::Carrier,
+        }
+    }
+
     /// For whoever administers the trunk. `whose`: its account, or words for it.
     pub(super) fn words(&self, host: &str, whose: &str) -> String {
         match self {
             Self::NotLocated => format!("no server was found under {host}"),
-            Self::Connect(ConnectError::Unreachable(why)) => {
-                format!("the carrier can't be reached: {why}")
-            }
-            Self::Connect(ConnectError::Tls(why)) => {
-                format!("the encrypted connection failed: {why}")
-            }
-            Self::Connect(ConnectError::TimedOut) => "the connection timed out".to_owned(),
-            Self::Connect(ConnectError::Refused(why)) => {
-                format!("no connection could be opened here: {why}")
-            }
+            Self::Connect(error) => error.to_string(),
             Self::Unsteady => "the carrier closes the connection again and again".to_owned(),
             Self::NoAnswer(method) => format!("no answer to {method}"),
             Self::NotSent(method) => format!("{method} could not be sent"),

@@ -8,7 +8,7 @@ mod rules;
 mod status;
 #[cfg(test)]
 mod tests;
-mod trunks;
+pub(crate) mod trunks;
 mod wall;
 
 use std::path::PathBuf;

@@ -187,7 +187,8 @@ pub(crate) enum RatesAsk {
     #[command(
         after_help = "CSV with a line of headers, separated by comma, semicolon or tab: columns are found by their\n\
                       names (prefix or code; rate or price; and, where there are, connect fee, increment,\n\
-                      destination). Whatever can't be read is named with its line, and nothing is imported.\n\n\
+                      destination, effective date). Lines that take effect later are counted, not applied.\n\
+                      Whatever can't be read is named with its line, and nothing is imported.\n\n\
                       Examples:\n  ringfence rates import carrier.csv --dry-run\n  ringfence rates import carrier.csv"
     )]
     Import {

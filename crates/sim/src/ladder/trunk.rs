@@ -192,6 +192,59 @@ fn the_carrier_challenges_the_bye() {
 }
 
 #[test]
+fn the_carrier_challenges_what_is_said_within_the_call() {
+    Ladder::outside(|house| acme(house).challenges_calls = true).check(
+        "
+             0ms  alice dials 12125550177
+             0ms  alice   > pbx     INVITE 12125550177
+             0ms  pbx     > alice   100
+             0ms  pbx     > alice   401
+             0ms  alice   > pbx     ACK
+             0ms  alice   > pbx     INVITE 12125550177
+             0ms  pbx     > alice   100
+             0ms  pbx     > acme    INVITE +12125550177
+             0ms  acme    > pbx     100
+             0ms  acme    > pbx     180
+             0ms  pbx     > alice   180
+          1000ms  acme    > pbx     200 sdp
+          1000ms  pbx     > acme    ACK
+          1000ms  pbx     > alice   200 sdp
+          1000ms  alice   > pbx     ACK
+          2000ms  alice presses 5 by INFO
+          2000ms  alice   > pbx     INFO
+          2000ms  pbx     > alice   200 INFO
+          2000ms  pbx     > acme    INFO
+          2000ms  acme    > pbx     407 INFO
+          2000ms  pbx     > acme    INFO
+          2000ms  acme    > pbx     200 INFO
+          3000ms  alice holds
+          3000ms  alice   > pbx     re-INVITE sendonly
+          3000ms  pbx     > alice   100
+          3000ms  pbx     > acme    re-INVITE sendonly
+          3000ms  acme    > pbx     407
+          3000ms  pbx     > acme    ACK
+          3000ms  pbx     > acme    re-INVITE sendonly
+          3000ms  acme    > pbx     100
+          3000ms  acme    > pbx     200 sdp recvonly
+          3000ms  pbx     > acme    ACK
+          3000ms  pbx     > alice   200 sdp recvonly
+          3000ms  alice   > pbx     ACK
+          5000ms  alice hangs up
+          5000ms  alice   > pbx     BYE
+          5000ms  pbx     > alice   200 BYE
+          5000ms  pbx     > acme    BYE
+          5000ms  acme    > pbx     407 BYE
+          5000ms  pbx     > acme    BYE
+          5000ms  acme    > pbx     200 BYE
+                  cdr    101 12125550177 answered 4s
+                  heard  alice acme
+                  bill   acme +12125550177 4s 1200
+                  toll   +12125550177 4s 1200
+        ",
+    );
+}
+
+#[test]
 fn the_carrier_refuses_the_bye_at_first() {
     Ladder::outside(|house| acme(house).refuses_byes = 2).check(
         "

@@ -174,7 +174,8 @@ impl World {
                 Err(ConnectError::Unreachable("nobody listens".to_owned()))
             }
             Some(at) if self.carriers[at].closed => {
-                Err(ConnectError::Tls("the handshake failed".to_owned()))
+                let why = "the handshake failed".to_owned();
+                Err(ConnectError::Tls { why, mend: pbx::command::Mend::Carrier })
             }
             Some(at) => {
                 let flow = self.server.open(now, place.transport, to.realm, place.remote);

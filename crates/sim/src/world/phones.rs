@@ -37,6 +37,7 @@ impl World {
             InCall::Resume => Action::Resume { call },
             InCall::Move => Action::Move { call },
             InCall::Press(digit) => Action::Press { call, digit },
+            InCall::Inform(digit) => Action::Inform { call, digit },
         };
         self.phone_acts(phone, action);
     }

@@ -85,7 +85,7 @@ fn push_description(text: &mut String, body: &Bytes, said: bool) {
     }
     let directions = ["sendonly", "recvonly", "inactive"];
     let body = String::from_utf8_lossy(body);
-    if said {
+    if said && body.starts_with("v=") {
         text.push_str(" sdp");
     }
     for direction in directions {

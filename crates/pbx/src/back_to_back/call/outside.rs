@@ -223,22 +223,30 @@ impl Call {
         if !matches!(response.status().code(), 401 | 407) {
             return false;
         }
-        let Some(found) = self.leg_mut(leg) else { return false };
-        if found.party.trunk.is_none() || found.challenges >= CHALLENGES_MAX {
+        let cseq = response.headers().cseq().number;
+        let Some(found) = self.leg_mut(leg).filter(|leg| leg.party.trunk.is_some()) else {
             return false;
+        };
+        match purpose {
+            Purpose::Invite | Purpose::Bye if found.challenges < CHALLENGES_MAX => {
+                found.challenges += 1;
+            }
+            Purpose::Change | Purpose::Refresh | Purpose::Info if found.is_repeatable(cseq) => {}
+            Purpose::Invite | Purpose::Bye | Purpose::Change | Purpose::Refresh | Purpose::Info => {
+                return false;
+            }
         }
-        found.challenges += 1;
         let response = (*response).clone();
         desk.event(Event::Challenged { call: self.id, leg, purpose, response });
         true
     }
 
-    /// The credentials for a challenged request; without any it has failed.
+    /// The credentials for a challenged request, with its CSeq; without any it has failed.
     pub(crate) fn authorize(
         &mut self,
         desk: &mut Desk<'_>,
         leg: LegId,
-        purpose: Purpose,
+        (purpose, cseq): (Purpose, u32),
         credentials: Option<(Name, String)>,
     ) {
         let Some(found) = self.leg_mut(leg) else { return };
@@ -250,7 +258,8 @@ impl Call {
                 matches!(found.state, State::Confirmed(_))
             }
         };
-        if wanted && credentials.is_some_and(|known| found.authorize(desk, purpose, known)) {
+        if wanted && credentials.is_some_and(|known| found.authorize(desk, (purpose, cseq), known))
+        {
             if purpose == Purpose::Invite {
                 // A restart must be able to take back the INVITE that is out now.
                 let row = Row::Snapshot(Box::new(self.snapshot(desk)));
@@ -456,6 +465,7 @@ fn is_carriers_fault(cause: Cause) -> bool {
     }
 }
 
-/// Of one request: one nonce, and one more where it was stale. A third challenge means that the password
-/// is wrong. Counted for each request anew: a carrier may ask for a password in every one of a long call.
+/// Of an INVITE or a BYE: one nonce, and one more where it was stale. A third challenge means that the
+/// password is wrong. Counted for each request anew: a carrier may ask for a password in every one of a long
+/// call. What else is said within a call is repeated once.
 const CHALLENGES_MAX: u8 = 2;

@@ -9,7 +9,7 @@ use guard::id::{ExtensionId, TrunkId};
 use guard::ledger::Window;
 use guard::money::Money;
 use guard::policy::{Account, Budget, Lockdown, Scope};
-use sip::{Method, Name};
+use sip::{Method, Name, Request};
 
 use super::world::{World, offer, plain};
 use crate::command::{Change, Command, NoWay, Reply};
@@ -732,8 +732,79 @@ fn a_reset_that_the_disk_refuses_changes_nothing() {
         w.run();
         assert_eq!(left(&mut w), stays, "{result:?}");
     }
-    let refused = |fact: &&Fact| matches!(fact, Fact::PersistFailed { what, .. } if what.contains("budget-reset"));
+    let refused = |fact: &&Fact| matches!(fact, Fact::ChangeRefused { change, .. } if change == "budget-reset");
     assert_eq!(w.facts.iter().filter(refused).count(), 2);
+    // The other two were made, and nothing says so of the first.
+    let made = w.facts.iter().filter(|fact| matches!(fact, Fact::BudgetReset { .. }));
+    assert_eq!(made.count(), 2);
+}
+
+#[test]
+fn what_a_carrier_challenges_within_a_call_is_said_once_more() {
+    let mut w = World::with_an_account();
+    talking(&mut w);
+    let press = |w: &mut World, key: char| {
+        let info = w.request_within("alice", Method::Info, |info| {
+            info.body("application/dtmf-relay", format!("Signal={key}\r\nDuration=160\r\n"))
+        });
+        w.transmit("alice", info);
+    };
+    // Two keys in one breath: each is said again with its own digit.
+    press(&mut w, '5');
+    press(&mut w, '#');
+    let said = |w: &mut World| -> Vec<(String, u32, bool)> {
+        let pending = w.phone("carrier").asked(&Method::Info);
+        let one = |info: &Request| {
+            let body = String::from_utf8_lossy(info.body()).into_owned();
+            let key = body.lines().next().unwrap_or_default().to_owned();
+            let proved = info.headers().get(Name::ProxyAuthorization).is_some();
+            (key, info.headers().cseq().number, proved)
+        };
+        pending.iter().map(one).collect()
+    };
+    let first = said(&mut w);
+    assert_eq!(first.len(), 2);
+    assert!(first.iter().all(|(_, _, proved)| !proved));
+    w.challenge("carrier", Method::Info);
+    w.challenge("carrier", Method::Info);
+    let again = said(&mut w);
+    assert_eq!(again.len(), 2);
+    for (before, after) in first.iter().zip(&again) {
+        assert_eq!(before.0, after.0);
+        assert!(after.1 > before.1 && after.2, "{before:?} {after:?}");
+    }
+    // The password isn't taken: that is the end of this key, and the call goes on.
+    w.challenge("carrier", Method::Info);
+    assert_eq!(said(&mut w), again[1..]);
+    w.reply("carrier", Method::Info, 200, None);
+    hangs_up(&mut w);
+    w.reply("carrier", Method::Bye, 200, None);
+    assert_eq!(w.dispositions(), [Disposition::Answered]);
+}
+
+#[test]
+fn a_challenged_refresh_is_repeated_as_what_it_was() {
+    let mut w = World::with_an_account();
+    w.invite("alice", NUMBER, Some(&offer("sendrecv")));
+    w.reply_with("carrier", Method::Invite, 200, Some(&offer("sendrecv")), |answer| {
+        answer.header(Name::Allow, "INVITE, ACK, BYE, CANCEL, UPDATE")
+    });
+    w.ack("alice", None);
+    let mut waited = 0;
+    while !w.log_has("pbx > carrier UPDATE") {
+        assert!(waited < 3_600, "it never refreshed");
+        w.pass(10_000);
+        waited += 10;
+    }
+    w.challenge("carrier", Method::Update);
+    let asked = w.phone("carrier").asked(&Method::Update);
+    let [again] = asked.as_slice() else { panic!("{asked:?}") };
+    let proof = again.headers().get(Name::ProxyAuthorization).expect("credentials").to_owned();
+    assert!(again.headers().get(Name::SessionExpires).is_some());
+    assert!(again.body().is_empty() && proof.contains("username=\"4711\""));
+    w.reply("carrier", Method::Update, 200, None);
+    hangs_up(&mut w);
+    w.reply("carrier", Method::Bye, 200, None);
 }
 
 #[test]

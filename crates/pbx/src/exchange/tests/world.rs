@@ -26,9 +26,10 @@ use sip::{
     Message, Method, Name, NameAddrBuf, Request, RequestBuilder, Response, ResponseBuilder, Status,
 };
 
-use crate::command::{Change, Command, Credentials, Reply};
+use crate::command::{Change, Command, Credentials, Reply, TrunkSecret};
 use crate::directory::{
-    Exceptions, Extension, Inbound, Secret, Tenant, Trunk, TrunkAccess, TrunkIdentity, TrunkMedia,
+    Exceptions, Extension, Inbound, Secret, Tenant, Trunk, TrunkAccess, TrunkAccount,
+    TrunkIdentity, TrunkMedia,
 };
 use crate::exchange::{Exchange, Setup};
 use crate::flow::{FlowId, FlowOpened, Path, Realm, TlsFacts, Transport};
@@ -108,6 +109,23 @@ impl World {
         let trunks = vec![trunk(1, "carrier"), trunk(2, "second")];
         let settings = Settings { dangerous, ..Settings::default() };
         Self::of(settings, Exceptions::default(), policy, trunks)
+    }
+
+    /// The same, and the carriers know us by an account.
+    pub(super) fn with_an_account() -> Self {
+        let account = TrunkAccount {
+            user: "4711".to_owned(),
+            auth_user: None,
+            secret: secret(),
+            weakest: guard::gate::Algorithm::Sha256,
+        };
+        let line = |id, name| Trunk {
+            access: TrunkAccess::Address(Some(account.clone())),
+            ..trunk(id, name)
+        };
+        let trunks = vec![line(1, "carrier"), line(2, "second")];
+        let policy = Policy::first(Country::US);
+        Self::of(Settings::default(), Exceptions::default(), policy, trunks)
     }
 
     /// The same with other bounds, and so many channels on each line.
@@ -395,6 +413,16 @@ impl World {
         self.give(path, answer.as_bytes().clone());
     }
 
+    /// 407 to the oldest request of this method.
+    pub(super) fn challenge(&mut self, name: &'static str, method: Method) {
+        let nonce = self.phone(name).branch();
+        let asks =
+            format!("Digest realm=\"{name}\", nonce=\"{nonce}\", algorithm=SHA-256, qop=\"auth\"");
+        self.reply_with(name, method, 407, None, |answer| {
+            answer.header(Name::ProxyAuthenticate, &asks)
+        });
+    }
+
     /// As [`Self::reply`], where there is something to answer.
     pub(super) fn reply_if(&mut self, name: &'static str, method: Method, status: u16) {
         if self.phone(name).pending.iter().any(|request| request.method() == method) {
@@ -465,7 +493,7 @@ impl World {
         self.give(path, request.as_bytes().clone());
     }
 
-    fn transmit(&mut self, name: &'static str, request: Request) {
+    pub(super) fn transmit(&mut self, name: &'static str, request: Request) {
         self.note(name, "pbx", &summary_of_request(&request));
         let path = self.phones[name].path;
         self.give(path, request.as_bytes().clone());
@@ -538,6 +566,16 @@ impl World {
                         None => {}
                     }
                 }
+                Output::Change { ticket, rows, .. } => {
+                    self.store_rows(rows);
+                    if self.slow_store {
+                        self.held.push(ticket);
+                    } else {
+                        let input = Input::Persisted { ticket, result: Ok(()) };
+                        self.exchange.handle(self.now, input);
+                    }
+                }
+                Output::Told(fact) => self.facts.push(fact),
                 Output::Admission(change) => self.admissions.push(change),
                 Output::Fact { fact, .. } => self.facts.push(fact),
                 Output::Trace(trace) => self.traces.push(trace.text),
@@ -829,6 +867,11 @@ impl Phone {
         }
     }
 
+    /// What of this method waits for an answer, the oldest first.
+    pub(super) fn asked(&self, method: &Method) -> Vec<Request> {
+        self.pending.iter().filter(|request| request.method() == *method).cloned().collect()
+    }
+
     fn branch(&mut self) -> String {
         self.branches += 1;
         format!("z9hG4bK-{}-{}", self.number, self.branches)
@@ -1045,7 +1088,13 @@ fn setup(
             ],
             devices: vec![device("alice", 1, 101), device("bob", 2, 102), device("carol", 3, 102)],
             bindings: Vec::new(),
-            trunks: trunks.iter().map(|trunk| (trunk.clone(), None)).collect(),
+            trunks: trunks
+                .iter()
+                .map(|trunk| {
+                    let secret = trunk.account().map(|_| TrunkSecret("secret".to_owned().into()));
+                    (trunk.clone(), secret)
+                })
+                .collect(),
             inbound: vec![Inbound {
                 number: "+12125550101".to_owned(),
                 tenant: TenantId::HOUSE,

@@ -132,6 +132,9 @@ pub(crate) struct TrunkTest {
     pub(crate) passed: bool,
     pub(crate) steps: Vec<TestStep>,
     pub(crate) weaknesses: Vec<String>,
+    /// What mends each of the weaknesses, in their order.
+    #[serde(default)]
+    pub(crate) remedies: Vec<String>,
     /// It is out of service, and was brought up for the test alone.
     #[serde(default)]
     pub(crate) disabled: bool,
@@ -144,6 +147,9 @@ pub(crate) struct TestStep {
     pub(crate) passed: bool,
     /// A sentence.
     pub(crate) found: String,
+    /// What mends it, where it failed: words, or words and a command.
+    #[serde(default)]
+    pub(crate) remedy: Option<String>,
 }
 
 /// A number of ours at a carrier.
@@ -209,6 +215,14 @@ pub(crate) struct RatesChange {
     /// How many lines pass the highest price of each role.
     #[serde(default)]
     pub(crate) passes: Vec<Passes>,
+    /// Lines of the file that are not in force yet, and when the first of them is (`2026-12-01`).
+    #[serde(default)]
+    pub(crate) later: usize,
+    #[serde(default)]
+    pub(crate) later_first: Option<String>,
+    /// Prefixes that keep their price of the former list until then.
+    #[serde(default)]
+    pub(crate) later_kept: usize,
     pub(crate) before: super::rules::AtMost,
     pub(crate) after: super::rules::AtMost,
 }

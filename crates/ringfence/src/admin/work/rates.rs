@@ -10,7 +10,8 @@ use guard::money::Money;
 use guard::number::{Class, Digits};
 use guard::numbering::DialPlan;
 use guard::policy::Policy;
-use guard::rate::{self, RateDeck, RateFault, Source};
+use guard::rate::{self, Imported, Later, RateDeck, RateFault, Source};
+use guard::zone::Zone;
 use pbx::command::Change;
 
 use super::{Office, Result, failure};
@@ -27,7 +28,10 @@ impl Office {
     ) -> Result<Answer> {
         let (policy, present) = self.policy().await?;
         let version = present.version.saturating_add(1);
-        let deck = RateDeck::import(csv, policy.currency, version).map_err(|faults| {
+        let zone = Zone::named(&policy.zone).unwrap_or_else(Zone::utc);
+        let today = zone.day(self.clock.now().utc);
+        let read = RateDeck::import_on(today, csv, policy.currency, version, &present);
+        let Imported { deck, later } = read.map_err(|faults| {
             let shown: Vec<String> = faults.iter().take(FAULTS_SHOWN).map(in_words).collect();
             let more = faults.len().saturating_sub(FAULTS_SHOWN);
             let more = if more == 0 { String::new() } else { format!("\n  and {more} more") };
@@ -36,17 +40,23 @@ impl Office {
                 "mend what is named, then import the file again",
             )
         })?;
-        self.change_deck(actor, deck, dry_run).await
+        self.change_deck(actor, deck, later, dry_run).await
     }
 
     pub(super) async fn rates_clear(&self, actor: Actor, dry_run: bool) -> Result<Answer> {
         let (policy, present) = self.policy().await?;
         let mut deck = RateDeck::estimates(policy.currency);
         deck.version = present.version.saturating_add(1);
-        self.change_deck(actor, deck, dry_run).await
+        self.change_deck(actor, deck, None, dry_run).await
     }
 
-    async fn change_deck(&self, actor: Actor, deck: RateDeck, dry_run: bool) -> Result<Answer> {
+    async fn change_deck(
+        &self,
+        actor: Actor,
+        deck: RateDeck,
+        later: Option<Later>,
+        dry_run: bool,
+    ) -> Result<Answer> {
         let (policy, present) = self.policy().await?;
         let names = self.names().await?;
         let deck = Arc::new(deck);
@@ -69,6 +79,10 @@ impl Office {
                     lines: passes(role),
                 })
                 .collect();
+        }
+        if let Some(Later { lines, first, kept }) = later {
+            (change.later, change.later_kept) = (lines, kept);
+            change.later_first = Some(first.to_string());
         }
         change.before = self.at_most(&policy, &present, &names).await?;
         change.after = self.at_most(&policy, &deck, &names).await?;
@@ -166,6 +180,9 @@ fn compared(present: &RateDeck, next: &RateDeck) -> RatesChange {
         lowest: None,
         highest: None,
         passes: Vec::new(),
+        later: 0,
+        later_first: None,
+        later_kept: 0,
         before: Default::default(),
         after: Default::default(),
     };

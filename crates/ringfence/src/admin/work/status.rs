@@ -194,7 +194,7 @@ impl Office {
                     "authentication-failed" => stopped.sign_ins_failed += count("failures"),
                     "ban-placed" => stopped.bans += 1,
                     "violation-seen" => stopped.violations += count("count"),
-                    "persist-failed" => writes_failed += 1,
+                    "persist-failed" | "change-refused" => writes_failed += 1,
                     _ => {}
                 }
             }
@@ -260,7 +260,9 @@ impl Known<'_> {
             if one.trunk.enabled && !one.weaknesses.is_empty() {
                 note(
                     format!("Trunk {name} is weak: {}.", one.weaknesses.join(", ")),
-                    format!("ask the carrier for TLS and SRTP, then: ringfence trunk set {name}"),
+                    one.weaknesses.first().map_or_else(String::new, |weakness| {
+                        super::trunks::remedy_of_weakness(weakness, name)
+                    }),
                 );
             }
         }

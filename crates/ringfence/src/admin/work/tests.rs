@@ -65,6 +65,7 @@ impl Kept {
                     what: "look-up",
                     passed: false,
                     found: "no such name".to_owned(),
+                    mend: Some(pbx::command::Mend::Server),
                 }],
                 weaknesses: Vec::new(),
                 passed: false,
@@ -590,6 +591,27 @@ async fn a_price_list_is_compared_with_the_present_one() {
     assert!(failure.wrong.contains("line 3") && failure.wrong.contains("line 4"), "{failure:?}");
     let cleared = changed(desk.ask(Question::RatesClear { dry_run: false }).await);
     assert_eq!((cleared.removed, cleared.lines, cleared.version), (2, 0, 2));
+}
+
+#[tokio::test]
+async fn a_price_list_with_dates_says_what_waits() {
+    let desk = desk().await;
+    let import = |csv: &str| {
+        let bytes = u64::try_from(csv.len()).unwrap();
+        (Question::RatesImport { bytes, dry_run: false }, csv.as_bytes().to_vec())
+    };
+    let (question, body) = import("prefix,rate\n371,0.05\n");
+    desk.ask_with(question, &body).await;
+    let (question, body) = import(
+        "prefix,rate,Effective date\n1,0.01,2001-01-01\n371,0.09,2999-12-01\n372,0.09,1 Dec 2998\n",
+    );
+    let Answer::RatesChanged(change) = desk.ask_with(question, &body).await else { panic!() };
+    assert_eq!((change.lines, change.later, change.later_kept), (2, 2, 1));
+    assert_eq!(change.later_first.as_deref(), Some("2998-12-01"));
+    assert_eq!((change.removed, change.cheaper), (0, 0), "the former price of 371 stays");
+    let (question, body) = import("prefix,rate,Date\n371,0.05,03/04/2026\n");
+    let Answer::Failed(failure) = desk.ask_with(question, &body).await else { panic!() };
+    assert!(failure.wrong.contains("line 2, date, `03/04/2026`"), "{failure:?}");
 }
 
 #[tokio::test]

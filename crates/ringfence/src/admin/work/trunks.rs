@@ -9,7 +9,7 @@ use guard::id::{RealmId, TrunkId};
 use guard::number::Country;
 use guard::numbering;
 use guard::secret::Sealed;
-use pbx::command::{Change, Command, NoWay, Reply, TrunkSecret, TrunkState, TrunkView};
+use pbx::command::{Change, Command, Mend, NoWay, Reply, TrunkSecret, TrunkState, TrunkView};
 use pbx::directory::{self, Inbound, TrunkAccount, TrunkIdentity, TrunkMedia};
 use pbx::flow::Transport;
 use pure::Utc;
@@ -152,11 +152,14 @@ impl Office {
                     what: step.what.to_owned(),
                     passed: step.passed,
                     found: step.found,
+                    remedy: step.mend.map(|mend| remedy(mend, name)),
                 };
+                let of = |weakness: &String| remedy_of_weakness(weakness, name);
                 Ok(Answer::TrunkTested(TrunkTest {
                     name: name.to_owned(),
                     passed: test.passed,
                     steps: test.steps.into_iter().map(step).collect(),
+                    remedies: test.weaknesses.iter().map(of).collect(),
                     weaknesses: test.weaknesses,
                     disabled,
                 }))
@@ -512,6 +515,63 @@ fn shown(view: &TrunkView) -> Trunk {
         tls: view.tls.as_ref().map(|tls| format!("{} {}", tls.version, tls.suite)),
         weaknesses: owned(&view.weaknesses),
         created: trunk.created.to_string(),
+    }
+}
+
+/// What mends a failed step, as words and, where a setting does, the command.
+pub(crate) fn remedy(mend: Mend, name: &str) -> String {
+    let set =
+        |words: &str, options: &str| format!("{words}:  ringfence trunk set {name} {options}");
+    match mend {
+        Mend::Server => set("Correct the carrier's server", "--server HOST:PORT"),
+        Mend::ServerName => set("Use the name that its certificate bears", "--server HOST"),
+        Mend::Transport => set(
+            "Correct the server's port, or how it is spoken with (tls, tcp, udp)",
+            "--server HOST:PORT --transport tls",
+        ),
+        Mend::Authority => {
+            set("Trust the authority that signs the carrier's certificate", "--ca FILE")
+        }
+        Mend::Realm => {
+            set("See `carrier_port` in ringfence.toml, or use another side", "--realm NAME")
+        }
+        Mend::User => set(
+            "Correct the account's name, as the carrier wrote it",
+            "--user USER --auth-user USER",
+        ),
+        Mend::Secret => set("Give the account's password anew", "--secret-file -"),
+        Mend::Account => set(
+            "If the carrier wants an account rather than our address",
+            "--register --user USER --secret-file -",
+        ),
+        Mend::Md5 => set("Ask the carrier for SHA-256, or allow MD5 as a weakness", "--allow-md5"),
+        Mend::Address => set(
+            "Ask the carrier why, or let it know this host by its address",
+            "--address 192.0.2.8",
+        ),
+        Mend::Host => "No setting of the trunk: see that this host's clock is right.".to_owned(),
+        Mend::Carrier => "No setting of the trunk: the carrier must mend it.".to_owned(),
+        Mend::Again => {
+            format!("It may pass; else ask the carrier. Again:  ringfence trunk test {name}")
+        }
+    }
+}
+
+/// What takes a weakness away.
+pub(crate) fn remedy_of_weakness(weakness: &str, name: &str) -> String {
+    let set =
+        |words: &str, options: &str| format!("{words}:  ringfence trunk set {name} {options}");
+    match weakness {
+        "signalling is not encrypted" | "audio keys travel in clear signalling" => {
+            set("If the carrier has TLS", "--transport tls")
+        }
+        "audio is not encrypted" => set("If the carrier has SRTP", "--dangerous-plain-rtp=false"),
+        "digest may use MD5" | "digest MD5" => {
+            set("If the carrier has SHA-256", "--allow-md5=false")
+        }
+        _ => {
+            "No setting of the trunk: ask the carrier for 200; calls don't depend on it.".to_owned()
+        }
     }
 }
 

@@ -111,9 +111,16 @@ pub(super) fn trunk_test(test: &TrunkTest) -> String {
     for step in &test.steps {
         let mark = if step.passed { "✓ passed" } else { "✗ failed" };
         let _ = writeln!(out, "  {mark}  {:<13} {}", step.what, shown_long(&step.found));
+        if let Some(remedy) = &step.remedy {
+            let _ = writeln!(out, "            {remedy}");
+        }
     }
-    for weakness in &test.weaknesses {
+    let remedies = test.remedies.iter().map(String::as_str).chain(std::iter::repeat(""));
+    for (weakness, remedy) in test.weaknesses.iter().zip(remedies) {
         let _ = writeln!(out, "  ! weak    {weakness}");
+        if !remedy.is_empty() {
+            let _ = writeln!(out, "            {remedy}");
+        }
     }
     let verdict = match (test.passed, test.weaknesses.is_empty()) {
         (true, true) => "works, and nothing about it is weak",
@@ -127,9 +134,6 @@ pub(super) fn trunk_test(test: &TrunkTest) -> String {
             "It is out of service and was brought up for this test alone:  ringfence trunk enable {}",
             test.name
         );
-    }
-    if !test.passed {
-        let _ = writeln!(out, "What can be changed:  ringfence trunk set {} --help", test.name);
     }
     out
 }
@@ -256,6 +260,22 @@ pub(super) fn rates_change(change: &RatesChange) -> String {
             "  role {}: {count} within its highest price of {}",
             one.role, one.price_max
         );
+    }
+    if let Some(first) = &change.later_first {
+        let verb = if change.later == 1 { "takes" } else { "take" };
+        let _ = writeln!(
+            out,
+            "  later   {} {verb} effect later, the first on {first}; import the file again then",
+            lines(change.later)
+        );
+        if change.later_kept > 0 {
+            let verb = if change.later_kept == 1 { "stays" } else { "stay" };
+            let _ = writeln!(
+                out,
+                "          until then {} of the present list {verb} in force",
+                lines(change.later_kept)
+            );
+        }
     }
     for words in &change.loosens {
         let _ = writeln!(out, "  look    {words}");

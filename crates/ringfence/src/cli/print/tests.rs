@@ -248,6 +248,8 @@ fn a_test_of_a_trunk_shows_its_steps() {
         what: owned(what),
         passed,
         found: owned(found),
+        remedy: (!passed)
+            .then(|| owned("Give it anew:  ringfence trunk set carrier --secret-file -")),
     };
     let test = TrunkTest {
         name: owned("carrier"),
@@ -257,6 +259,7 @@ fn a_test_of_a_trunk_shows_its_steps() {
             step("registration", false, "The carrier refused the password (403)."),
         ],
         weaknesses: vec![owned("digest may use MD5")],
+        remedies: vec![owned("If it can:  ringfence trunk set carrier --allow-md5=false")],
         disabled: true,
     };
     let question = Question::TrunkTest { name: owned("carrier") };
@@ -265,13 +268,14 @@ fn a_test_of_a_trunk_shows_its_steps() {
         &Answer::TrunkTested(test.clone()),
         "  ✓ passed  look-up       sip.example.net is at 192.0.2.7:5061.
   ✗ failed  registration  The carrier refused the password (403).
+            Give it anew:  ringfence trunk set carrier --secret-file -
   ! weak    digest may use MD5
+            If it can:  ringfence trunk set carrier --allow-md5=false
 Trunk carrier does not work. No call was placed.
 It is out of service and was brought up for this test alone:  ringfence trunk enable carrier
-What can be changed:  ringfence trunk set carrier --help
 ",
     );
-    check_fields(&Answer::TrunkTested(test), "name passed steps weaknesses disabled");
+    check_fields(&Answer::TrunkTested(test), "name passed steps weaknesses remedies disabled");
 }
 
 #[test]
@@ -556,6 +560,9 @@ and 89 more: --limit shows them
         lowest: some("0.05"),
         highest: some("2.00"),
         passes: vec![Passes { role: owned("staff"), price_max: owned("0.50"), lines: 61 }],
+        later: 12,
+        later_first: some("2026-12-01"),
+        later_kept: 1,
         before: at_most("23.40"),
         after: at_most("24.00"),
     }));
@@ -568,13 +575,15 @@ and 89 more: --limit shows them
          1  cheaper
   prices  0.05 to 2.00 USD a minute
   role staff: 61 lines within its highest price of 0.50
+  later   12 lines take effect later, the first on 2026-12-01; import the file again then
+          until then 1 line of the present list stays in force
   look    1 line would become cheaper
   before  At most 23.40 USD can be lost until Thursday 08:00.
   after   At most 24.00 USD can be lost until Thursday 08:00.
 ",
     );
     let names = "saved version currency lines added removed dearer cheaper otherwise loosens lowest highest \
-                 passes before after";
+                 passes later later_first later_kept before after";
     check_fields(&change, names);
 }
 
