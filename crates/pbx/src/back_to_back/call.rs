@@ -22,11 +22,11 @@ use sip::sdp::Direction;
 use sip::{Method, Request, Response, Status};
 
 pub(crate) use self::outside::{Outside, Way};
-use super::Owner;
 use super::carry::Carry;
 use super::desk::{Desk, Purpose, ServerTx, Why};
 use super::leg::{Leg, State, abilities};
 use super::media::{Coded, Heard, Ports, Unacceptable};
+use super::{Event, Owner};
 use crate::command::{CallState, CallView};
 use crate::flow::{FlowId, Path};
 use crate::io::{PersistError, Ticket};
@@ -1198,18 +1198,53 @@ impl Call {
     }
 
     /// A BYE that could not be said, since the leg's connection is gone: it is said on the next one, so
-    /// that nobody keeps a call, or bills one, that is over.
+    /// that nobody keeps a call, or bills one, that is over. A carrier bills on meanwhile: it is owed the
+    /// BYE for as long as after a crash, and its trunk comes back the sooner for it.
     fn unsaid(&mut self, desk: &mut Desk<'_>, leg: LegId) {
+        let now = desk.now.instant;
         let Some(found) = self.leg_mut(leg) else { return };
         if found.leaving().is_none() || found.party.owner().is_none() {
             return self.unconfirmed(desk, leg);
         }
         found.lost = true;
+        if let Some(outlay) = &mut found.outlay {
+            outlay.unsaid();
+        }
+        let trunk = found.party.trunk;
+        let span = trunk.map_or(LOST_FLOW_TIMEOUT, |_| desk.settings.orphan_timeout);
+        // However often the next connection breaks as well.
+        let until = *found.owed_until.get_or_insert(now + span);
         self.cancel_alarm(desk, Why::Again(leg));
         if !self.alarms.contains_key(&Why::Lost(leg)) {
-            self.alarm(desk, Why::Lost(leg), LOST_FLOW_TIMEOUT);
+            self.alarm(desk, Why::Lost(leg), until.since(now));
+        }
+        if let Some(trunk) = trunk {
+            desk.event(Event::Owed { call: self.id, leg, trunk });
         }
         self.maybe_record(desk);
+    }
+
+    /// Whether a carrier is owed a BYE that waits for its next connection.
+    pub(crate) fn owes(&self) -> bool {
+        self.legs()
+            .any(|leg| leg.lost && leg.party.trunk.is_some() && matches!(leg.state, State::Leaving))
+    }
+
+    /// Who is owed a BYE has said one: the leg is over, and both know it.
+    pub(crate) fn owed_no_more(&mut self, desk: &mut Desk<'_>, leg: LegId) {
+        let Some(found) = self.leg(leg) else { return };
+        if found.leaving().is_some() && found.owed_until.is_some() {
+            self.cancel_alarm(desk, Why::Lost(leg));
+            self.fork_gone(leg);
+            self.maybe_record(desk);
+        }
+    }
+
+    /// One too many to be kept.
+    pub(crate) fn forsake(&mut self, desk: &mut Desk<'_>, leg: LegId) {
+        if self.leg(leg).is_some_and(|leg| matches!(leg.state, State::Leaving)) {
+            self.unconfirmed(desk, leg);
+        }
     }
 
     /// A leg is over, as far as we know: its other end never said so.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use guard::cause::Cause;
 use guard::gate::{Algorithm, Permit, Proof, Standing};
 use guard::id::{CallId, DeviceId, ExtensionId, LegId, RealmId, TenantId, TrunkId};
+use pure::Instant;
 use rtp::quality::Report;
 use sip::dialog::{Dialog, DialogId, DialogState, Hop};
 use sip::sdp::Direction;
@@ -59,6 +60,8 @@ pub(crate) struct Leg {
     credentials: Option<(Name, String)>,
     /// How often the request that is out was challenged.
     pub(crate) challenges: u8,
+    /// Until when our BYE waits for another connection.
+    pub(crate) owed_until: Option<Instant>,
     /// How often our BYE was refused.
     pub(crate) byes_refused: usize,
     /// The dialog that our BYE is ending.
@@ -307,6 +310,7 @@ impl Leg {
             identity: None,
             credentials: None,
             challenges: 0,
+            owed_until: None,
             byes_refused: 0,
             leaving: None,
         }
@@ -394,7 +398,10 @@ impl Leg {
         }
         let moved = self.party.owner().is_some_and(|owner| is_at(owner, path));
         if moved {
+            // What it is owed is said once it is known to listen there: see `Call::reachable`.
+            let owed = self.lost && self.leaving().is_some();
             self.moves_to(desk, path);
+            self.lost = owed;
         }
         moved
     }
