@@ -554,7 +554,12 @@ impl Call {
                 self.progress(desk, fork, response);
             }
             (State::Calling(_), Answer::Response(response)) if status.is_success() => {
+                let over = leg.is_over(response);
+                self.cancel_alarm(desk, Why::Overtaken(fork));
                 self.fork_answered(desk, fork, response);
+                if over {
+                    self.over_already(desk, fork);
+                }
             }
             // It was quicker than our CANCEL (RFC 3261 §15: acknowledge, then hang up).
             (State::Cancelling(_), Answer::Response(response)) if status.is_success() => {
@@ -696,6 +701,34 @@ impl Call {
         };
         self.stage = Stage::Answering(Answering { winner: fork, awaited, snapshot, sdp });
         self.alarm(desk, Why::Answer, desk.settings.answer_timeout);
+    }
+
+    /// A called phone has hung up, and its BYE has overtaken its own 2xx: that is repeated until our
+    /// ACK, and where it doesn't come the phone rings no more all the same.
+    pub(crate) fn overtaken(&mut self, desk: &mut Desk<'_>, fork: LegId) {
+        if !self.alarms.contains_key(&Why::Overtaken(fork)) {
+            self.alarm(desk, Why::Overtaken(fork), OVERTAKEN_MAX);
+        }
+    }
+
+    /// The 2xx of such a phone is acknowledged: the call is as one that was hung up after it.
+    fn over_already(&mut self, desk: &mut Desk<'_>, fork: LegId) {
+        let Some(leg) = self.leg_mut(fork) else { return };
+        if matches!(leg.state, State::Confirmed(_)) {
+            leg.hung_up(desk);
+            self.end(desk, Cause::Cleared);
+        }
+    }
+
+    /// It never came: the phone is left as one that declined. For a call for help there may be another
+    /// way, which is not asked for where somebody has declined.
+    fn never_answered(&mut self, desk: &mut Desk<'_>, fork: LegId) {
+        let cause = if self.emergency { Cause::TimedOut } else { Cause::Declined };
+        let Some(leg) = self.leg_mut(fork) else { return };
+        if matches!(leg.state, State::Calling(_)) {
+            leg.leave(desk, cause);
+            self.fork_failed(desk, fork, cause);
+        }
     }
 
     fn fork_refused(&mut self, desk: &mut Desk<'_>, fork: LegId, answer: &Answer<'_>) {
@@ -1095,6 +1128,7 @@ impl Call {
                     found.bye_again(desk);
                 }
             }
+            Why::Overtaken(leg) => self.never_answered(desk, leg),
             Why::Linger => {
                 if let Stage::Ending(ending) = &mut self.stage {
                     ending.lingering = true;
@@ -1435,7 +1469,11 @@ fn millis(span: Duration) -> u64 {
 /// A re-INVITE's mapped counterpart: within Timer F of an UPDATE (32 s) with room for the answer.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(25);
 
-/// A phone notices a broken connection within its keep-alive and registers again; its leg waits.
+/// A 2xx is said again after 500 ms, 1 s and 2 s (RFC 3261 §13.3.1.4): three of them were lost by then.
+const OVERTAKEN_MAX: Duration = Duration::from_secs(4);
+
+/// A phone notices a broken connection within its keep-alive and registers again; its leg waits. A carrier
+/// is owed a BYE for longer: see [`Call::unsaid`].
 const LOST_FLOW_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A phone answers CANCEL or BYE within a round trip or two. Later, an ended call doesn't count any more

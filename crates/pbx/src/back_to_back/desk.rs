@@ -75,6 +75,8 @@ pub(crate) enum Why {
     Slow(LegId),
     /// A carrier refused our BYE: it is said again.
     Again(LegId),
+    /// The 2xx that a BYE has overtaken has not come.
+    Overtaken(LegId),
 }
 
 /// What a request of ours was for.

@@ -544,6 +544,10 @@ impl BackToBack {
             }
             return;
         }
+        if leg.overtakes(request) {
+            self.answer_plainly(now, key, request, Status::OK);
+            return self.with(now, call_id, |call, desk| call.overtaken(desk, leg_id));
+        }
         let judged = leg.dialog_mut().map(|dialog| dialog.receive(request));
         match judged {
             Some(Ok(())) => {

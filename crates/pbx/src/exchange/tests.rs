@@ -299,6 +299,57 @@ fn late_2xx_of_another_fork() {
     );
 }
 
+/// RFC 3261 §15 has the called phone wait for our ACK; where it doesn't, its BYE may come first.
+#[test]
+fn a_bye_overtakes_the_2xx_that_it_ends() {
+    let mut w = World::new();
+    w.invite("alice", "102", Some(&offer("sendrecv")));
+    w.reply("carol", Method::Invite, 180, None);
+    let bye = w.hasty_bye("bob", "bob-tag");
+    // Of another phone it is a forgery.
+    w.forge("carol", &bye);
+    w.forge("bob", &bye);
+    w.pass(500);
+    w.reply("bob", Method::Invite, 200, Some(&offer("sendrecv")));
+    w.settle_forks();
+    w.check(
+        "
+          0ms  alice > pbx    INVITE 102 sdp
+          0ms  pbx   > bob    INVITE 102 sdp
+          0ms  pbx   > carol  INVITE 102 sdp
+          0ms  carol > pbx    180
+          0ms  pbx   > alice  180
+          0ms  carol > pbx    BYE
+          0ms  pbx   > carol  481 BYE
+          0ms  bob   > pbx    BYE
+          0ms  pbx   > bob    200 BYE
+        500ms  bob   > pbx    200 sdp
+        500ms  pbx   > bob    ACK
+        500ms  pbx   > carol  CANCEL
+        500ms  pbx   > alice  487
+        500ms  carol > pbx    200 CANCEL
+        500ms  carol > pbx    487
+        500ms  pbx   > carol  ACK
+        cdr    101 102 answered 0s
+        ",
+    );
+}
+
+/// Behind a proxy that forks, another branch may answer.
+#[test]
+fn a_bye_of_another_branch_ends_no_call() {
+    let mut w = World::new();
+    w.invite("alice", "102", Some(&offer("sendrecv")));
+    let bye = w.hasty_bye("bob", "other");
+    w.forge("bob", &bye);
+    w.reply("bob", Method::Invite, 200, Some(&offer("sendrecv")));
+    w.settle_forks();
+    w.ack("alice", None);
+    w.pass(10_000);
+    let Reply::Calls(calls) = w.command(Command::Calls) else { panic!("calls") };
+    assert_eq!(calls.iter().map(|call| call.state).collect::<Vec<_>>(), [CallState::Up]);
+}
+
 #[test]
 fn byes_cross() {
     let mut w = World::new();
