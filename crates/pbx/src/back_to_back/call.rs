@@ -308,8 +308,9 @@ impl Call {
                 // sends the other side's silence, so without packets it is gone.
                 let both = up.silent.len() == 2;
                 if both || self.leg(leg).is_some_and(|leg| leg.party.trunk.is_some()) {
-                    self.end(desk, Cause::Silence);
+                    return self.end(desk, Cause::Silence);
                 }
+                self.probe(desk, leg);
             }
             MediaEvent::Resumed { .. } => {
                 let Stage::Up(up) = &mut self.stage else { return };
@@ -1117,7 +1118,11 @@ impl Call {
                 // Whatever comes of it, the session has its end.
                 self.expiry_alarm(desk, leg);
             }
-            Why::Lost(leg) if self.is_ending() => self.unconfirmed(desk, leg),
+            Why::Silent(leg) => self.probe(desk, leg),
+            // A fork that lost the race may be on its way out while the call goes on.
+            Why::Lost(leg) if self.is_ending() || self.leg(leg).is_some_and(Leg::is_leaving) => {
+                self.unconfirmed(desk, leg);
+            }
             Why::Lost(_) | Why::Expired(_) => self.end(desk, Cause::MediaLost),
             Why::Extend(leg) => self.extend(desk, leg),
             Why::Unpaid(leg) => self.unpaid(desk, leg),
@@ -1215,13 +1220,16 @@ impl Call {
         }
     }
 
-    /// A device or a trunk has a new connection: its legs go on there.
+    /// A device or a trunk has a new connection: its legs go on there. A device has one place, so what it
+    /// talks over goes with it, whether we have seen the old one break or not: asked there, a muted phone
+    /// would say nothing. A carrier has several, and a call stays with the one that took it.
     pub(crate) fn reachable(&mut self, desk: &mut Desk<'_>, owner: Owner, path: Path) {
-        let lost: Vec<LegId> = self
-            .legs()
-            .filter(|leg| leg.lost && leg.party.owner() == Some(owner))
-            .map(|leg| leg.id)
-            .collect();
+        let is_phone = matches!(owner, Owner::Device(_));
+        let moves = |leg: &&Leg| {
+            let talks = matches!(leg.state, State::Confirmed(_)) && leg.party.path != path;
+            leg.party.owner() == Some(owner) && (leg.lost || is_phone && talks)
+        };
+        let lost: Vec<LegId> = self.legs().filter(moves).map(|leg| leg.id).collect();
         for id in lost {
             if let Some(leg) = self.leg_mut(id) {
                 leg.moves_to(desk, path);

@@ -63,6 +63,8 @@ pub(crate) enum Why {
     Expired(LegId),
     /// It is ours to refresh.
     Refresh(LegId),
+    /// Nothing has been heard from it, and it is to be asked again.
+    Silent(LegId),
     /// The leg's connection has been gone for too long.
     Lost(LegId),
     /// The paid time of a leg outside nears its end.

@@ -671,8 +671,10 @@ fn both_sides_silent_ends_the_call() {
     for endpoint in endpoints {
         w.media(relay::Event::Silence { endpoint, since: pure::Instant(0) });
     }
+    // The first is asked whether it is there.
     w.check(
         "
+        0ms  pbx > bob    INVITE sdp
         0ms  pbx > alice  BYE
         0ms  pbx > bob    BYE
         ",
@@ -681,6 +683,35 @@ fn both_sides_silent_ends_the_call() {
         w.reply(name, Method::Bye, 200, None);
     }
     assert_eq!(w.cdrs[0].ended_by.0.as_deref(), Some("silence: no audio came any more"));
+}
+
+/// A muted phone says yes each time; one that has started again knows of no call.
+#[test]
+fn a_silent_side_is_asked_until_it_is_gone() {
+    let mut w = World::new();
+    w.call();
+    let endpoint = *w.armed.keys().next().expect("two legs");
+    w.media(relay::Event::Silence { endpoint, since: pure::Instant(0) });
+    let asked = if w.is_asked("alice") { "alice" } else { "bob" };
+    let other = if asked == "alice" { "bob" } else { "alice" };
+    w.reply(asked, Method::Invite, 200, Some(&offer("sendrecv")));
+    w.pass(600_000);
+    w.reply(asked, Method::Invite, 200, Some(&offer("sendrecv")));
+    w.pass(600_000);
+    w.reply(asked, Method::Invite, 481, None);
+    w.reply(other, Method::Bye, 200, None);
+    assert_eq!(w.cdrs[0].disposition, Disposition::Answered);
+    assert_eq!(w.cdrs[0].ended_by.0.as_deref(), Some("silence: no audio came any more"));
+    // Who is heard again is left alone.
+    let mut w = World::new();
+    w.call();
+    let endpoint = *w.armed.keys().next().expect("two legs");
+    w.media(relay::Event::Silence { endpoint, since: pure::Instant(0) });
+    let asked = if w.is_asked("alice") { "alice" } else { "bob" };
+    w.reply(asked, Method::Invite, 200, Some(&offer("sendrecv")));
+    w.media(relay::Event::Resumed { endpoint });
+    w.pass(1_000_000);
+    assert!(!w.is_asked(asked));
 }
 
 #[test]
