@@ -41,6 +41,8 @@ pub(crate) struct Media {
     direction: Direction,
     /// What we want: sendonly while we hold.
     pub(crate) wanted: Direction,
+    /// Its microphone is off, and nothing is sent instead.
+    pub(crate) muted: bool,
     session_id: u64,
     version: u64,
     ssrc: u32,
@@ -70,6 +72,7 @@ impl Media {
             receiver: None,
             direction: Direction::SendRecv,
             wanted: Direction::SendRecv,
+            muted: false,
             session_id: chance.u64() >> 2,
             version: 0,
             ssrc: chance.u64() as u32,
@@ -178,7 +181,7 @@ impl Media {
     }
 
     pub(crate) fn is_speaking(&self) -> bool {
-        self.remote.is_some() && self.direction.sends()
+        self.remote.is_some() && self.direction.sends() && !self.muted
     }
 
     pub(crate) fn is_spoken_to(&self) -> bool {

@@ -164,6 +164,10 @@ pub enum Action {
     Hold {
         call: CallId,
     },
+    /// Switches the microphone off: nothing is sent, and nobody is told.
+    Mute {
+        call: CallId,
+    },
     Resume {
         call: CallId,
     },
@@ -425,6 +429,7 @@ impl Phone {
             Action::Reject { call } => self.reject(now, call, Status::DECLINE),
             Action::HangUp { call } => self.hang_up(now, call),
             Action::Hold { call } => self.reinvite(now, call, call::Wish::Hold),
+            Action::Mute { call } => self.mute(now, call),
             Action::Resume { call } => self.reinvite(now, call, call::Wish::Resume),
             Action::Move { call } => self.reinvite(now, call, call::Wish::Move),
             Action::Refresh { call } => self.reinvite(now, call, call::Wish::Refresh),

@@ -27,7 +27,7 @@ use guard::access::Actor;
 use guard::cause::{Cause, Outcome};
 use guard::fact::{Fact, ViolationKind};
 use guard::gate::{Attempt, Decision, Destination, Gate, Origin, Standing, Verdict};
-use guard::id::{CallId, LegId, NodeId, TenantId};
+use guard::id::{CallId, LegId, NodeId, TenantId, TrunkId};
 use guard::ledger::{Crossing, Ledger, Spend};
 use guard::policy::Scope;
 use pure::{Chance, Instant, Now};
@@ -294,9 +294,20 @@ impl Exchange {
                     self.challenged(now, call, leg, purpose, &response);
                 }
                 Event::Onward { call } => self.onward(now, call),
+                Event::Owed { call, leg, trunk } => self.owed(now, call, leg, trunk),
                 Event::Violation { path, kind } => self.violated(now, path, kind),
             }
         }
+    }
+
+    /// A carrier bills until it hears our BYE: its trunk doesn't wait for long to connect.
+    fn owed(&mut self, now: Now, call: CallId, leg: LegId, trunk: TrunkId) {
+        if self.core.owing() > OWING_MAX {
+            return self.core.forsake(now, call, leg);
+        }
+        let mut out = Vec::new();
+        self.trunks.hurry(&mut self.core.desk(now), trunk, &mut out);
+        self.carry(now, out);
     }
 
     fn write(&mut self, rows: Vec<Row>) {
@@ -584,6 +595,9 @@ impl From<Cause> for Refused {
 fn status_of(outcome: Outcome) -> Status {
     Status::new(outcome.status).unwrap_or(Status::SERVER_INTERNAL_ERROR)
 }
+
+/// Calls whose BYE waits for a carrier's next connection: as many as a trunk may carry.
+const OWING_MAX: usize = 1_000;
 
 /// One line of the journal a minute, address and kind of violation.
 const VIOLATION_INTERVAL: Duration = Duration::from_secs(60);

@@ -67,6 +67,7 @@ pub struct Settings {
     pub retry_after: Duration,
     /// How long the orphan legs of a former process are kept to be ended when their phone comes back:
     /// longer than the granted expiry of a registration over a connection.
+    /// For as long a carrier whose connection broke is owed the BYE of a call that is over.
     pub orphan_timeout: Duration,
     /// The suites that we offer to a phone we call, preferred first. AES_CM_128_HMAC_SHA1_80 is the
     /// one that every phone takes, so it is always among them and stands first; AES-256-GCM follows

@@ -225,6 +225,11 @@ impl Trunks {
         true
     }
 
+    /// A BYE waits for this trunk's next connection.
+    pub(crate) fn hurry(&mut self, desk: &mut Desk<'_>, trunk: TrunkId, out: &mut Vec<Effect>) {
+        self.with(desk, trunk, out, Line::hurry);
+    }
+
     /// To be told of every flow, before [`Self::connected`].
     pub(crate) fn flow_opened(&mut self, opened: &FlowOpened) {
         self.engine.flows.insert(opened.flow, opened.clone());

@@ -249,6 +249,7 @@ impl Ladder {
             ["rejects"] => call(InCall::Reject),
             ["hangs", "up"] => call(InCall::HangUp),
             ["holds"] => call(InCall::Hold),
+            ["mutes"] => call(InCall::Mute),
             ["resumes"] => call(InCall::Resume),
             ["moves"] => call(InCall::Move),
             ["presses", digit, "by", "INFO"] => {

@@ -191,6 +191,7 @@ pub enum InCall {
     Reject,
     HangUp,
     Hold,
+    Mute,
     Resume,
     Move,
     Press(char),

@@ -229,7 +229,10 @@ impl Carrier {
             Action::Call { from, number, account, host } => {
                 self.call(now, &from, &number, account.as_deref(), &host);
             }
-            Action::HangUpAll => self.each_call(now, |call| phone::Action::HangUp { call }),
+            Action::HangUpAll => {
+                let ids: Vec<String> = self.lines.keys().cloned().collect();
+                ids.iter().for_each(|call_id| self.hang_up(now, call_id));
+            }
             Action::HoldAll => self.each_call(now, |call| phone::Action::Hold { call }),
             Action::ResumeAll => self.each_call(now, |call| phone::Action::Resume { call }),
             Action::Die => {
@@ -363,12 +366,14 @@ impl Carrier {
         }
     }
 
+    /// Whether the customer can be told or not, the call is over and billed no longer.
     pub(super) fn hang_up(&mut self, now: Now, call_id: &str) {
         let Some(line) = self.lines.get(call_id) else { return };
         let calls: Vec<CallId> = line.phone.calls().map(|(id, _)| id).collect();
         for call in calls {
             self.tell(now, call_id, phone::Input::Do(phone::Action::HangUp { call }));
         }
+        self.end(now, call_id);
     }
 
     /// Has anything been heard from the customer of late?

@@ -40,6 +40,13 @@ impl Phone {
         }
     }
 
+    pub(super) fn mute(&mut self, now: Now, id: CallId) {
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.media.muted = true;
+        }
+        self.tune(now, id);
+    }
+
     pub(super) fn speak(&mut self, now: Now, id: CallId) {
         let interval = self.settings.packet_interval;
         let Some(call) = self.calls.get_mut(&id) else { return };

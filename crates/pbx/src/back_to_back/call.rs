@@ -22,11 +22,11 @@ use sip::sdp::Direction;
 use sip::{Method, Request, Response, Status};
 
 pub(crate) use self::outside::{Outside, Way};
-use super::Owner;
 use super::carry::Carry;
 use super::desk::{Desk, Purpose, ServerTx, Why};
 use super::leg::{Leg, State, abilities};
 use super::media::{Coded, Heard, Ports, Unacceptable};
+use super::{Event, Owner};
 use crate::command::{CallState, CallView};
 use crate::flow::{FlowId, Path};
 use crate::io::{PersistError, Ticket};
@@ -308,8 +308,9 @@ impl Call {
                 // sends the other side's silence, so without packets it is gone.
                 let both = up.silent.len() == 2;
                 if both || self.leg(leg).is_some_and(|leg| leg.party.trunk.is_some()) {
-                    self.end(desk, Cause::Silence);
+                    return self.end(desk, Cause::Silence);
                 }
+                self.probe(desk, leg);
             }
             MediaEvent::Resumed { .. } => {
                 let Stage::Up(up) = &mut self.stage else { return };
@@ -554,7 +555,12 @@ impl Call {
                 self.progress(desk, fork, response);
             }
             (State::Calling(_), Answer::Response(response)) if status.is_success() => {
+                let over = leg.is_over(response);
+                self.cancel_alarm(desk, Why::Overtaken(fork));
                 self.fork_answered(desk, fork, response);
+                if over {
+                    self.over_already(desk, fork);
+                }
             }
             // It was quicker than our CANCEL (RFC 3261 §15: acknowledge, then hang up).
             (State::Cancelling(_), Answer::Response(response)) if status.is_success() => {
@@ -696,6 +702,34 @@ impl Call {
         };
         self.stage = Stage::Answering(Answering { winner: fork, awaited, snapshot, sdp });
         self.alarm(desk, Why::Answer, desk.settings.answer_timeout);
+    }
+
+    /// A called phone has hung up, and its BYE has overtaken its own 2xx: that is repeated until our
+    /// ACK, and where it doesn't come the phone rings no more all the same.
+    pub(crate) fn overtaken(&mut self, desk: &mut Desk<'_>, fork: LegId) {
+        if !self.alarms.contains_key(&Why::Overtaken(fork)) {
+            self.alarm(desk, Why::Overtaken(fork), OVERTAKEN_MAX);
+        }
+    }
+
+    /// The 2xx of such a phone is acknowledged: the call is as one that was hung up after it.
+    fn over_already(&mut self, desk: &mut Desk<'_>, fork: LegId) {
+        let Some(leg) = self.leg_mut(fork) else { return };
+        if matches!(leg.state, State::Confirmed(_)) {
+            leg.hung_up(desk);
+            self.end(desk, Cause::Cleared);
+        }
+    }
+
+    /// It never came: the phone is left as one that declined. For a call for help there may be another
+    /// way, which is not asked for where somebody has declined.
+    fn never_answered(&mut self, desk: &mut Desk<'_>, fork: LegId) {
+        let cause = if self.emergency { Cause::TimedOut } else { Cause::Declined };
+        let Some(leg) = self.leg_mut(fork) else { return };
+        if matches!(leg.state, State::Calling(_)) {
+            leg.leave(desk, cause);
+            self.fork_failed(desk, fork, cause);
+        }
     }
 
     fn fork_refused(&mut self, desk: &mut Desk<'_>, fork: LegId, answer: &Answer<'_>) {
@@ -1090,7 +1124,11 @@ impl Call {
                 // Whatever comes of it, the session has its end.
                 self.expiry_alarm(desk, leg);
             }
-            Why::Lost(leg) if self.is_ending() => self.unconfirmed(desk, leg),
+            Why::Silent(leg) => self.probe(desk, leg),
+            // A fork that lost the race may be on its way out while the call goes on.
+            Why::Lost(leg) if self.is_ending() || self.leg(leg).is_some_and(Leg::is_leaving) => {
+                self.unconfirmed(desk, leg);
+            }
             Why::Lost(_) | Why::Expired(_) => self.end(desk, Cause::MediaLost),
             Why::Extend(leg) => self.extend(desk, leg),
             Why::Unpaid(leg) => self.unpaid(desk, leg),
@@ -1101,6 +1139,7 @@ impl Call {
                     found.bye_again(desk);
                 }
             }
+            Why::Overtaken(leg) => self.never_answered(desk, leg),
             Why::Linger => {
                 if let Stage::Ending(ending) = &mut self.stage {
                     ending.lingering = true;
@@ -1187,13 +1226,16 @@ impl Call {
         }
     }
 
-    /// A device or a trunk has a new connection: its legs go on there.
+    /// A device or a trunk has a new connection: its legs go on there. A device has one place, so what it
+    /// talks over goes with it, whether we have seen the old one break or not: asked there, a muted phone
+    /// would say nothing. A carrier has several, and a call stays with the one that took it.
     pub(crate) fn reachable(&mut self, desk: &mut Desk<'_>, owner: Owner, path: Path) {
-        let lost: Vec<LegId> = self
-            .legs()
-            .filter(|leg| leg.lost && leg.party.owner() == Some(owner))
-            .map(|leg| leg.id)
-            .collect();
+        let is_phone = matches!(owner, Owner::Device(_));
+        let moves = |leg: &&Leg| {
+            let talks = matches!(leg.state, State::Confirmed(_)) && leg.party.path != path;
+            leg.party.owner() == Some(owner) && (leg.lost || is_phone && talks)
+        };
+        let lost: Vec<LegId> = self.legs().filter(moves).map(|leg| leg.id).collect();
         for id in lost {
             if let Some(leg) = self.leg_mut(id) {
                 leg.moves_to(desk, path);
@@ -1204,18 +1246,53 @@ impl Call {
     }
 
     /// A BYE that could not be said, since the leg's connection is gone: it is said on the next one, so
-    /// that nobody keeps a call, or bills one, that is over.
+    /// that nobody keeps a call, or bills one, that is over. A carrier bills on meanwhile: it is owed the
+    /// BYE for as long as after a crash, and its trunk comes back the sooner for it.
     fn unsaid(&mut self, desk: &mut Desk<'_>, leg: LegId) {
+        let now = desk.now.instant;
         let Some(found) = self.leg_mut(leg) else { return };
         if found.leaving().is_none() || found.party.owner().is_none() {
             return self.unconfirmed(desk, leg);
         }
         found.lost = true;
+        if let Some(outlay) = &mut found.outlay {
+            outlay.unsaid();
+        }
+        let trunk = found.party.trunk;
+        let span = trunk.map_or(LOST_FLOW_TIMEOUT, |_| desk.settings.orphan_timeout);
+        // However often the next connection breaks as well.
+        let until = *found.owed_until.get_or_insert(now + span);
         self.cancel_alarm(desk, Why::Again(leg));
         if !self.alarms.contains_key(&Why::Lost(leg)) {
-            self.alarm(desk, Why::Lost(leg), LOST_FLOW_TIMEOUT);
+            self.alarm(desk, Why::Lost(leg), until.since(now));
+        }
+        if let Some(trunk) = trunk {
+            desk.event(Event::Owed { call: self.id, leg, trunk });
         }
         self.maybe_record(desk);
+    }
+
+    /// Whether a carrier is owed a BYE that waits for its next connection.
+    pub(crate) fn owes(&self) -> bool {
+        self.legs()
+            .any(|leg| leg.lost && leg.party.trunk.is_some() && matches!(leg.state, State::Leaving))
+    }
+
+    /// Who is owed a BYE has said one: the leg is over, and both know it.
+    pub(crate) fn owed_no_more(&mut self, desk: &mut Desk<'_>, leg: LegId) {
+        let Some(found) = self.leg(leg) else { return };
+        if found.leaving().is_some() && found.owed_until.is_some() {
+            self.cancel_alarm(desk, Why::Lost(leg));
+            self.fork_gone(leg);
+            self.maybe_record(desk);
+        }
+    }
+
+    /// One too many to be kept.
+    pub(crate) fn forsake(&mut self, desk: &mut Desk<'_>, leg: LegId) {
+        if self.leg(leg).is_some_and(|leg| matches!(leg.state, State::Leaving)) {
+            self.unconfirmed(desk, leg);
+        }
     }
 
     /// A leg is over, as far as we know: its other end never said so.
@@ -1406,7 +1483,11 @@ fn millis(span: Duration) -> u64 {
 /// A re-INVITE's mapped counterpart: within Timer F of an UPDATE (32 s) with room for the answer.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(25);
 
-/// A phone notices a broken connection within its keep-alive and registers again; its leg waits.
+/// A 2xx is said again after 500 ms, 1 s and 2 s (RFC 3261 §13.3.1.4): three of them were lost by then.
+const OVERTAKEN_MAX: Duration = Duration::from_secs(4);
+
+/// A phone notices a broken connection within its keep-alive and registers again; its leg waits. A carrier
+/// is owed a BYE for longer: see [`Call::unsaid`].
 const LOST_FLOW_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A phone answers CANCEL or BYE within a round trip or two. Later, an ended call doesn't count any more

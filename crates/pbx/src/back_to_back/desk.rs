@@ -63,6 +63,8 @@ pub(crate) enum Why {
     Expired(LegId),
     /// It is ours to refresh.
     Refresh(LegId),
+    /// Nothing has been heard from it, and it is to be asked again.
+    Silent(LegId),
     /// The leg's connection has been gone for too long.
     Lost(LegId),
     /// The paid time of a leg outside nears its end.
@@ -75,6 +77,8 @@ pub(crate) enum Why {
     Slow(LegId),
     /// A carrier refused our BYE: it is said again.
     Again(LegId),
+    /// The 2xx that a BYE has overtaken has not come.
+    Overtaken(LegId),
 }
 
 /// What a request of ours was for.

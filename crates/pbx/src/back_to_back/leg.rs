@@ -10,6 +10,7 @@ use std::time::Duration;
 use guard::cause::Cause;
 use guard::gate::{Algorithm, Permit, Proof, Standing};
 use guard::id::{CallId, DeviceId, ExtensionId, LegId, RealmId, TenantId, TrunkId};
+use pure::Instant;
 use rtp::quality::Report;
 use sip::dialog::{Dialog, DialogId, DialogState, Hop};
 use sip::sdp::Direction;
@@ -63,6 +64,8 @@ pub(crate) struct Leg {
     /// Our other requests to a carrier that have no final answer yet, by CSeq. A challenged one is taken
     /// out to be repeated, so that none is repeated twice.
     repeatable: BTreeMap<u32, Request>,
+    /// Until when our BYE waits for another connection.
+    pub(crate) owed_until: Option<Instant>,
     /// How often our BYE was refused.
     pub(crate) byes_refused: usize,
     /// The dialog that our BYE is ending.
@@ -177,6 +180,8 @@ pub(crate) struct Composed {
 pub(crate) struct Calling {
     key: Key,
     pub(crate) invite: Request,
+    /// Its tag in a BYE that has overtaken the 2xx it ends.
+    over: Option<String>,
 }
 
 #[derive(Debug)]
@@ -312,6 +317,7 @@ impl Leg {
             credentials: None,
             challenges: 0,
             repeatable: BTreeMap::new(),
+            owed_until: None,
             byes_refused: 0,
             leaving: None,
         }
@@ -399,7 +405,10 @@ impl Leg {
         }
         let moved = self.party.owner().is_some_and(|owner| is_at(owner, path));
         if moved {
+            // What it is owed is said once it is known to listen there: see `Call::reachable`.
+            let owed = self.lost && self.leaving().is_some();
             self.moves_to(desk, path);
+            self.lost = owed;
         }
         moved
     }
@@ -618,7 +627,7 @@ impl Leg {
         }
         let owner = (self.call, self.id, Purpose::Invite);
         let key = desk.send(owner, self.party.path, invite.clone());
-        self.state = State::Calling(Calling { key, invite });
+        self.state = State::Calling(Calling { key, invite, over: None });
         true
     }
 
@@ -635,6 +644,24 @@ impl Leg {
         let Ok(dialog) = Dialog::uac(&calling.invite, response) else { return };
         self.state = State::Confirmed(Confirmed { dialog, invite: Some(calling.invite) });
         self.acknowledge(desk, response);
+    }
+
+    /// Their BYE while we wait for a final answer: a called phone that hangs up before our ACK, which RFC
+    /// 3261 §15 forbids, may be heard before its own 2xx. False where this is no such BYE.
+    pub(crate) fn overtakes(&mut self, request: &Request) -> bool {
+        let State::Calling(calling) = &mut self.state else { return false };
+        let Some(tag) = request.headers().from().tag() else { return false };
+        let bye = request.method() == Method::Bye;
+        if bye {
+            calling.over.get_or_insert_with(|| tag.to_owned());
+        }
+        bye
+    }
+
+    /// Whether a 2xx makes the dialog whose BYE has come already.
+    pub(crate) fn is_over(&self, response: &Response) -> bool {
+        let State::Calling(calling) = &self.state else { return false };
+        calling.over.is_some() && calling.over.as_deref() == response.headers().to().tag()
     }
 
     /// The ACK of a 2xx in our dialog.
@@ -794,6 +821,7 @@ impl Leg {
     /// The same INVITE under the same permit: next CSeq, new branch, credentials (RFC 3261 §22.2).
     fn invite_again(&mut self, desk: &mut Desk<'_>, (name, value): (Name, String)) -> bool {
         let State::Calling(calling) = &self.state else { return false };
+        let over = calling.over.clone();
         let transport = self.party.path.flow.transport;
         let sent_by = desk.sent_by(self.party.realm, transport, self.party.trunk);
         let branch = desk.transactions.branch();
@@ -819,7 +847,7 @@ impl Leg {
         let invite = builder.header(name, &value).body("application/sdp", body).build();
         let Ok(invite) = invite else { return false };
         let key = desk.send((self.call, self.id, Purpose::Invite), self.party.path, invite.clone());
-        self.state = State::Calling(Calling { key, invite });
+        self.state = State::Calling(Calling { key, invite, over });
         true
     }
 

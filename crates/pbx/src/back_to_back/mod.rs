@@ -89,6 +89,8 @@ pub(crate) enum Event {
     /// No leg outside is left that could answer, and there may be further ways: [`BackToBack::onward`]
     /// or [`BackToBack::no_further`] answers.
     Onward { call: CallId },
+    /// A carrier is owed a BYE that waits for its next connection.
+    Owed { call: CallId, leg: LegId, trunk: TrunkId },
     /// A peer broke the rules.
     Violation { path: Path, kind: ViolationKind },
 }
@@ -289,6 +291,16 @@ impl BackToBack {
         });
         let policy = self.gate.policy().version;
         own.for_each(|call| call.pay_no_more(policy));
+    }
+
+    /// Calls whose BYE to a carrier waits for its next connection.
+    pub(crate) fn owing(&self) -> usize {
+        self.calls.values().filter(|call| call.owes()).count()
+    }
+
+    /// Gives up the BYE that a carrier is owed.
+    pub(crate) fn forsake(&mut self, now: Now, call: CallId, leg: LegId) {
+        self.with(now, call, |call, desk| call.forsake(desk, leg));
     }
 
     pub(crate) fn call(&self, id: CallId) -> Option<&Call> {
@@ -527,7 +539,15 @@ impl BackToBack {
                 Method::Bye => Status::OK,
                 _ => Status::CALL_DOES_NOT_EXIST,
             };
-            return self.answer_plainly(now, key, request, status);
+            self.answer_plainly(now, key, request, status);
+            if request.method() == Method::Bye {
+                self.with(now, call_id, |call, desk| call.owed_no_more(desk, leg_id));
+            }
+            return;
+        }
+        if leg.overtakes(request) {
+            self.answer_plainly(now, key, request, Status::OK);
+            return self.with(now, call_id, |call, desk| call.overtaken(desk, leg_id));
         }
         let judged = leg.dialog_mut().map(|dialog| dialog.receive(request));
         match judged {

@@ -113,6 +113,11 @@ impl Outlay {
         self.left = Some(now.instant);
     }
 
+    /// It did not leave, or nobody knows whether it was heard.
+    pub(crate) fn unsaid(&mut self) {
+        self.left = None;
+    }
+
     pub(crate) fn is_settled(&self) -> bool {
         self.settled
     }

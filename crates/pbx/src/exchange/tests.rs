@@ -299,6 +299,57 @@ fn late_2xx_of_another_fork() {
     );
 }
 
+/// RFC 3261 §15 has the called phone wait for our ACK; where it doesn't, its BYE may come first.
+#[test]
+fn a_bye_overtakes_the_2xx_that_it_ends() {
+    let mut w = World::new();
+    w.invite("alice", "102", Some(&offer("sendrecv")));
+    w.reply("carol", Method::Invite, 180, None);
+    let bye = w.hasty_bye("bob", "bob-tag");
+    // Of another phone it is a forgery.
+    w.forge("carol", &bye);
+    w.forge("bob", &bye);
+    w.pass(500);
+    w.reply("bob", Method::Invite, 200, Some(&offer("sendrecv")));
+    w.settle_forks();
+    w.check(
+        "
+          0ms  alice > pbx    INVITE 102 sdp
+          0ms  pbx   > bob    INVITE 102 sdp
+          0ms  pbx   > carol  INVITE 102 sdp
+          0ms  carol > pbx    180
+          0ms  pbx   > alice  180
+          0ms  carol > pbx    BYE
+          0ms  pbx   > carol  481 BYE
+          0ms  bob   > pbx    BYE
+          0ms  pbx   > bob    200 BYE
+        500ms  bob   > pbx    200 sdp
+        500ms  pbx   > bob    ACK
+        500ms  pbx   > carol  CANCEL
+        500ms  pbx   > alice  487
+        500ms  carol > pbx    200 CANCEL
+        500ms  carol > pbx    487
+        500ms  pbx   > carol  ACK
+        cdr    101 102 answered 0s
+        ",
+    );
+}
+
+/// Behind a proxy that forks, another branch may answer.
+#[test]
+fn a_bye_of_another_branch_ends_no_call() {
+    let mut w = World::new();
+    w.invite("alice", "102", Some(&offer("sendrecv")));
+    let bye = w.hasty_bye("bob", "other");
+    w.forge("bob", &bye);
+    w.reply("bob", Method::Invite, 200, Some(&offer("sendrecv")));
+    w.settle_forks();
+    w.ack("alice", None);
+    w.pass(10_000);
+    let Reply::Calls(calls) = w.command(Command::Calls) else { panic!("calls") };
+    assert_eq!(calls.iter().map(|call| call.state).collect::<Vec<_>>(), [CallState::Up]);
+}
+
 #[test]
 fn byes_cross() {
     let mut w = World::new();
@@ -620,8 +671,10 @@ fn both_sides_silent_ends_the_call() {
     for endpoint in endpoints {
         w.media(relay::Event::Silence { endpoint, since: pure::Instant(0) });
     }
+    // The first is asked whether it is there.
     w.check(
         "
+        0ms  pbx > bob    INVITE sdp
         0ms  pbx > alice  BYE
         0ms  pbx > bob    BYE
         ",
@@ -630,6 +683,35 @@ fn both_sides_silent_ends_the_call() {
         w.reply(name, Method::Bye, 200, None);
     }
     assert_eq!(w.cdrs[0].ended_by.0.as_deref(), Some("silence: no audio came any more"));
+}
+
+/// A muted phone says yes each time; one that has started again knows of no call.
+#[test]
+fn a_silent_side_is_asked_until_it_is_gone() {
+    let mut w = World::new();
+    w.call();
+    let endpoint = *w.armed.keys().next().expect("two legs");
+    w.media(relay::Event::Silence { endpoint, since: pure::Instant(0) });
+    let asked = if w.is_asked("alice") { "alice" } else { "bob" };
+    let other = if asked == "alice" { "bob" } else { "alice" };
+    w.reply(asked, Method::Invite, 200, Some(&offer("sendrecv")));
+    w.pass(600_000);
+    w.reply(asked, Method::Invite, 200, Some(&offer("sendrecv")));
+    w.pass(600_000);
+    w.reply(asked, Method::Invite, 481, None);
+    w.reply(other, Method::Bye, 200, None);
+    assert_eq!(w.cdrs[0].disposition, Disposition::Answered);
+    assert_eq!(w.cdrs[0].ended_by.0.as_deref(), Some("silence: no audio came any more"));
+    // Who is heard again is left alone.
+    let mut w = World::new();
+    w.call();
+    let endpoint = *w.armed.keys().next().expect("two legs");
+    w.media(relay::Event::Silence { endpoint, since: pure::Instant(0) });
+    let asked = if w.is_asked("alice") { "alice" } else { "bob" };
+    w.reply(asked, Method::Invite, 200, Some(&offer("sendrecv")));
+    w.media(relay::Event::Resumed { endpoint });
+    w.pass(1_000_000);
+    assert!(!w.is_asked(asked));
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub(super) struct Line {
     told: Option<Told>,
     /// Failures in a row.
     failures: u32,
+    /// A BYE may wait for its next connection until then.
+    hurried: Option<Instant>,
     /// The look-up of a trunk that is up.
     relocating: Option<Ticket>,
     pub(super) test: Option<Test>,
@@ -49,6 +51,8 @@ pub(super) enum Stage {
     /// Nothing works; tried again at that time.
     Waiting {
         retry: Utc,
+        /// The carrier asked for the wait, or nothing but a person will change what failed.
+        fixed: bool,
     },
     Locating {
         ticket: Ticket,
@@ -134,6 +138,7 @@ impl Line {
             trouble: None,
             told: None,
             failures: 0,
+            hurried: None,
             relocating: None,
             test: None,
             alarms: BTreeMap::new(),
@@ -603,7 +608,9 @@ impl Line {
 
     fn wait(&mut self, turn: &mut Turn<'_, '_>, trouble: Trouble, retry_after: Option<u32>) {
         let now = turn.now();
+        let hurried = self.hurried.is_some_and(|until| now.instant < until);
         let span = match trouble.patience() {
+            Patience::Growing if hurried => back_off(self.failures).min(HURRY),
             Patience::Growing => back_off(self.failures),
             Patience::Long => LONG,
         };
@@ -611,6 +618,7 @@ impl Line {
         let asked = retry_after.map(|seconds| Duration::from_secs(seconds.into()));
         let asked = asked.unwrap_or_default().min(RETRY_AFTER_MAX);
         let span = turn.about(span).max(asked);
+        let fixed = trouble.patience() == Patience::Long || !asked.is_zero();
         if self.told != Some(Told::Down) && self.trunk.enabled {
             self.told = Some(Told::Down);
             let Trunk { id, name, tenant, .. } = &self.trunk;
@@ -629,9 +637,23 @@ impl Line {
                 authority: None,
             });
         }
-        self.enter(turn, Stage::Waiting { retry: now.utc + span });
+        self.enter(turn, Stage::Waiting { retry: now.utc + span, fixed });
         self.set(turn, Alarm::Retry, span);
         self.finish_test(turn, false);
+    }
+
+    /// A carrier bills until it hears a BYE that waits for its next connection: for as long as it may wait
+    /// the pauses between tries stay short. What the carrier asked for is obeyed all the same.
+    pub(super) fn hurry(&mut self, turn: &mut Turn<'_, '_>) {
+        let now = turn.now();
+        self.hurried = Some(now.instant + turn.desk.settings.orphan_timeout);
+        if let Stage::Waiting { retry, fixed: false } = &mut self.stage {
+            let span = turn.about(HURRY);
+            if now.utc + span < *retry {
+                *retry = now.utc + span;
+                self.set(turn, Alarm::Retry, span);
+            }
+        }
     }
 
     pub(super) fn alarmed(&mut self, turn: &mut Turn<'_, '_>, alarm: Alarm) {
@@ -941,6 +963,9 @@ const PROBE_REGISTERED: Duration = Duration::from_secs(60);
 const MISSED_MAX: u8 = 2;
 /// Between a failure that may pass and the next try.
 const SOON: Duration = Duration::from_secs(5);
+/// Between two tries while the carrier is owed a BYE: most bill by six seconds or more, and a server that
+/// comes back to many customers must not be stormed.
+const HURRY: Duration = Duration::from_secs(15);
 /// A connection that held so long was a good one.
 const STEADY: Duration = Duration::from_secs(60);
 /// A carrier's Retry-After is obeyed up to here: a typing error must not take the telephone away.

@@ -297,6 +297,40 @@ fn pauses_grow_and_stay_below_their_bound() {
 }
 
 #[test]
+fn pauses_are_short_while_a_carrier_is_owed_a_bye_and_only_so_long() {
+    let mut world = World::registering();
+    let pause = |world: &mut World| {
+        world.locate(&[]);
+        let pause = world.retry().as_secs();
+        world.pass(pause + 1);
+        pause
+    };
+    for _ in 0..8 {
+        pause(&mut world);
+    }
+    world.locate(&[]);
+    assert!(world.retry().as_secs() >= 270);
+    world.owe();
+    assert!(world.retry().as_secs() <= 17, "the pause that has begun is cut short");
+    world.pass(17);
+    let owed: Vec<u64> = (0..50).map(|_| pause(&mut world)).collect();
+    assert!(owed.iter().all(|pause| (12..=17).contains(pause)), "{owed:?}");
+    let later: Vec<u64> = (0..30).map(|_| pause(&mut world)).collect();
+    assert!(later[29] >= 270, "{later:?}");
+}
+
+#[test]
+fn a_carrier_that_asked_for_a_pause_is_left_alone_whoever_waits() {
+    let mut world = World::registering();
+    world.locate(&[tls(1)]);
+    world.connect();
+    world.answer(Method::Register, 503, |a| a.header(Name::RetryAfter, "600"));
+    let pause = world.retry();
+    world.owe();
+    assert_eq!(world.retry(), pause);
+}
+
+#[test]
 fn a_name_server_that_is_down_takes_no_trunk_down() {
     let mut world = World::up();
     world.pass(70);

@@ -32,7 +32,7 @@ impl Line {
         }
         let Some((trouble, since)) = &self.trouble else { return TrunkState::Connecting };
         let retry = match &self.stage {
-            Stage::Waiting { retry } => *retry,
+            Stage::Waiting { retry, .. } => *retry,
             Stage::Idle
             | Stage::Locating { .. }
             | Stage::Connecting { .. }

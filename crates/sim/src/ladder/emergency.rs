@@ -430,3 +430,39 @@ fn with_the_disk_gone() {
         ",
     );
 }
+
+/// Whoever calls for help may not be able to speak: nothing asks the phone, and nobody but the two ends
+/// the call.
+#[test]
+fn a_call_for_help_may_be_silent() {
+    Ladder::outside(|house| {
+        house.settings.silence_limit = Duration::from_secs(60);
+        house.lines[0].carrier.silence_limit = None;
+    })
+    .check(
+        "
+            0ms  alice dials 911
+            0ms  alice   > pbx     INVITE 911
+            0ms  pbx     > alice   100
+                  fact   emergency-called
+            0ms  pbx     > acme    INVITE 911
+            0ms  acme    > pbx     100
+            0ms  acme    > pbx     180
+            0ms  pbx     > alice   180
+         1000ms  acme    > pbx     200 sdp
+         1000ms  pbx     > acme    ACK
+         1000ms  pbx     > alice   200 sdp
+         1000ms  alice   > pbx     ACK
+         5000ms  alice mutes
+                  fact   media-silent
+       200000ms  acme hangs up
+       200000ms  acme    > pbx     BYE
+       200000ms  pbx     > acme    200 BYE
+       200000ms  pbx     > alice   BYE
+       200000ms  alice   > pbx     200 BYE
+                  cdr    101 911 answered 199s
+                  heard  alice acme
+                  bill   acme 911 199s 0
+        ",
+    );
+}

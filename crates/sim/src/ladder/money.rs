@@ -569,38 +569,37 @@ fn a_lost_bye_costs_no_more_than_the_silence_allowed() {
     // The carrier is out of reach, and so is the phone: nobody says that it is over.
     Ladder::outside(|_| {}).after(Duration::from_secs(140)).check(
         "
-             0ms  alice dials 12125550177
-             0ms  alice   > pbx     INVITE 12125550177
-             0ms  pbx     > alice   100
-             0ms  pbx     > alice   401
-             0ms  alice   > pbx     ACK
-             0ms  alice   > pbx     INVITE 12125550177
-             0ms  pbx     > alice   100
-             0ms  pbx     > acme    INVITE +12125550177
-             0ms  acme    > pbx     100
-             0ms  acme    > pbx     180
-             0ms  pbx     > alice   180
-          1000ms  acme    > pbx     200 sdp
-          1000ms  pbx     > acme    ACK
-          1000ms  pbx     > alice   200 sdp
-          1000ms  alice   > pbx     ACK
-          5000ms  acme vanishes
-          5000ms  alice half-breaks
-          5001ms  alice dies
+            0ms  alice dials 12125550177
+            0ms  alice   > pbx     INVITE 12125550177
+            0ms  pbx     > alice   100
+            0ms  pbx     > alice   401
+            0ms  alice   > pbx     ACK
+            0ms  alice   > pbx     INVITE 12125550177
+            0ms  pbx     > alice   100
+            0ms  pbx     > acme    INVITE +12125550177
+            0ms  acme    > pbx     100
+            0ms  acme    > pbx     180
+            0ms  pbx     > alice   180
+         1000ms  acme    > pbx     200 sdp
+         1000ms  pbx     > acme    ACK
+         1000ms  pbx     > alice   200 sdp
+         1000ms  alice   > pbx     ACK
+         5000ms  acme vanishes
+         5000ms  alice half-breaks
+         5001ms  alice dies
                   fact   media-silent
-         65000ms  pbx     > alice   BYE
-         65000ms  pbx     > acme    BYE
+        65000ms  pbx     > alice   BYE
+        65000ms  pbx     > acme    BYE
                   fact   trunk-down
-         95000ms  acme    > pbx     BYE
-        120000ms  acme is back
-        146797ms  acme    > pbx     BYE
-        146797ms  pbx     > acme    200 BYE
-                  fact   trunk-up
-                  fact   end-unconfirmed
+        95000ms  acme    > pbx     BYE
+       120000ms  acme is back
+       131003ms  acme    > pbx     BYE
+       131003ms  pbx     > acme    200 BYE
                   cdr    101 12125550177 answered 64s
+                  fact   trunk-up
                   heard  alice acme
                   bill   acme +12125550177 94s 19200
-                  toll   +12125550177 120s 24000
+                  toll   +12125550177 126s 25200
         ",
     );
 }
@@ -743,4 +742,217 @@ fn hanging_up_while_the_line_is_broken() {
                   toll   +12125550177 8s 2400
         ",
     );
+}
+
+/// The carrier bills all the while: it is owed the BYE for as long as after a crash, and asked more often
+/// than a trunk that nobody waits for.
+#[test]
+fn a_carrier_that_is_away_for_minutes_is_told_when_it_is_back() {
+    Ladder::outside(|house| {
+        house.lines[0].carrier.silence_limit = Some(Duration::from_secs(600));
+    })
+    .after(Duration::from_secs(60))
+    .check(
+        "
+            0ms  alice dials 12125550177
+            0ms  alice   > pbx     INVITE 12125550177
+            0ms  pbx     > alice   100
+            0ms  pbx     > alice   401
+            0ms  alice   > pbx     ACK
+            0ms  alice   > pbx     INVITE 12125550177
+            0ms  pbx     > alice   100
+            0ms  pbx     > acme    INVITE +12125550177
+            0ms  acme    > pbx     100
+            0ms  acme    > pbx     180
+            0ms  pbx     > alice   180
+         1000ms  acme    > pbx     200 sdp
+         1000ms  pbx     > acme    ACK
+         1000ms  pbx     > alice   200 sdp
+         1000ms  alice   > pbx     ACK
+         3000ms  acme closes
+                  fact   trunk-down
+         5000ms  alice hangs up
+         5000ms  alice   > pbx     BYE
+         5000ms  pbx     > alice   200 BYE
+       270000ms  acme opens
+                  fact   trunk-up
+       276017ms  pbx     > acme    BYE
+       276017ms  acme    > pbx     200 BYE
+                  cdr    101 12125550177 answered 4s
+                  heard  alice acme
+                  bill   acme +12125550177 276s 55200
+                  toll   +12125550177 66s 13200
+        ",
+    );
+}
+
+/// Its own BYE, which it could not say either, is as good as an answer to ours.
+#[test]
+fn a_carrier_that_has_hung_up_itself_is_owed_no_bye() {
+    Ladder::outside(|_| {}).after(Duration::from_secs(60)).check(
+        "
+            0ms  alice dials 12125550177
+            0ms  alice   > pbx     INVITE 12125550177
+            0ms  pbx     > alice   100
+            0ms  pbx     > alice   401
+            0ms  alice   > pbx     ACK
+            0ms  alice   > pbx     INVITE 12125550177
+            0ms  pbx     > alice   100
+            0ms  pbx     > acme    INVITE +12125550177
+            0ms  acme    > pbx     100
+            0ms  acme    > pbx     180
+            0ms  pbx     > alice   180
+         1000ms  acme    > pbx     200 sdp
+         1000ms  pbx     > acme    ACK
+         1000ms  pbx     > alice   200 sdp
+         1000ms  alice   > pbx     ACK
+         3000ms  acme closes
+                  fact   trunk-down
+         5000ms  alice hangs up
+         5000ms  alice   > pbx     BYE
+         5000ms  pbx     > alice   200 BYE
+       270000ms  acme opens
+       276017ms  acme    > pbx     BYE
+       276017ms  pbx     > acme    200 BYE
+                  cdr    101 12125550177 answered 4s
+                  fact   trunk-up
+                  heard  alice acme
+                  bill   acme +12125550177 94s 19200
+                  toll   +12125550177 66s 13200
+        ",
+    );
+}
+
+#[test]
+fn a_carrier_that_stays_away_is_owed_no_bye_for_ever() {
+    Ladder::outside(|_| {}).after(Duration::from_secs(60)).check(
+        "
+            0ms  alice dials 12125550177
+            0ms  alice   > pbx     INVITE 12125550177
+            0ms  pbx     > alice   100
+            0ms  pbx     > alice   401
+            0ms  alice   > pbx     ACK
+            0ms  alice   > pbx     INVITE 12125550177
+            0ms  pbx     > alice   100
+            0ms  pbx     > acme    INVITE +12125550177
+            0ms  acme    > pbx     100
+            0ms  acme    > pbx     180
+            0ms  pbx     > alice   180
+         1000ms  acme    > pbx     200 sdp
+         1000ms  pbx     > acme    ACK
+         1000ms  pbx     > alice   200 sdp
+         1000ms  alice   > pbx     ACK
+         3000ms  acme closes
+                  fact   trunk-down
+         5000ms  alice hangs up
+         5000ms  alice   > pbx     BYE
+         5000ms  pbx     > alice   200 BYE
+                  fact   end-unconfirmed
+                  cdr    101 12125550177 answered 4s
+       910000ms  acme opens
+                  heard  alice acme
+                  bill   acme +12125550177 94s 19200
+                  toll   +12125550177 60s 12000
+        ",
+    );
+}
+
+/// The far side talks on, and the carrier never ends a call by itself.
+#[test]
+fn a_phone_loses_power_and_the_far_side_talks_on() {
+    Ladder::outside(quiet).after(Duration::from_secs(60)).check(
+        "
+            0ms  alice dials 12125550177
+            0ms  alice   > pbx     INVITE 12125550177
+            0ms  pbx     > alice   100
+            0ms  pbx     > alice   401
+            0ms  alice   > pbx     ACK
+            0ms  alice   > pbx     INVITE 12125550177
+            0ms  pbx     > alice   100
+            0ms  pbx     > acme    INVITE +12125550177
+            0ms  acme    > pbx     100
+            0ms  acme    > pbx     180
+            0ms  pbx     > alice   180
+         1000ms  acme    > pbx     200 sdp
+         1000ms  pbx     > acme    ACK
+                  fact   exception-used
+                  fact   exception-used
+         1000ms  pbx     > alice   200 sdp
+         1000ms  alice   > pbx     ACK
+         5000ms  alice dies
+                  fact   media-silent
+        65000ms  pbx     > alice   re-INVITE
+        65500ms  pbx     > alice   re-INVITE
+        66500ms  pbx     > alice   re-INVITE
+        68500ms  pbx     > alice   re-INVITE
+        72500ms  pbx     > alice   re-INVITE
+        80500ms  pbx     > alice   re-INVITE
+        96500ms  pbx     > alice   re-INVITE
+        97000ms  pbx     > acme    BYE
+        97000ms  acme    > pbx     200 BYE
+                  cdr    101 12125550177 answered 96s
+       100000ms  alice starts
+                  heard  alice acme
+                  bill   acme +12125550177 96s 19200
+                  toll   +12125550177 96s 19200
+        ",
+    );
+}
+
+/// The honest one that resembles it listens, with the microphone off.
+#[test]
+fn a_muted_caller_listens_for_as_long_as_it_is_paid_for() {
+    Ladder::outside(quiet).check(
+        "
+            0ms  alice dials 12125550177
+            0ms  alice   > pbx     INVITE 12125550177
+            0ms  pbx     > alice   100
+            0ms  pbx     > alice   401
+            0ms  alice   > pbx     ACK
+            0ms  alice   > pbx     INVITE 12125550177
+            0ms  pbx     > alice   100
+            0ms  pbx     > acme    INVITE +12125550177
+            0ms  acme    > pbx     100
+            0ms  acme    > pbx     180
+            0ms  pbx     > alice   180
+         1000ms  acme    > pbx     200 sdp
+         1000ms  pbx     > acme    ACK
+                  fact   exception-used
+                  fact   exception-used
+         1000ms  pbx     > alice   200 sdp
+         1000ms  alice   > pbx     ACK
+         5000ms  alice mutes
+                  fact   media-silent
+        65000ms  pbx     > alice   re-INVITE
+        65000ms  alice   > pbx     100
+        65000ms  alice   > pbx     200 sdp
+        65000ms  pbx     > alice   ACK
+       125000ms  pbx     > alice   re-INVITE
+       125000ms  alice   > pbx     100
+       125000ms  alice   > pbx     200 sdp
+       125000ms  pbx     > alice   ACK
+       150000ms  alice hangs up
+       150000ms  alice   > pbx     BYE
+       150000ms  pbx     > alice   200 BYE
+       150000ms  pbx     > acme    BYE
+       150000ms  acme    > pbx     200 BYE
+                  cdr    101 12125550177 answered 149s
+                  heard  alice acme
+                  bill   acme +12125550177 149s 30000
+                  toll   +12125550177 149s 30000
+        ",
+    );
+}
+
+/// Alice's phone is in clear over UDP, and asked after a minute of silence.
+fn quiet(house: &mut House<'_>) {
+    house.settings.silence_limit = Duration::from_secs(60);
+    house.weak = vec!["101"];
+    house.tell = &|name, phone| {
+        if name == "alice" {
+            phone.transport = sip::Transport::Udp;
+            phone.security = actors::phone::Security::Plain;
+        }
+    };
+    house.lines[0].carrier.silence_limit = None;
 }

@@ -251,7 +251,8 @@ fn compare(
         ));
     }
     let stopped = bills.settled.get(&leg).map_or(Duration::ZERO, |at| at.since(ended));
-    let longer = seconds_up(stopped.min(LOST)) + 1;
+    // A carrier whose connection is broken tells of its end on the next one, minutes later.
+    let longer = seconds_up(if bills.late_ends { stopped } else { stopped.min(LOST) }) + 1;
     if toll.seconds > record.seconds + longer && !capped {
         broken.push(format!(
             "money: {who}: {} s; we count {} and stopped {longer} s later",

@@ -86,7 +86,12 @@ impl World {
                     carrier::Action::Start => self.carriers[at].dead = false,
                     _ => {}
                 }
+                let starts = matches!(action, carrier::Action::Start);
                 self.carrier(at, carrier::Input::Do(action));
+                // Its UDP socket is there again with the process.
+                if let Some(wire) = self.carriers[at].datagrams.filter(|_| starts) {
+                    self.carrier_connected(at, wire);
+                }
             }
             OfCarrier::Cut => {
                 self.watch.bills.lost_ends = true;

@@ -34,6 +34,7 @@ impl World {
             InCall::Reject => Action::Reject { call },
             InCall::HangUp => Action::HangUp { call },
             InCall::Hold => Action::Hold { call },
+            InCall::Mute => Action::Mute { call },
             InCall::Resume => Action::Resume { call },
             InCall::Move => Action::Move { call },
             InCall::Press(digit) => Action::Press { call, digit },

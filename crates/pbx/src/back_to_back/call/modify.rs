@@ -362,13 +362,34 @@ impl Call {
             found.refreshed(desk, response);
             return self.session_alarm(desk, leg);
         }
+        let ours = found.watched_session(desk).is_some_and(|session| session.ours);
         match status {
             Status::CALL_DOES_NOT_EXIST | Status::REQUEST_TIMEOUT => {
                 found.state = State::Gone;
-                self.end(desk, Cause::MediaLost);
+                let silent = matches!(&self.stage, Stage::Up(up) if up.silent.contains(&leg));
+                self.end(desk, if silent { Cause::Silence } else { Cause::MediaLost });
             }
             // Any other refusal leaves the session as it is; the next half interval tries again.
-            _ => self.session_alarm(desk, leg),
+            _ if ours => self.session_alarm(desk, leg),
+            _ => {}
         }
+    }
+
+    /// Asks a leg that nothing is heard from whether it is still in the call: a muted phone says yes, one
+    /// that lost power says nothing, and one that has started again knows of no call. Said as a refresh
+    /// of the session, since many phones answer OPTIONS without looking for its dialog. Asked again as
+    /// long as the silence lasts. A call for help is left alone: whoever can't speak is to be heard.
+    pub(super) fn probe(&mut self, desk: &mut Desk<'_>, leg: LegId) {
+        let silent = matches!(&self.stage, Stage::Up(up) if up.silent.contains(&leg));
+        if !silent || self.emergency {
+            return;
+        }
+        let Some(found) = self.leg_mut(leg) else { return };
+        // Where its connection is gone that has a limit of its own.
+        if !found.lost {
+            found.refresh(desk);
+        }
+        let again = found.party.silence_limit(desk.settings);
+        self.alarm(desk, Why::Silent(leg), again);
     }
 }

@@ -430,6 +430,29 @@ impl World {
         }
     }
 
+    /// An INVITE waits for this phone's answer.
+    pub(super) fn is_asked(&mut self, name: &str) -> bool {
+        self.phone(name).pending.iter().any(|request| request.method() == Method::Invite)
+    }
+
+    /// The BYE of a called phone that hangs up before its 2xx is heard.
+    pub(super) fn hasty_bye(&mut self, name: &str, tag: &str) -> Request {
+        let phone = self.phone(name);
+        let invite = phone.pending.iter().find(|request| request.method() == Method::Invite);
+        let invite = invite.expect("a call to answer").clone();
+        let headers = invite.headers();
+        let from = headers.to().to_buf().with_tag(tag).expect("sound");
+        Request::builder(Method::Bye, invite.uri().as_str())
+            .via(phone.path.flow.transport.sip(), "192.0.2.1", &phone.branch())
+            .max_forwards(70)
+            .from(&from)
+            .to(&headers.from().to_buf())
+            .call_id(headers.call_id())
+            .cseq(1)
+            .build()
+            .expect("sound")
+    }
+
     /// The ACK of the 2xx that came last.
     pub(super) fn ack(&mut self, name: &'static str, sdp: Option<&str>) {
         let phone = self.phone(name);

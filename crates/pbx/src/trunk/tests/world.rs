@@ -172,6 +172,13 @@ impl World {
         self.resolve(ticket, Err(error));
     }
 
+    /// A BYE waits for the next connection.
+    pub(super) fn owe(&mut self) {
+        let mut out = Vec::new();
+        self.trunks.hurry(&mut self.core.desk(self.now), ID, &mut out);
+        self.carry(out);
+    }
+
     /// A connection comes after all, long after it was given up.
     pub(super) fn connect_late(&mut self, (ticket, to): (Ticket, Far)) {
         let flow = self.open(to.realm, to.place.transport, Some(to.place.remote));
