@@ -184,6 +184,15 @@ impl<'a> Uri<'a> {
         !self.parts.headers.is_empty()
     }
 
+    /// All but the headers: in the target or the route of a dialog they are not allowed (RFC 3261 §19.1.1
+    /// table 1), and a Request-URI made of them would be refused.
+    pub fn without_headers(&self) -> &'a str {
+        match self.parts.headers.start {
+            0 => self.text,
+            behind => &self.text[..usize::from(behind) - 1],
+        }
+    }
+
     /// The transport parameter, if any, in lower case where it is a known one.
     pub fn transport(&self) -> Option<crate::Transport> {
         self.param("transport").map(crate::Transport::from_token)
