@@ -113,7 +113,8 @@ impl<'a> Credentials<'a> {
         for value in values.into_iter().take(VALUES_MAX) {
             match Self::parse(value) {
                 Ok(credentials) if credentials.realm == realm => return Some(Ok(credentials)),
-                Ok(_) => {}
+                // Credentials of another scheme are for somebody else (RFC 4475 §3.3.7).
+                Ok(_) | Err(Fault::OtherScheme) => {}
                 Err(found) => fault = fault.or(Some(Err(found))),
             }
         }
