@@ -150,7 +150,7 @@ impl<'a> Uri<'a> {
 
     /// The value of a URI parameter, as written: `Some("")` for one without a value.
     pub fn param(&self, name: &str) -> Option<&'a str> {
-        self.params().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.unwrap_or(""))
+        self.params().find(|(n, _)| same_name(n, name)).map(|(_, v)| v.unwrap_or(""))
     }
 
     /// The URI parameters as written.
@@ -520,7 +520,7 @@ fn judge_uri_params(params: &str) -> Result<(), Violation> {
         if count >= PARAMS_MAX {
             return Err(Violation::TooManyParams);
         }
-        if names[..count].iter().any(|n| n.of(params).eq_ignore_ascii_case(name)) {
+        if names[..count].iter().any(|n| same_name(n.of(params), name)) {
             return Err(Violation::RepeatedParam);
         }
         names[count] = Span::new(at, at + name.len());
@@ -595,6 +595,12 @@ fn same_escaped(a: Option<&str>, b: Option<&str>, ignore_case: bool) -> bool {
     a.map(fold).eq(b.map(fold))
 }
 
+/// Names of parameters: an escaped letter is the letter, so `%6Cr` is `lr` (RFC 3261 §19.1.4).
+fn same_name(a: &str, b: &str) -> bool {
+    a.eq_ignore_ascii_case(b)
+        || ((a.contains('%') || b.contains('%')) && same_escaped(Some(a), Some(b), true))
+}
+
 /// Parameters in both must match; those of `decisive` must be in both or in none. The counts are
 /// bounded by [`PARAMS_MAX`], so comparing each with each is.
 fn same_params(a: &Uri<'_>, b: &Uri<'_>, decisive: &[&str]) -> bool {
@@ -603,7 +609,7 @@ fn same_params(a: &Uri<'_>, b: &Uri<'_>, decisive: &[&str]) -> bool {
             let twin = b.params().find(|(n, _)| same_escaped(Some(n), Some(name), true));
             match twin {
                 Some((_, other)) => same_escaped(value, other, true),
-                None => !decisive.iter().any(|d| d.eq_ignore_ascii_case(name)),
+                None => !decisive.iter().any(|d| same_name(d, name)),
             }
         })
     };
@@ -684,6 +690,7 @@ mod tests {
             (Some(5070), true, Some("y"))
         );
         assert_eq!(uri.headers().collect::<Vec<_>>(), [("a", "b"), ("c", "")]);
+        assert!(Uri::parse("sip:p;%6c%72").unwrap().is_loose_route(), "RFC 4475 §3.1.1.3");
     }
 
     #[test]
@@ -715,6 +722,7 @@ mod tests {
             ("sip:a@x.com;=v", Violation::UriParam),
             ("sip:a@x.com;a=", Violation::UriParam),
             ("sip:a@x.com;lr;LR", Violation::RepeatedParam),
+            ("sip:a@x.com;lr;%6Cr", Violation::RepeatedParam),
             ("sip:a@x.com?", Violation::UriParam),
             ("sip:a@x.com?a", Violation::UriParam),
             ("tel:", Violation::TelNumber),

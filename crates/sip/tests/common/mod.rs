@@ -626,3 +626,163 @@ pub(crate) const RFC_5118: &[Case] = &[
         then: Then::Answered(400),
     },
 ];
+
+/// What phones and carriers send, each header as usual: what a mutation starts from.
+pub(crate) fn plain() -> impl Iterator<Item = Bytes> {
+    PLAIN.iter().map(|message| bytes(message))
+}
+
+const PLAIN: &[&str] = &[
+    "INVITE sip:1002@pbx.example.com;transport=tls SIP/2.0\nVia: SIP/2.0/TLS 192.0.2.101:50612;branch=z9hG4bK-5-1;rport;alias\nMax-Forwards: 70\nContact: <sip:1001@192.0.2.101:50612;transport=tls>;+sip.instance=\"<urn:uuid:0-1>\";q=0.5\nTo: \"Reception\" <sip:1002@pbx.example.com>\nFrom: \"Alice \\\"A\\\" Example\" <sip:1001@pbx.example.com>;tag=4f1f2a0c\nCall-ID: 86213NmYz@192.0.2.101\nCSeq: 2 INVITE\nRoute: <sip:edge.example.com;lr>, <sip:p2.example.com:5080;lr>\nAllow: INVITE, ACK\nSupported: replaces, timer\nSession-Expires: 1800\nContent-Type: application/sdp\nContent-Length: 7\n\nv=0\no=\n",
+    "REGISTER sips:pbx.example.com SIP/2.0\nv: SIP/2.0/TCP [2001:db8::9]:5060 ; branch=z9hG4bKr , SIP/2.0/UDP h2.example.com;received=192.0.2.9;rport=5099;branch=z9hG4bKs\nf: sip:1001@pbx.example.com;tag=a\nt: <sip:1001@pbx.example.com>\ni: r1\nCSeq: 1 REGISTER\nm: <sip:1001@192.0.2.1>;expires=60, \"b, c\" <sips:1001@192.0.2.2>;q=1\nExpires: 3600\nDate: Sat, 13 Nov 2010 23:29:00 GMT\nMax-Forwards: 69\nl: 0\n\n",
+    "SIP/2.0 200 OK\nVia: SIP/2.0/TLS pbx.example.com:5061;branch=z9hG4bK77;received=192.0.2.1\nFrom: <sip:a@example.com>;tag=1\nTo: Bob <sip:b@example.com;user=phone>;tag=2\nCall-ID: c1\nCSeq: 314 INVITE\nRecord-Route: <sip:p1.example.com;lr>\nContact: tel:+12125550100\nServer: x\nContent-Length: 0\n\n",
+    "BYE sip:a@[2001:db8::1]:5070 SIP/2.0\n{ordinary}\nCSeq: 2147483647 BYE\nReason: Q.850;cause=16\nSubject: a\n  b\n\n",
+    "REGISTER sip:pbx.example.com SIP/2.0\n{ordinary}\nCSeq: 3 REGISTER\nContact: *\nExpires: 0\n\n",
+];
+
+/// Makes messages out of messages, the same ones for the same seed.
+pub(crate) struct Mutator(pure::Chance);
+
+impl Mutator {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(pure::Chance::from_number(seed))
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        self.0.below(bound.max(1) as u64) as usize
+    }
+
+    fn pick<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
+        of[self.below(of.len())]
+    }
+
+    /// One of the corpus with a change or a few: of many changes nothing is taken.
+    pub(crate) fn next(&mut self, corpus: &[Bytes]) -> Bytes {
+        let chosen = self.below(corpus.len());
+        let mut bytes = corpus[chosen].to_vec();
+        let more = self.below(2) * self.below(4);
+        for _ in 0..=more {
+            self.change(&mut bytes, corpus);
+        }
+        bytes.into()
+    }
+
+    fn change(&mut self, bytes: &mut Vec<u8>, corpus: &[Bytes]) {
+        let at = self.below(bytes.len() + 1);
+        match self.below(12) {
+            // A word of the trade, or a byte that means something, put in or written over.
+            0 | 1 => {
+                let word = self.pick(WORDS);
+                bytes.splice(at..at, word.bytes());
+            }
+            2 => {
+                let word = self.pick(WORDS);
+                let end = (at + word.len()).min(bytes.len());
+                bytes.splice(at..end, word.bytes());
+            }
+            3 => {
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte = self.0.below(256) as u8;
+                }
+            }
+            4 => {
+                let end = (at + 1 + self.below(8)).min(bytes.len());
+                bytes.drain(at..end);
+            }
+            // Whole lines: away, twice, exchanged, taken from another message.
+            kind => self.change_line(bytes, kind, corpus),
+        }
+    }
+
+    fn change_line(&mut self, bytes: &mut Vec<u8>, kind: usize, corpus: &[Bytes]) {
+        let lines = |bytes: &[u8]| -> Vec<Vec<u8>> {
+            bytes.split_inclusive(|&b| b == b'\n').map(<[u8]>::to_vec).collect()
+        };
+        let mut own = lines(bytes);
+        let at = self.below(own.len());
+        match kind {
+            5 => {
+                own.remove(at);
+            }
+            6 => own.insert(at, own[at].clone()),
+            7 => {
+                let other = self.below(own.len());
+                own.swap(at, other);
+            }
+            8 | 9 => {
+                let other = lines(&corpus[self.below(corpus.len())]);
+                own.insert(at, other[self.below(other.len())].clone());
+            }
+            // Cut in two by a line end of some kind.
+            10 => {
+                let end = self.pick(&["\r\n ", "\r\n\t", "\r\n", "\n", "\r", "\r\n \r\n "]);
+                let cut = self.below(own[at].len());
+                own[at].splice(cut..cut, end.bytes());
+            }
+            _ => own[at].make_ascii_uppercase(),
+        }
+        *bytes = own.concat();
+    }
+}
+
+const WORDS: &[&str] = &[
+    " ",
+    "\t",
+    "\r\n",
+    "\r",
+    "\n",
+    "\0",
+    "\u{7f}",
+    "\u{e9}",
+    ",",
+    ";",
+    ":",
+    "/",
+    "?",
+    "@",
+    "<",
+    ">",
+    "\"",
+    "\\",
+    "=",
+    "%",
+    "%00",
+    "%41",
+    "%zz",
+    "[",
+    "]",
+    "[::1]",
+    "*",
+    "-1",
+    "+1",
+    "0",
+    "00",
+    "256",
+    "65536",
+    "4294967296",
+    "99999999999999999999",
+    ";;",
+    ";tag=x",
+    ";branch=",
+    ";lr",
+    ";rport",
+    ";received=",
+    ";expires=9",
+    "sip:",
+    "tel:",
+    "SIP/2.0",
+    "sip/2.0",
+    "SIP/3.0",
+    "INVITE",
+    "v: ",
+    "l: 1\r\n",
+    "i: x\r\n",
+    "Content-Length: 0\r\n",
+    "Contact: *\r\n",
+    "To: <sip:x@y>\r\n",
+    "CSeq: 1 ACK\r\n",
+    "Max-Forwards: 7\r\n",
+    "Expires: x\r\n",
+    "f: a\r\n",
+    "Route: <sip:r;lr>\r\n",
+];
