@@ -1,4 +1,4 @@
-//! The one date format of SIP: RFC 1123, always GMT (RFC 3261 §20.17).
+//! The one date format of SIP: RFC 1123, always GMT, and its names in just this case (RFC 3261 §20.17).
 
 use crate::Violation;
 
@@ -32,7 +32,7 @@ fn read(text: &str) -> Option<i64> {
         4 | 6 | 9 | 11 => 30,
         _ => 31,
     };
-    if !(1..=length).contains(&day) || year < 1970 || hour > 23 || minute > 59 || second > 60 {
+    if !(1..=length).contains(&day) || year < 1970 || hour > 23 || minute > 59 || second > 59 {
         return None;
     }
     // Days from civil, with years that begin in March.
@@ -44,7 +44,7 @@ fn read(text: &str) -> Option<i64> {
 }
 
 fn position(names: &[&str], name: &str) -> Option<i64> {
-    names.iter().position(|n| n.eq_ignore_ascii_case(name)).map(|i| i as i64)
+    names.iter().position(|&n| n == name).map(|i| i as i64)
 }
 
 const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
@@ -61,6 +61,8 @@ mod tests {
             "Fri, 01 Jan 2010 16:00:00 EST",
             "Sat, 13 Nov 2010 23:29:00",
             "Sun, 13 Nov 2010 23:29:00 GMT",
+            "SAT, 13 NOV 2010 23:29:00 GMT",
+            "Sat, 13 Nov 2010 23:29:60 GMT",
             "",
         ] {
             assert!(super::parse(bad).is_err(), "{bad}");

@@ -112,7 +112,7 @@ impl Dialog {
             return Err(Violation::HeaderValue);
         }
         let remote_target = match contact {
-            Some(contact) => contact.uri().as_str().to_owned(),
+            Some(contact) => contact.uri().without_headers().to_owned(),
             None => request.uri().as_str().to_owned(),
         };
         let state = DialogState {
@@ -151,7 +151,7 @@ impl Dialog {
             remote: came.from().as_str().to_owned(),
             local_cseq: None,
             remote_cseq: Some(came.cseq().number),
-            remote_target: contact.uri().as_str().to_owned(),
+            remote_target: contact.uri().without_headers().to_owned(),
             route_set: came.record_routes().map(|route| route.as_str().to_owned()).collect(),
             secure: over_tls && request.uri().scheme() == Scheme::Sips,
             role: Role::Uas,
@@ -220,7 +220,7 @@ impl Dialog {
     /// target as it was (RFC 6141 §4).
     pub fn refresh_target(&mut self, headers: &Headers) {
         if let Some(contact) = headers.contacts().next() {
-            self.0.remote_target = contact.uri().as_str().to_owned();
+            self.0.remote_target = contact.uri().without_headers().to_owned();
         }
     }
 
@@ -284,15 +284,17 @@ impl Dialog {
         // A strict router of RFC 2543 wants itself in the Request-URI and the target last (§12.2.1.1).
         let (uri, routes, last) = match first {
             Some(first) if !first.is_loose_route() => {
-                (first.as_str(), &state.route_set[1..], Some(state.remote_target.as_str()))
+                (first.without_headers(), &state.route_set[1..], Some(state.remote_target.as_str()))
             }
             Some(_) | None => (state.remote_target.as_str(), &state.route_set[..], None),
         };
         let mut builder = Request::builder(method, uri)
             .via(hop.transport, hop.sent_by, hop.branch)
             .max_forwards(MAX_FORWARDS);
-        for route in routes {
-            builder = builder.header(Name::Route, route);
+        // A row each, as every peer reads it; but nobody records so many routes that our BYE has too many rows.
+        let in_a_row = if routes.len() > ROUTE_ROWS_MAX { routes.len() } else { 1 };
+        for routes in routes.chunks(in_a_row) {
+            builder = builder.header(Name::Route, &routes.join(", "));
         }
         if let Some(target) = last {
             builder = builder.header(Name::Route, &format!("<{target}>"));
@@ -364,6 +366,8 @@ fn reversed_routes(headers: &Headers) -> Vec<String> {
 
 /// RFC 3261 §8.1.1.6.
 pub const MAX_FORWARDS: u8 = 70;
+/// Further routes share one row: [`crate::HEADERS_MAX`] leaves room for this many and what else a request has.
+const ROUTE_ROWS_MAX: usize = 64;
 /// The unit of both ranges (§14.1).
 pub const GLARE_STEP: Duration = Duration::from_millis(10);
 /// 2.1 to 4 seconds for the owner of the Call-ID.
@@ -452,6 +456,27 @@ mod tests {
         assert_eq!(bye.uri().as_str(), "sip:p1");
         let routes: Vec<&str> = bye.headers().routes().map(|route| route.as_str()).collect();
         assert_eq!(routes, ["<sip:p2;lr>", "<sip:bob@192.0.2.9>"]);
+    }
+
+    /// Whoever could make our BYE unsound could not be hung up on.
+    #[test]
+    fn no_contact_and_no_route_keeps_our_bye_from_leaving() {
+        let routes = vec!["<sip:p1;lr?a=b>"; crate::ELEMENTS_MAX].join(", ");
+        for (contact, routes) in [
+            ("<sip:alice@192.0.2.1?Subject=x>", ""),
+            ("<sip:alice@192.0.2.1?a=b>", "<sip:strict?a=b>"),
+            ("<sip:alice@192.0.2.1>", routes.as_str()),
+        ] {
+            let routes =
+                if routes.is_empty() { "" } else { &format!("Record-Route: {routes}\r\n") };
+            let invite = request("INVITE", 5, "a", "", &format!("Contact: {contact}\r\n{routes}"));
+            let mut dialog =
+                Dialog::uas(&invite, &answer(&invite, 200, "<sip:pbx>"), true).expect("a dialog");
+            let bye = dialog.request(Method::Bye, HOP).expect("numbers left").build();
+            assert!(!bye.expect("sound").uri().has_headers());
+            dialog.refresh_target(invite.headers());
+            assert!(dialog.request(Method::Bye, HOP).expect("numbers left").build().is_ok());
+        }
     }
 
     #[test]

@@ -578,8 +578,7 @@ impl NameAddrParts {
         let (display, bracket) = display_prefix(bytes)?;
         let (uri_text, bracketed, params_at) = match bracket {
             Some(open) => {
-                let len =
-                    bytes[open + 1..].iter().position(|&b| b == b'>').ok_or(Violation::NameAddr)?;
+                let len = memchr::memchr(b'>', &bytes[open + 1..]).ok_or(Violation::NameAddr)?;
                 (Span::new(open + 1, open + 1 + len), true, open + len + 2)
             }
             None => {
@@ -641,13 +640,15 @@ fn display_prefix(bytes: &[u8]) -> Result<(Span, Option<usize>), Violation> {
 pub(crate) fn quoted_end(bytes: &[u8], start: usize) -> Result<usize, Violation> {
     let mut at = start + 1;
     loop {
-        match bytes.get(at) {
-            Some(b'"') => return Ok(at + 1),
-            // quoted-pair: only ASCII may be escaped (RFC 3261 §25.1).
-            Some(b'\\') if bytes.get(at + 1).is_some_and(u8::is_ascii) => at += 2,
-            Some(b'\\') | None => return Err(Violation::Quote),
-            Some(_) => at += 1,
+        at += memchr::memchr2(b'"', b'\\', &bytes[at..]).ok_or(Violation::Quote)?;
+        if bytes[at] == b'"' {
+            return Ok(at + 1);
         }
+        // quoted-pair: only ASCII may be escaped (RFC 3261 §25.1).
+        if !bytes.get(at + 1).is_some_and(u8::is_ascii) {
+            return Err(Violation::Quote);
+        }
+        at += 2;
     }
 }
 
@@ -695,13 +696,8 @@ impl<'a> Params<'a> {
             at.at = quoted_end(at.bytes, start)?;
         } else {
             // gen-value: a token or a host; a host in brackets or not brings `[`, `]` and `:`.
-            while at
-                .bytes
-                .get(at.at)
-                .is_some_and(|&b| ascii::is(b, ascii::TOKEN) || b"[]:".contains(&b))
-            {
-                at.at += 1;
-            }
+            let fits = |b: u8| ascii::is(b, ascii::TOKEN) || matches!(b, b'[' | b']' | b':');
+            at.at += at.bytes[start..].iter().take_while(|&&b| fits(b)).count();
             if at.at == start {
                 return Err(Violation::Param);
             }
@@ -801,6 +797,10 @@ impl<'a> Iterator for Elements<'a> {
     fn next(&mut self) -> Option<&'a str> {
         let rest = self.rest?;
         let bytes = rest.as_bytes();
+        if memchr::memchr(b',', bytes).is_none() {
+            self.rest = None;
+            return Some(ascii::trim(rest));
+        }
         let (mut at, mut quoted, mut bracketed) = (0, false, false);
         while let Some(&byte) = bytes.get(at) {
             match byte {

@@ -32,7 +32,6 @@ pub enum Message {
 
 #[derive(Clone)]
 pub struct Request {
-    bytes: Bytes,
     body: Bytes,
     headers: Headers,
     method: Method,
@@ -42,7 +41,6 @@ pub struct Request {
 
 #[derive(Clone)]
 pub struct Response {
-    bytes: Bytes,
     body: Bytes,
     headers: Headers,
     status: Status,
@@ -52,8 +50,8 @@ pub struct Response {
 /// The headers of a message. Cloning shares the index.
 #[derive(Clone)]
 pub struct Headers {
-    /// Start line and headers up to and with the empty line: judged to be UTF-8.
-    head: Bytes,
+    /// The whole message. What stands before the body was judged to be UTF-8.
+    bytes: Bytes,
     index: Arc<Index>,
 }
 
@@ -67,6 +65,7 @@ struct Index {
     max_forwards: Option<u8>,
     expires: Option<u32>,
     content_type: Option<Span>,
+    first_contact: Option<(Span, NameAddrParts)>,
     star_contact: bool,
 }
 
@@ -122,8 +121,8 @@ impl Message {
 
     pub fn as_bytes(&self) -> &Bytes {
         match self {
-            Self::Request(request) => &request.bytes,
-            Self::Response(response) => &response.bytes,
+            Self::Request(request) => request.as_bytes(),
+            Self::Response(response) => response.as_bytes(),
         }
     }
 }
@@ -148,7 +147,7 @@ impl Request {
 
     /// The whole message as judged: folded lines joined, nothing behind the body.
     pub fn as_bytes(&self) -> &Bytes {
-        &self.bytes
+        &self.headers.bytes
     }
 }
 
@@ -172,13 +171,13 @@ impl Response {
 
     /// The whole message as judged: folded lines joined, nothing behind the body.
     pub fn as_bytes(&self) -> &Bytes {
-        &self.bytes
+        &self.headers.bytes
     }
 }
 
 impl Headers {
     fn text(&self, span: Span) -> &str {
-        let bytes = &self.head[usize::from(span.start)..usize::from(span.end)];
+        let bytes = &self.bytes[usize::from(span.start)..usize::from(span.end)];
         std::str::from_utf8(bytes)
             .expect("the head was judged to be UTF-8 and spans lie between ASCII")
     }
@@ -240,22 +239,17 @@ impl Headers {
     }
 
     pub fn contacts(&self) -> impl Iterator<Item = NameAddr<'_>> {
-        self.addrs(Name::Contact).filter(|_| !self.index.star_contact)
+        let address = |(span, parts)| NameAddr::from_parts(self.text(span), parts);
+        let others = self.elements(Name::Contact).skip(1).map(judged);
+        self.index.first_contact.map(address).into_iter().chain(others)
     }
 
     pub fn routes(&self) -> impl Iterator<Item = NameAddr<'_>> {
-        self.addrs(Name::Route)
+        self.elements(Name::Route).map(judged)
     }
 
     pub fn record_routes(&self) -> impl Iterator<Item = NameAddr<'_>> {
-        self.addrs(Name::RecordRoute)
-    }
-
-    fn addrs(&self, name: Name) -> impl Iterator<Item = NameAddr<'_>> {
-        // A star is the one judged value that is no address; `contacts` never shows it.
-        self.elements(name)
-            .filter(|value| *value != "*")
-            .map(|value| NameAddr::parse(value).expect("every address of these headers was judged"))
+        self.elements(Name::RecordRoute).map(judged)
     }
 
     /// The first row of that name, folded lines joined, without space around it.
@@ -311,6 +305,11 @@ impl Headers {
     }
 }
 
+/// Reads again what was judged with the message.
+fn judged(value: &str) -> NameAddr<'_> {
+    NameAddr::parse(value).expect("every address of these headers was judged")
+}
+
 /// What the first line said.
 enum Start {
     Request { method: Method, uri_text: Span, uri: UriParts },
@@ -350,6 +349,16 @@ fn parse(bytes: Bytes, unfold: bool) -> Result<Message, Violation> {
         rows.push(row(&bytes, line)?);
     }
     let head_len = lines.at;
+    // One look at the whole: where nothing but the line ends is no visible ASCII, no value has to be looked at.
+    let line_ends = 2 * (rows.len() + 2);
+    if ascii::invisible(&bytes[usize::from(start_line.end)..head_len]) != line_ends {
+        for row in &rows {
+            let value = &bytes[usize::from(row.value.start)..usize::from(row.value.end)];
+            if !ascii::all_but_control(value) {
+                judge_controls(value)?;
+            }
+        }
+    }
     let head = std::str::from_utf8(&bytes[..head_len]).map_err(|_| Violation::NotUtf8)?;
 
     let start = start(head, start_line)?;
@@ -365,14 +374,14 @@ fn parse(bytes: Bytes, unfold: bool) -> Result<Message, Violation> {
     };
     let end = head_len + body_len;
     let body = bytes.slice(head_len..end);
-    let headers = Headers { head: bytes.slice(..head_len), index: Arc::new(index) };
-    let bytes = bytes.slice(..end);
+    let bytes = if end == bytes.len() { bytes } else { bytes.slice(..end) };
+    let headers = Headers { bytes, index: Arc::new(index) };
     Ok(match start {
         Start::Request { method, uri_text, uri } => {
-            Message::Request(Request { bytes, body, headers, method, uri_text, uri })
+            Message::Request(Request { body, headers, method, uri_text, uri })
         }
         Start::Response { status, reason } => {
-            Message::Response(Response { bytes, body, headers, status, reason })
+            Message::Response(Response { body, headers, status, reason })
         }
     })
 }
@@ -406,25 +415,18 @@ impl Lines<'_> {
 fn row(bytes: &[u8], line: Span) -> Result<Row, Violation> {
     let (start, end) = (usize::from(line.start), usize::from(line.end));
     let text = &bytes[start..end];
-    let name_len = text.iter().take_while(|&&b| ascii::is(b, ascii::TOKEN)).count();
-    let colon = name_len + ascii::spaces(&text[name_len..]);
-    if text.get(colon) != Some(&b':') {
-        return Err(match text.contains(&b':') {
-            true => Violation::HeaderName,
-            false => Violation::MissingColon,
-        });
-    }
-    if name_len == 0 {
+    let colon = memchr::memchr(b':', text).ok_or(Violation::MissingColon)?;
+    let blanks = text[..colon].iter().rev().take_while(|&&b| ascii::is_space(b)).count();
+    let name_len = colon - blanks;
+    let name = Name::parse(&text[..name_len]);
+    // A name that we know is a token.
+    if name == Name::Other && !ascii::is_token(&text[..name_len]) {
         return Err(Violation::HeaderName);
     }
     let value_at = colon + 1 + ascii::spaces(&text[colon + 1..]);
     let trailing = text[value_at..].iter().rev().take_while(|&&b| ascii::is_space(b)).count();
-    let value = &text[value_at..text.len() - trailing];
-    if !ascii::all_but_control(value) {
-        judge_controls(value)?;
-    }
     Ok(Row {
-        name: Name::parse(&text[..name_len]),
+        name,
         name_text: Span::new(start, start + name_len),
         value: Span::new(start + value_at, end - trailing),
     })
@@ -506,12 +508,11 @@ fn start(head: &str, line: Span) -> Result<Start, Violation> {
         }
         return Ok(Start::Response { status: Status::new(code as u16)?, reason });
     }
-    let mut words = text.split(' ');
-    let (Some(method), Some(uri), Some(version), None) =
-        (words.next(), words.next(), words.next(), words.next())
-    else {
+    let mut spaces = memchr::memchr_iter(b' ', text.as_bytes());
+    let (Some(first), Some(second), None) = (spaces.next(), spaces.next(), spaces.next()) else {
         return Err(Violation::StartLine);
     };
+    let (method, uri, version) = (&text[..first], &text[first + 1..second], &text[second + 1..]);
     if !version.eq_ignore_ascii_case("SIP/2.0") {
         let other = version.get(..4).is_some_and(|t| t.eq_ignore_ascii_case("SIP/"));
         return Err(if other { Violation::Version } else { Violation::StartLine });
@@ -541,6 +542,7 @@ struct Core {
     date: Option<()>,
     vias: usize,
     contacts: usize,
+    first_contact: Option<(Span, NameAddrParts)>,
     star_contact: bool,
     routes: usize,
     record_routes: usize,
@@ -574,7 +576,13 @@ impl Core {
                     if text == "*" {
                         self.star_contact = true;
                     } else {
-                        NameAddrParts::judge(text)?;
+                        let parts = NameAddrParts::judge(text)?;
+                        if self.contacts == 0 {
+                            // As with Via: the first element begins where its row does.
+                            let start = usize::from(row.value.start);
+                            self.first_contact =
+                                Some((Span::new(start, start + text.len()), parts));
+                        }
                     }
                     count(&mut self.contacts)?;
                 }
@@ -630,6 +638,7 @@ impl Core {
             max_forwards: self.max_forwards,
             expires: self.expires,
             content_type: self.content_type,
+            first_contact: self.first_contact,
             star_contact: self.star_contact,
         };
         Ok((index, self.content_length))
@@ -661,22 +670,23 @@ fn judge_routes(value: &str, routes: &mut usize) -> Result<(), Violation> {
 
 /// `word [ "@" word ]` (RFC 3261 §25.1).
 pub(crate) fn judge_call_id(value: &str, span: Span) -> Result<Span, Violation> {
-    let mut words = value.split('@');
-    let good = |word: &str| !word.is_empty() && ascii::all(word.as_bytes(), ascii::WORD);
-    match (words.next(), words.next(), words.next()) {
-        (Some(word), None, _) if good(word) => Ok(span),
-        (Some(left), Some(right), None) if good(left) && good(right) => Ok(span),
+    let good = |word: &[u8]| !word.is_empty() && ascii::all(word, ascii::WORD);
+    let bytes = value.as_bytes();
+    // No word holds an `@`, so a second one is refused with the right half.
+    match memchr::memchr(b'@', bytes) {
+        None if good(bytes) => Ok(span),
+        Some(at) if good(&bytes[..at]) && good(&bytes[at + 1..]) => Ok(span),
         _ => Err(Violation::CallId),
     }
 }
 
 /// `type "/" subtype *( ";" parameter )` (RFC 3261 §25.1).
 fn judge_content_type(value: &str) -> Result<(), Violation> {
-    let params_at = value.find(';').unwrap_or(value.len());
-    let (kind, subtype) = value[..params_at].split_once('/').ok_or(Violation::ContentType)?;
-    if !ascii::is_token(ascii::trim(kind).as_bytes())
-        || !ascii::is_token(ascii::trim(subtype).as_bytes())
-    {
+    let params_at = memchr::memchr(b';', value.as_bytes()).unwrap_or(value.len());
+    let media = &value[..params_at];
+    let slash = memchr::memchr(b'/', media.as_bytes()).ok_or(Violation::ContentType)?;
+    let (kind, subtype) = (ascii::trim(&media[..slash]), ascii::trim(&media[slash + 1..]));
+    if !ascii::is_token(kind.as_bytes()) || !ascii::is_token(subtype.as_bytes()) {
         return Err(Violation::ContentType);
     }
     crate::header::judge_params(&value[params_at..], |_, _, _| Ok(()))
@@ -696,7 +706,7 @@ impl TryFrom<Message> for Request {
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Never the whole: headers carry numbers and credentials.
-        write!(f, "Request({} {} bytes)", self.method, self.bytes.len())
+        write!(f, "Request({} {} bytes)", self.method, self.as_bytes().len())
     }
 }
 
@@ -707,7 +717,7 @@ impl fmt::Debug for Response {
             "Response({} to {}, {} bytes)",
             self.status,
             self.headers.cseq(),
-            self.bytes.len()
+            self.as_bytes().len()
         )
     }
 }

@@ -88,97 +88,153 @@ pub enum Name {
     Other,
 }
 
-/// The longest known name: a longer one needs no comparing.
-const KNOWN_MAX: usize = 20;
+/// Each name as it is mostly written, and its compact form.
+const KNOWN: [(&str, Name); 99] = [
+    ("Via", Name::Via),
+    ("v", Name::Via),
+    ("From", Name::From),
+    ("f", Name::From),
+    ("To", Name::To),
+    ("t", Name::To),
+    ("Call-ID", Name::CallId),
+    ("i", Name::CallId),
+    ("CSeq", Name::CSeq),
+    ("Max-Forwards", Name::MaxForwards),
+    ("Contact", Name::Contact),
+    ("m", Name::Contact),
+    ("Route", Name::Route),
+    ("Record-Route", Name::RecordRoute),
+    ("Content-Length", Name::ContentLength),
+    ("l", Name::ContentLength),
+    ("Content-Type", Name::ContentType),
+    ("c", Name::ContentType),
+    ("Content-Encoding", Name::ContentEncoding),
+    ("e", Name::ContentEncoding),
+    ("Content-Disposition", Name::ContentDisposition),
+    ("Content-Language", Name::ContentLanguage),
+    ("MIME-Version", Name::MimeVersion),
+    ("Expires", Name::Expires),
+    ("Min-Expires", Name::MinExpires),
+    ("Authorization", Name::Authorization),
+    ("Proxy-Authorization", Name::ProxyAuthorization),
+    ("WWW-Authenticate", Name::WwwAuthenticate),
+    ("Proxy-Authenticate", Name::ProxyAuthenticate),
+    ("Authentication-Info", Name::AuthenticationInfo),
+    ("Require", Name::Require),
+    ("Proxy-Require", Name::ProxyRequire),
+    ("Supported", Name::Supported),
+    ("k", Name::Supported),
+    ("Unsupported", Name::Unsupported),
+    ("Allow", Name::Allow),
+    ("Allow-Events", Name::AllowEvents),
+    ("u", Name::AllowEvents),
+    ("Accept", Name::Accept),
+    ("Accept-Encoding", Name::AcceptEncoding),
+    ("Accept-Language", Name::AcceptLanguage),
+    ("Event", Name::Event),
+    ("o", Name::Event),
+    ("Subscription-State", Name::SubscriptionState),
+    ("Refer-To", Name::ReferTo),
+    ("r", Name::ReferTo),
+    ("Referred-By", Name::ReferredBy),
+    ("b", Name::ReferredBy),
+    ("Refer-Sub", Name::ReferSub),
+    ("Replaces", Name::Replaces),
+    ("Join", Name::Join),
+    ("Session-Expires", Name::SessionExpires),
+    ("x", Name::SessionExpires),
+    ("Min-SE", Name::MinSe),
+    ("RAck", Name::RAck),
+    ("RSeq", Name::RSeq),
+    ("Reason", Name::Reason),
+    ("P-Asserted-Identity", Name::PAssertedIdentity),
+    ("P-Preferred-Identity", Name::PPreferredIdentity),
+    ("P-Early-Media", Name::PEarlyMedia),
+    ("Privacy", Name::Privacy),
+    ("Identity", Name::Identity),
+    ("y", Name::Identity),
+    ("Identity-Info", Name::IdentityInfo),
+    ("n", Name::IdentityInfo),
+    ("Date", Name::Date),
+    ("Diversion", Name::Diversion),
+    ("History-Info", Name::HistoryInfo),
+    ("Alert-Info", Name::AlertInfo),
+    ("Call-Info", Name::CallInfo),
+    ("Error-Info", Name::ErrorInfo),
+    ("Retry-After", Name::RetryAfter),
+    ("User-Agent", Name::UserAgent),
+    ("Server", Name::Server),
+    ("Warning", Name::Warning),
+    ("Path", Name::Path),
+    ("Service-Route", Name::ServiceRoute),
+    ("Subject", Name::Subject),
+    ("s", Name::Subject),
+    ("Timestamp", Name::Timestamp),
+    ("In-Reply-To", Name::InReplyTo),
+    ("Reply-To", Name::ReplyTo),
+    ("Organization", Name::Organization),
+    ("Priority", Name::Priority),
+    ("Accept-Contact", Name::AcceptContact),
+    ("a", Name::AcceptContact),
+    ("Reject-Contact", Name::RejectContact),
+    ("j", Name::RejectContact),
+    ("Request-Disposition", Name::RequestDisposition),
+    ("d", Name::RequestDisposition),
+    ("Info-Package", Name::InfoPackage),
+    ("Recv-Info", Name::RecvInfo),
+    ("SIP-ETag", Name::SipEtag),
+    ("SIP-If-Match", Name::SipIfMatch),
+    ("Geolocation", Name::Geolocation),
+    ("Resource-Priority", Name::ResourcePriority),
+    ("Target-Dialog", Name::TargetDialog),
+    ("Answer-Mode", Name::AnswerMode),
+    ("Remote-Party-ID", Name::RemotePartyId),
+];
+
+/// Where each stands in [`KNOWN`], counted from one; zero is free. A third of it is used, so few names
+/// are compared with more than one.
+static TABLE: [u8; 512] = table();
+
+const fn table() -> [u8; 512] {
+    let mut table = [0; 512];
+    let mut index = 0;
+    while index < KNOWN.len() {
+        let mut at = hash(KNOWN[index].0.as_bytes());
+        while table[at] != 0 {
+            at = (at + 1) % table.len();
+        }
+        index += 1;
+        table[at] = index as u8;
+    }
+    table
+}
+
+/// Of the length and three letters, whatever their case.
+const fn hash(name: &[u8]) -> usize {
+    if name.is_empty() {
+        return 0;
+    }
+    let first = (name[0] | 0x20) as usize;
+    let middle = (name[name.len() / 2] | 0x20) as usize;
+    let last = (name[name.len() - 1] | 0x20) as usize;
+    (first * 7 + middle * 31 + last * 13 + name.len() * 67) % 512
+}
 
 impl Name {
     /// Names compare without case; the compact form is the same name.
     pub fn parse(name: &[u8]) -> Self {
-        let mut lower = [0; KNOWN_MAX];
-        let Some(lower) = lower.get_mut(..name.len()) else { return Self::Other };
-        lower.copy_from_slice(name);
-        lower.make_ascii_lowercase();
-        match &*lower {
-            b"via" | b"v" => Self::Via,
-            b"from" | b"f" => Self::From,
-            b"to" | b"t" => Self::To,
-            b"call-id" | b"i" => Self::CallId,
-            b"cseq" => Self::CSeq,
-            b"max-forwards" => Self::MaxForwards,
-            b"contact" | b"m" => Self::Contact,
-            b"route" => Self::Route,
-            b"record-route" => Self::RecordRoute,
-            b"content-length" | b"l" => Self::ContentLength,
-            b"content-type" | b"c" => Self::ContentType,
-            b"content-encoding" | b"e" => Self::ContentEncoding,
-            b"content-disposition" => Self::ContentDisposition,
-            b"content-language" => Self::ContentLanguage,
-            b"mime-version" => Self::MimeVersion,
-            b"expires" => Self::Expires,
-            b"min-expires" => Self::MinExpires,
-            b"authorization" => Self::Authorization,
-            b"proxy-authorization" => Self::ProxyAuthorization,
-            b"www-authenticate" => Self::WwwAuthenticate,
-            b"proxy-authenticate" => Self::ProxyAuthenticate,
-            b"authentication-info" => Self::AuthenticationInfo,
-            b"require" => Self::Require,
-            b"proxy-require" => Self::ProxyRequire,
-            b"supported" | b"k" => Self::Supported,
-            b"unsupported" => Self::Unsupported,
-            b"allow" => Self::Allow,
-            b"allow-events" | b"u" => Self::AllowEvents,
-            b"accept" => Self::Accept,
-            b"accept-encoding" => Self::AcceptEncoding,
-            b"accept-language" => Self::AcceptLanguage,
-            b"event" | b"o" => Self::Event,
-            b"subscription-state" => Self::SubscriptionState,
-            b"refer-to" | b"r" => Self::ReferTo,
-            b"referred-by" | b"b" => Self::ReferredBy,
-            b"refer-sub" => Self::ReferSub,
-            b"replaces" => Self::Replaces,
-            b"join" => Self::Join,
-            b"session-expires" | b"x" => Self::SessionExpires,
-            b"min-se" => Self::MinSe,
-            b"rack" => Self::RAck,
-            b"rseq" => Self::RSeq,
-            b"reason" => Self::Reason,
-            b"p-asserted-identity" => Self::PAssertedIdentity,
-            b"p-preferred-identity" => Self::PPreferredIdentity,
-            b"p-early-media" => Self::PEarlyMedia,
-            b"privacy" => Self::Privacy,
-            b"identity" | b"y" => Self::Identity,
-            b"identity-info" | b"n" => Self::IdentityInfo,
-            b"date" => Self::Date,
-            b"diversion" => Self::Diversion,
-            b"history-info" => Self::HistoryInfo,
-            b"alert-info" => Self::AlertInfo,
-            b"call-info" => Self::CallInfo,
-            b"error-info" => Self::ErrorInfo,
-            b"retry-after" => Self::RetryAfter,
-            b"user-agent" => Self::UserAgent,
-            b"server" => Self::Server,
-            b"warning" => Self::Warning,
-            b"path" => Self::Path,
-            b"service-route" => Self::ServiceRoute,
-            b"subject" | b"s" => Self::Subject,
-            b"timestamp" => Self::Timestamp,
-            b"in-reply-to" => Self::InReplyTo,
-            b"reply-to" => Self::ReplyTo,
-            b"organization" => Self::Organization,
-            b"priority" => Self::Priority,
-            b"accept-contact" | b"a" => Self::AcceptContact,
-            b"reject-contact" | b"j" => Self::RejectContact,
-            b"request-disposition" | b"d" => Self::RequestDisposition,
-            b"info-package" => Self::InfoPackage,
-            b"recv-info" => Self::RecvInfo,
-            b"sip-etag" => Self::SipEtag,
-            b"sip-if-match" => Self::SipIfMatch,
-            b"geolocation" => Self::Geolocation,
-            b"resource-priority" => Self::ResourcePriority,
-            b"target-dialog" => Self::TargetDialog,
-            b"answer-mode" => Self::AnswerMode,
-            b"remote-party-id" => Self::RemotePartyId,
-            _ => Self::Other,
+        let mut at = hash(name);
+        loop {
+            match TABLE[at] {
+                0 => return Self::Other,
+                known => {
+                    let (text, name_of) = KNOWN[usize::from(known) - 1];
+                    if text.as_bytes() == name || text.as_bytes().eq_ignore_ascii_case(name) {
+                        return name_of;
+                    }
+                }
+            }
+            at = (at + 1) % TABLE.len();
         }
     }
 
@@ -272,5 +328,24 @@ impl Name {
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_name_is_found_however_it_is_written() {
+        for (text, name) in KNOWN {
+            assert_eq!(Name::parse(text.as_bytes()), name);
+            assert_eq!(Name::parse(text.to_ascii_uppercase().as_bytes()), name);
+            assert_eq!(Name::parse(text.to_ascii_lowercase().as_bytes()), name);
+            assert_eq!(Name::parse(name.as_str().as_bytes()), name);
+            assert_eq!(Name::parse(format!("{text}x").as_bytes()), Name::Other, "{text}x");
+        }
+        for other in ["", "x-thing", "q", "Content-Lenght"] {
+            assert_eq!(Name::parse(other.as_bytes()), Name::Other, "{other}");
+        }
     }
 }

@@ -320,6 +320,16 @@ impl<P: Path> Transactions<P> {
         self.live.len()
     }
 
+    /// Whether nothing is remembered of any transaction: no table holds more than it must.
+    pub fn is_at_rest(&self) -> bool {
+        self.live.is_empty()
+            && self.by_match.is_empty()
+            && self.by_ack.is_empty()
+            && self.by_path.is_empty()
+            && self.by_share.is_empty()
+            && self.timers.is_empty()
+    }
+
     fn receive(&mut self, now: Instant, path: P, request: Request, admitted: Option<Rank>) {
         let matched = Match::of_request(&request, path);
         let method = request.method();

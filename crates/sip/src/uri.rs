@@ -150,7 +150,7 @@ impl<'a> Uri<'a> {
 
     /// The value of a URI parameter, as written: `Some("")` for one without a value.
     pub fn param(&self, name: &str) -> Option<&'a str> {
-        self.params().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.unwrap_or(""))
+        self.params().find(|(n, _)| same_name(n, name)).map(|(_, v)| v.unwrap_or(""))
     }
 
     /// The URI parameters as written.
@@ -182,6 +182,15 @@ impl<'a> Uri<'a> {
 
     pub fn has_headers(&self) -> bool {
         !self.parts.headers.is_empty()
+    }
+
+    /// All but the headers: in the target or the route of a dialog they are not allowed (RFC 3261 §19.1.1
+    /// table 1), and a Request-URI made of them would be refused.
+    pub fn without_headers(&self) -> &'a str {
+        match self.parts.headers.start {
+            0 => self.text,
+            behind => &self.text[..usize::from(behind) - 1],
+        }
     }
 
     /// The transport parameter, if any, in lower case where it is a known one.
@@ -247,9 +256,11 @@ impl UriParts {
         if bytes.len() > crate::MESSAGE_MAX {
             return Err(Violation::MessageTooLong);
         }
-        let colon = bytes.iter().position(|&b| b == b':').ok_or(Violation::UriScheme)?;
+        if let [b's' | b'S', b'i' | b'I', b'p' | b'P', b':', ..] = bytes {
+            return Self::judge_sip(Scheme::Sip, text, 4);
+        }
+        let colon = memchr::memchr(b':', bytes).ok_or(Violation::UriScheme)?;
         let scheme = match &bytes[..colon] {
-            s if s.eq_ignore_ascii_case(b"sip") => Scheme::Sip,
             s if s.eq_ignore_ascii_case(b"sips") => Scheme::Sips,
             s if s.eq_ignore_ascii_case(b"tel") => Scheme::Tel,
             s if s.first().is_some_and(u8::is_ascii_alphabetic)
@@ -293,7 +304,7 @@ impl UriParts {
         let mut parts = Self::bare(scheme);
         let mut at = start;
         // No part but the userinfo's end may hold a bare `@`, so the first one is that end.
-        if let Some(len) = bytes[start..].iter().position(|&b| b == b'@') {
+        if let Some(len) = memchr::memchr(b'@', &bytes[start..]) {
             let userinfo = &bytes[start..start + len];
             let user_len = userinfo.iter().position(|&b| b == b':').unwrap_or(len);
             if user_len == 0 || !ascii::all_or_escaped(&userinfo[..user_len], USER) {
@@ -317,7 +328,7 @@ impl UriParts {
             parts.port = Some(port);
             at += 1 + len;
         }
-        let question = bytes[at..].iter().position(|&b| b == b'?').map_or(bytes.len(), |q| at + q);
+        let question = memchr::memchr(b'?', &bytes[at..]).map_or(bytes.len(), |q| at + q);
         judge_uri_params(&text[at..question])?;
         parts.params = Span::new(at, question);
         if question < bytes.len() {
@@ -454,24 +465,52 @@ pub(crate) fn host_prefix(text: &str) -> Result<(HostKind, usize), Violation> {
         let ip: Ipv6Addr = text[1..end].parse().map_err(|_| Violation::Host)?;
         return Ok((HostKind::V6(ip), end + 1));
     }
-    let len =
-        bytes.iter().take_while(|&&b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-').count();
-    let name = &bytes[..len];
-    let labels = name.strip_suffix(b".").unwrap_or(name);
-    let last = labels.rsplit(|&b| b == b'.').next().unwrap_or_default();
+    // Labels with dots between: none is empty, or begins or ends with a hyphen.
+    let (mut len, mut before, mut sound) = (0, b'.', true);
+    let (mut label, mut last) = (0, 0);
+    for &b in bytes {
+        if !ascii::is(b, ascii::HOST) {
+            break;
+        }
+        if b == b'.' {
+            sound &= before != b'.' && before != b'-';
+            (label, last) = (last, len + 1);
+        } else if b == b'-' {
+            sound &= before != b'.';
+        }
+        before = b;
+        len += 1;
+    }
+    // A dot may stand behind the last label.
+    let top = if last == len { label } else { last };
     // `toplabel` begins with a letter, so what ends in a digit label is an IPv4 address or nothing.
-    if last.first().is_some_and(u8::is_ascii_digit) {
-        let ip: Ipv4Addr = text[..len].parse().map_err(|_| Violation::Host)?;
+    if bytes[top..len].first().is_some_and(u8::is_ascii_digit) {
+        let ip = ipv4(&bytes[..len]).ok_or(Violation::Host)?;
         return Ok((HostKind::V4(ip), len));
     }
-    let good = |label: &[u8]| {
-        !label.is_empty() && label.first() != Some(&b'-') && label.last() != Some(&b'-')
-    };
-    if labels.split(|&b| b == b'.').all(good) {
-        Ok((HostKind::Name, len))
-    } else {
-        Err(Violation::Host)
+    if !sound || len == 0 || before == b'-' {
+        return Err(Violation::Host);
     }
+    Ok((HostKind::Name, len))
+}
+
+/// Four numbers up to 255 with dots between. A zero in front is refused: some read the rest as octal.
+fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
+    let mut octets = [0; 4];
+    let mut at = 0;
+    for (index, octet) in octets.iter_mut().enumerate() {
+        if index > 0 {
+            at += usize::from(text.get(at) == Some(&b'.'));
+        }
+        let len = text[at..].iter().take(3).take_while(|b| b.is_ascii_digit()).count();
+        let digits = &text[at..at + len];
+        if len == 0 || (len > 1 && digits[0] == b'0') || (index > 0 && text[at - 1] != b'.') {
+            return None;
+        }
+        *octet = u8::try_from(ascii::number(digits, 255)?).ok()?;
+        at += len;
+    }
+    (at == text.len()).then_some(octets.into())
 }
 
 /// Judges the port at the start of `bytes`; returns it and its length.
@@ -488,30 +527,30 @@ fn judge_uri_params(params: &str) -> Result<(), Violation> {
     if params.is_empty() {
         return Ok(());
     }
-    let mut split = params.split(';');
-    if split.next() != Some("") {
+    let bytes = params.as_bytes();
+    if bytes[0] != b';' {
         // Something stood between the host and the first semicolon.
         return Err(Violation::Host);
     }
     let mut names = [Span::default(); PARAMS_MAX];
     let mut at = 1;
-    for (count, param) in split.enumerate() {
-        let name = match param.split_once('=') {
-            Some((name, value)) => {
-                if value.is_empty() || !ascii::all_or_escaped(value.as_bytes(), PARAM) {
-                    return Err(Violation::UriParam);
-                }
-                name
-            }
-            None => param,
+    for (count, param) in bytes[1..].split(|&b| b == b';').enumerate() {
+        let equals = param.iter().position(|&b| b == b'=');
+        let (name, value) = match equals {
+            Some(equals) => (&param[..equals], Some(&param[equals + 1..])),
+            None => (param, None),
         };
-        if name.is_empty() || !ascii::all_or_escaped(name.as_bytes(), PARAM) {
+        if name.is_empty()
+            || !ascii::all_or_escaped(name, PARAM)
+            || value.is_some_and(|v| v.is_empty() || !ascii::all_or_escaped(v, PARAM))
+        {
             return Err(Violation::UriParam);
         }
+        let name = &params[at..at + name.len()];
         if count >= PARAMS_MAX {
             return Err(Violation::TooManyParams);
         }
-        if names[..count].iter().any(|n| n.of(params).eq_ignore_ascii_case(name)) {
+        if names[..count].iter().any(|n| same_name(n.of(params), name)) {
             return Err(Violation::RepeatedParam);
         }
         names[count] = Span::new(at, at + name.len());
@@ -586,6 +625,12 @@ fn same_escaped(a: Option<&str>, b: Option<&str>, ignore_case: bool) -> bool {
     a.map(fold).eq(b.map(fold))
 }
 
+/// Names of parameters: an escaped letter is the letter, so `%6Cr` is `lr` (RFC 3261 §19.1.4).
+fn same_name(a: &str, b: &str) -> bool {
+    a.eq_ignore_ascii_case(b)
+        || ((a.contains('%') || b.contains('%')) && same_escaped(Some(a), Some(b), true))
+}
+
 /// Parameters in both must match; those of `decisive` must be in both or in none. The counts are
 /// bounded by [`PARAMS_MAX`], so comparing each with each is.
 fn same_params(a: &Uri<'_>, b: &Uri<'_>, decisive: &[&str]) -> bool {
@@ -594,7 +639,7 @@ fn same_params(a: &Uri<'_>, b: &Uri<'_>, decisive: &[&str]) -> bool {
             let twin = b.params().find(|(n, _)| same_escaped(Some(n), Some(name), true));
             match twin {
                 Some((_, other)) => same_escaped(value, other, true),
-                None => !decisive.iter().any(|d| d.eq_ignore_ascii_case(name)),
+                None => !decisive.iter().any(|d| same_name(d, name)),
             }
         })
     };
@@ -675,6 +720,7 @@ mod tests {
             (Some(5070), true, Some("y"))
         );
         assert_eq!(uri.headers().collect::<Vec<_>>(), [("a", "b"), ("c", "")]);
+        assert!(Uri::parse("sip:p;%6c%72").unwrap().is_loose_route(), "RFC 4475 §3.1.1.3");
     }
 
     #[test]
@@ -706,6 +752,7 @@ mod tests {
             ("sip:a@x.com;=v", Violation::UriParam),
             ("sip:a@x.com;a=", Violation::UriParam),
             ("sip:a@x.com;lr;LR", Violation::RepeatedParam),
+            ("sip:a@x.com;lr;%6Cr", Violation::RepeatedParam),
             ("sip:a@x.com?", Violation::UriParam),
             ("sip:a@x.com?a", Violation::UriParam),
             ("tel:", Violation::TelNumber),
@@ -714,6 +761,14 @@ mod tests {
             ("tel:12 34", Violation::TelNumber),
         ] {
             assert_eq!(Uri::parse(text).unwrap_err(), violation, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        /// Against the standard library, which refuses the same ambiguities.
+        #[test]
+        fn ipv4_addresses_are_those_of_the_standard_library(text in "[0-9.]{0,16}|([0-9]{1,3}\\.){3}[0-9]{1,3}") {
+            proptest::prop_assert_eq!(ipv4(text.as_bytes()), text.parse().ok());
         }
     }
 }

@@ -93,6 +93,74 @@ fn framing_has_one_reading() {
     }
 }
 
+/// What two elements on one way may read differently, by the names under which it is known. Each stands
+/// in an INVITE that is sound without it.
+#[test]
+fn two_readings_are_refused() {
+    let line = |row: &str| fault(invite(&[row], "v=0"));
+    let twice = |row: &str| line(row) == Violation::Repeated;
+    let raw = |text: &str| fault(text.to_owned());
+    let sound = String::from_utf8(invite(&[], "").to_vec()).unwrap();
+    let refused: [(&str, bool); 26] = [
+        ("missing colon", line("Subject x") == Violation::MissingColon),
+        ("bare CR", line("Subject: x\ry") == Violation::BareLineEnd),
+        ("bare LF", line("Subject: x\ny: z") == Violation::BareLineEnd),
+        ("line ends of LF only", raw(&sound.replace("\r\n", "\n")) == Violation::BareLineEnd),
+        (
+            "empty line of CR only",
+            raw(&sound.replace("\r\n\r\n", "\r\n\r")) == Violation::Unterminated,
+        ),
+        ("space in a header name", line("Content Length: 0") == Violation::HeaderName),
+        ("space before a header name", raw(&sound.replace("Via:", " Via:")) == Violation::Fold),
+        (
+            "fold before the first header",
+            raw(&sound.replacen("\r\n", "\r\n \r\n", 1)) == Violation::Fold,
+        ),
+        (
+            "Content-Length twice, alike",
+            fault(invite(&["Content-Length: 3", "Content-Length: 3"], "v=0"))
+                == Violation::Repeated,
+        ),
+        (
+            "Content-Length twice",
+            fault(invite(&["Content-Length: 3", "Content-Length: 0"], "v=0"))
+                == Violation::Repeated,
+        ),
+        (
+            "Content-Length and its compact twin",
+            fault(invite(&["Content-Length: 3", "l: 0"], "v=0")) == Violation::Repeated,
+        ),
+        (
+            "Content-Length too large",
+            line("Content-Length: 99999999999999999999") == Violation::BodyTooShort,
+        ),
+        ("Content-Length signed", line("Content-Length: +3") == Violation::ContentLength),
+        ("Content-Length negative", line("Content-Length: -3") == Violation::ContentLength),
+        ("Content-Length as a list", line("Content-Length: 3, 3") == Violation::ContentLength),
+        ("Content-Length in hexadecimal", line("Content-Length: 0x3") == Violation::ContentLength),
+        ("From twice", twice("From: <sip:x@example.com>;tag=2")),
+        ("To twice", twice("To: <sip:x@example.com>")),
+        ("CSeq twice", twice("CSeq: 2 INVITE")),
+        ("Call-ID twice", twice("Call-ID: other")),
+        ("Max-Forwards twice", twice("Max-Forwards: 1")),
+        ("From long and compact", twice("f: <sip:x@example.com>;tag=2")),
+        ("To long and compact", twice("t: <sip:x@example.com>")),
+        ("Call-ID long and compact", twice("i: other")),
+        (
+            "From as a list",
+            fault(invite_with("From: <sip:a@example.com>;tag=1, <sip:x@example.com>;tag=2"))
+                == Violation::Param,
+        ),
+        (
+            "two spaces in the request line",
+            raw(&sound.replace(" SIP/2.0\r\nVia", "  SIP/2.0\r\nVia")) == Violation::StartLine,
+        ),
+    ];
+    let passed: Vec<&str> =
+        refused.iter().filter(|(_, refused)| !refused).map(|(what, _)| *what).collect();
+    assert!(passed.is_empty(), "{passed:?}");
+}
+
 #[test]
 fn core_headers_are_judged() {
     for (row, expect) in [

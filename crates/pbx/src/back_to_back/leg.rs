@@ -282,7 +282,8 @@ impl Leg {
         request_uri: String,
         desk: &mut Desk<'_>,
     ) -> Option<Self> {
-        sip::Uri::parse(&request_uri).ok()?;
+        // A registered Contact may carry headers, a Request-URI may not (RFC 3261 §19.1.1 table 1).
+        let request_uri = sip::Uri::parse(&request_uri).ok()?.without_headers().to_owned();
         let (call, id) = (permit.call(), permit.leg());
         let (tag, call_id) = (token(desk), token(desk));
         let mut leg = Self::new(desk, call, id, Role::Callee, party);

@@ -8,7 +8,7 @@ mod world;
 use guard::cause::Disposition;
 use guard::fact::{Fact, ViolationKind};
 use rtp::relay;
-use sip::Method;
+use sip::{Message, Method};
 use world::{KEY, World, offer, plain, sdp};
 
 use crate::command::{CallState, Change, Command, Reply};
@@ -468,6 +468,62 @@ fn a_forged_bye_does_nothing() {
     assert_eq!(w.facts.iter().filter(forged).count(), 1, "told once, then counted");
     let Reply::Calls(calls) = w.command(Command::Calls) else { panic!("calls") };
     assert_eq!(calls.iter().map(|call| call.state).collect::<Vec<_>>(), [CallState::Up]);
+}
+
+#[test]
+fn a_forged_refer_does_nothing() {
+    let mut w = World::new();
+    w.call();
+    let refer = w.request_within("alice", Method::Refer, |refer| {
+        refer.header(sip::Name::ReferTo, "<sip:+19005550123@pbx>")
+    });
+    w.forge("carol", &refer);
+    w.check(
+        "
+        0ms  carol > pbx    REFER
+        0ms  pbx   > carol  481 REFER
+        ",
+    );
+}
+
+/// From the right connection too: the names of another dialog, and numbers that were used.
+#[test]
+fn wrong_tags_and_old_numbers_do_nothing() {
+    let mut w = World::new();
+    w.call();
+    w.within("alice", Method::Update, None);
+    let mut expected = "0ms alice > pbx UPDATE\n0ms pbx > alice 200 UPDATE\n".to_owned();
+    for method in [Method::Bye, Method::Invite, Method::Refer, Method::Update] {
+        for wrong in ["to", "from", "number"] {
+            let sound = w.request_within("alice", method, |request| match method {
+                Method::Invite => request.body("application/sdp", offer("sendonly")),
+                _ => request,
+            });
+            let headers = sound.headers();
+            let text = String::from_utf8_lossy(sound.as_bytes()).into_owned();
+            let tag =
+                |address: sip::NameAddr<'_>| format!(";tag={}", address.tag().expect("a tag"));
+            let text = match wrong {
+                "to" => text.replace(&tag(headers.to()), &format!("{}x", tag(headers.to()))),
+                "from" => text.replace(&tag(headers.from()), &format!("{}x", tag(headers.from()))),
+                _ => text.replace(&format!("CSeq: {} ", headers.cseq().number), "CSeq: 1 "),
+            };
+            let Ok(Message::Request(forged)) = Message::parse(text.into()) else { panic!("sound") };
+            w.forge("alice", &forged);
+            let answered =
+                if method == Method::Invite { String::new() } else { format!(" {method}") };
+            let status = if wrong == "number" { 500 } else { 481 };
+            expected += &format!("0ms alice > pbx {method}\n0ms pbx > alice {status}{answered}\n");
+        }
+    }
+    w.check(&expected);
+    let Reply::Calls(calls) = w.command(Command::Calls) else { panic!("calls") };
+    assert_eq!(calls.iter().map(|call| call.state).collect::<Vec<_>>(), [CallState::Up]);
+    let old =
+        |fact: &&Fact| matches!(fact, Fact::ViolationSeen { kind: ViolationKind::OutOfOrder, .. });
+    assert_eq!(w.facts.iter().filter(old).count(), 1, "told once, then counted");
+    w.within("alice", Method::Bye, None);
+    w.reply("bob", Method::Bye, 200, None);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::{Algorithm, Hashed};
+use crate::ascii;
 
 /// What a client proves: the value of `Authorization` or `Proxy-Authorization`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -113,7 +114,8 @@ impl<'a> Credentials<'a> {
         for value in values.into_iter().take(VALUES_MAX) {
             match Self::parse(value) {
                 Ok(credentials) if credentials.realm == realm => return Some(Ok(credentials)),
-                Ok(_) => {}
+                // Credentials of another scheme are for somebody else (RFC 4475 §3.3.7).
+                Ok(_) | Err(Fault::OtherScheme) => {}
                 Err(found) => fault = fault.or(Some(Err(found))),
             }
         }
@@ -205,14 +207,15 @@ impl fmt::Display for Challenge<'_> {
     }
 }
 
-/// A quoted-string. What the grammar can't carry (line ends) is left out, so no header can be forged.
+/// A quoted-string. What the grammar can't carry (controls, line ends above all) is left out, so no header
+/// can be forged.
 struct Quoted<'a>(&'a str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use fmt::Write;
         f.write_char('"')?;
-        for c in self.0.chars().filter(|c| !c.is_ascii_control()) {
+        for c in self.0.chars().filter(|&c| !c.is_ascii_control() || c == '\t') {
             if matches!(c, '"' | '\\') {
                 f.write_char('\\')?;
             }
@@ -230,17 +233,18 @@ impl<'a> Parameters<'a> {
         if value.len() > VALUE_LEN_MAX {
             return Err(Fault::TooLong);
         }
-        let text = std::str::from_utf8(value).map_err(|_| Fault::Syntax)?.trim_matches(is_space);
-        let (scheme, mut rest) = text.split_once(is_space).ok_or(Fault::OtherScheme)?;
-        if !scheme.eq_ignore_ascii_case("Digest") {
+        let text = ascii::trim(std::str::from_utf8(value).map_err(|_| Fault::Syntax)?);
+        let scheme = text.bytes().position(ascii::is_space).ok_or(Fault::OtherScheme)?;
+        if !text[..scheme].eq_ignore_ascii_case("Digest") {
             return Err(Fault::OtherScheme);
         }
+        let mut rest = &text[scheme..];
         let mut found: Vec<(&str, Cow<'_, str>, bool)> = Vec::with_capacity(12);
         loop {
             let name;
-            (name, rest) = token(rest.trim_start_matches(is_space))?;
-            rest = rest.trim_start_matches(is_space).strip_prefix('=').ok_or(Fault::Syntax)?;
-            rest = rest.trim_start_matches(is_space);
+            (name, rest) = token(behind_spaces(rest))?;
+            rest = behind_spaces(rest).strip_prefix('=').ok_or(Fault::Syntax)?;
+            rest = behind_spaces(rest);
             let quoted = rest.starts_with('"');
             let value;
             (value, rest) = if quoted {
@@ -256,7 +260,7 @@ impl<'a> Parameters<'a> {
                 return Err(Fault::Repeated);
             }
             found.push((name, value, quoted));
-            rest = rest.trim_start_matches(is_space);
+            rest = behind_spaces(rest);
             if rest.is_empty() {
                 return Ok(Self(found));
             }
@@ -294,9 +298,12 @@ impl<'a> Parameters<'a> {
     }
 }
 
+fn behind_spaces(text: &str) -> &str {
+    &text[ascii::spaces(text.as_bytes())..]
+}
+
 fn token(text: &str) -> Result<(&str, &str), Fault> {
-    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b);
-    let len = text.bytes().position(|b| !is_token(b)).unwrap_or(text.len());
+    let len = text.bytes().take_while(|&b| ascii::is(b, ascii::TOKEN)).count();
     if len == 0 {
         return Err(Fault::Syntax);
     }
@@ -306,6 +313,13 @@ fn token(text: &str) -> Result<(&str, &str), Fault> {
 /// The value with its escapes undone, and what follows the closing quote. `text` opens with a quote.
 fn quoted_string(text: &str) -> Result<(Cow<'_, str>, &str), Fault> {
     let inner = &text[1..];
+    // Nearly all have no escape: what ends the text is the first byte that isn't plain.
+    let plain =
+        inner.bytes().take_while(|&b| b != b'"' && b != b'\\' && !ascii::is(b, ascii::CONTROL));
+    let len = plain.count();
+    if inner.as_bytes().get(len) == Some(&b'"') {
+        return Ok((Cow::Borrowed(&inner[..len]), &inner[len + 1..]));
+    }
     let mut unescaped: Option<String> = None;
     let mut chars = inner.char_indices();
     while let Some((at, c)) = chars.next() {
@@ -330,11 +344,6 @@ fn quoted_string(text: &str) -> Result<(Cow<'_, str>, &str), Fault> {
         }
     }
     Err(Fault::Syntax)
-}
-
-/// Linear white space. Folded lines were unfolded by the header parser or still hold their line end.
-fn is_space(c: char) -> bool {
-    matches!(c, ' ' | '\t' | '\r' | '\n')
 }
 
 /// Longest header value. The longest honest one seen (SHA-256, a nonce of 256 bytes) is below 900.

@@ -72,10 +72,10 @@ impl<'a> Lines<'a> {
         if self.rest.is_empty() {
             return Ok(None);
         }
-        let (line, rest) = self.rest.split_once('\n').ok_or(Violation::Sdp)?;
+        let (line, rest) = ascii::cut(self.rest, b'\n').ok_or(Violation::Sdp)?;
         self.rest = rest;
         let line = line.strip_suffix('\r').unwrap_or(line);
-        if line.bytes().any(|b| b == 0 || b == b'\r') {
+        if memchr::memchr2(0, b'\r', line.as_bytes()).is_some() {
             return Err(Violation::Sdp);
         }
         match line.as_bytes() {
@@ -101,12 +101,18 @@ fn number(text: &str, max: u64) -> Result<u64, Violation> {
 }
 
 fn words<const N: usize>(value: &str) -> Result<[&str; N], Violation> {
-    let mut words = value.split(' ');
     let mut out = [""; N];
-    for slot in &mut out {
-        *slot = words.next().filter(|w| !w.is_empty()).ok_or(Violation::Sdp)?;
+    let (last, others) = out.split_last_mut().ok_or(Violation::Sdp)?;
+    let mut rest = value;
+    for slot in others {
+        (*slot, rest) =
+            ascii::cut(rest, b' ').filter(|(w, _)| !w.is_empty()).ok_or(Violation::Sdp)?;
     }
-    if words.next().is_some() { Err(Violation::Sdp) } else { Ok(out) }
+    if rest.is_empty() || rest.contains(' ') {
+        return Err(Violation::Sdp);
+    }
+    *last = rest;
+    Ok(out)
 }
 
 fn origin(value: &str) -> Result<Origin, Violation> {
@@ -230,7 +236,7 @@ fn media_attribute(media: &mut Media, value: &str) -> Result<(), Violation> {
             once(&mut media.direction, direction(name))
         }
         "rtpmap" => {
-            let (id, value) = value.split_once(' ').ok_or(Violation::Sdp)?;
+            let (id, value) = ascii::cut(value, b' ').ok_or(Violation::Sdp)?;
             match find(media, id) {
                 Some(format) => once(&mut format.rtpmap, rtpmap(ascii::trim(value))?),
                 // A map for a format that the m= line does not offer says nothing.
@@ -238,7 +244,7 @@ fn media_attribute(media: &mut Media, value: &str) -> Result<(), Violation> {
             }
         }
         "fmtp" => {
-            let (id, value) = value.split_once(' ').ok_or(Violation::Sdp)?;
+            let (id, value) = ascii::cut(value, b' ').ok_or(Violation::Sdp)?;
             match find(media, id) {
                 Some(format) => once(&mut format.fmtp, Text::new(value)?),
                 None => Ok(()),
@@ -268,7 +274,7 @@ fn media_attribute(media: &mut Media, value: &str) -> Result<(), Violation> {
 }
 
 fn attribute(value: &str) -> (&str, &str) {
-    value.split_once(':').unwrap_or((value, ""))
+    ascii::cut(value, b':').unwrap_or((value, ""))
 }
 
 fn find<'a>(media: &'a mut Media, id: &str) -> Option<&'a mut Format> {
@@ -311,7 +317,7 @@ fn rtpmap(value: &str) -> Result<RtpMap, Violation> {
 
 /// A positive number, with a fraction or without (RFC 8866 §6.4); the fraction is dropped.
 fn milliseconds(value: &str) -> Result<u16, Violation> {
-    let (whole, fraction) = value.split_once('.').unwrap_or((value, "0"));
+    let (whole, fraction) = ascii::cut(value, b'.').unwrap_or((value, "0"));
     number(fraction, u64::MAX)?;
     match number(whole, u64::from(u16::MAX))? {
         0 => Err(Violation::Sdp),
@@ -320,7 +326,7 @@ fn milliseconds(value: &str) -> Result<u16, Violation> {
 }
 
 fn rtcp(value: &str) -> Result<Rtcp, Violation> {
-    let (port, address) = match value.split_once(' ') {
+    let (port, address) = match ascii::cut(value, b' ') {
         None => (value, None),
         Some((port, rest)) => (port, Some(connection(rest)?)),
     };
