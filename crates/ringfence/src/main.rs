@@ -103,7 +103,7 @@ enum Task {
         #[arg(long)]
         dangerous_without_wall: bool,
     },
-    /// Attack this program before your eyes, on this machine and on data of its own: about a minute
+    /// Attack this program before your eyes, on this machine and on data of its own: half a minute
     #[command(
         after_help = "Examples:\n  ringfence demo\n  ringfence demo --json\n  ringfence demo --keep /tmp/ringfence-demo"
     )]
@@ -167,7 +167,7 @@ fn run(cli: Cli) -> Result<ExitCode, String> {
                     let node =
                         node::bring_up(config, &data, &names, home, dangerous, exchange(dangerous))
                             .await?;
-                    lifecycle::live(node).await
+                    lifecycle::live(node, cli::elsewhere(&data).as_deref()).await
                 })
                 .map_err(in_words)?;
             // Connections that are up end with the process.
