@@ -79,11 +79,21 @@ impl Failures {
     /// What was held back and is due. Call it until there is nothing.
     pub(crate) fn pop(&mut self, now: Instant) -> Option<(TenantId, Fact)> {
         let due = *self.due.first().filter(|(at, _)| *at <= now)?;
+        let told = self.tell(due)?;
+        told.at = now;
+        Some((told.last.tenant, told.last.fact(std::mem::take(&mut told.held_back))))
+    }
+
+    /// The same before its time: nobody will be there at the time.
+    pub(crate) fn drain(&mut self) -> Option<(TenantId, Fact)> {
+        let due = *self.due.first()?;
+        let told = self.tell(due)?;
+        Some((told.last.tenant, told.last.fact(std::mem::take(&mut told.held_back))))
+    }
+
+    fn tell(&mut self, due: (Instant, Source)) -> Option<&mut Told> {
         self.due.remove(&due);
-        let told = self.told.get_mut(&due.1)?;
-        let (count, fact) = (told.held_back, told.last.fact(told.held_back));
-        (told.at, told.held_back) = (now, 0);
-        (count > 0).then_some((told.last.tenant, fact))
+        self.told.get_mut(&due.1)
     }
 
     /// Failures that no fact has told yet.
@@ -149,6 +159,10 @@ mod tests {
         assert_eq!(failures.count(at(61), failure(1)), None);
         assert_eq!(told(failures.count(at(120), failure(1))), Some(2));
         assert_eq!(failures.next(), None);
+        // And nothing is lost where the node goes down.
+        failures.count(at(121), failure(1));
+        assert_eq!(told(failures.drain().map(|(_, fact)| fact)), Some(1));
+        assert_eq!(failures.drain(), None);
     }
 
     #[test]

@@ -344,6 +344,13 @@ impl Registrar {
         self.wall.expire(now);
     }
 
+    /// What is held back of failed sign-ins, before the end.
+    pub(crate) fn tell_failures(&mut self, out: &mut Vec<Effect>) {
+        while let Some((tenant, fact)) = self.failures.drain() {
+            out.push(Effect::Fact { tenant, fact });
+        }
+    }
+
     /// Phones that try the password before the last rotation.
     pub fn stale(&self, now: Instant) -> Vec<Stale> {
         self.stale.list(now)

@@ -109,6 +109,7 @@ enum Task {
     )]
     Demo(demo::Options),
     /// The configuration file: is it sound, and what can stand in it
+    #[command(after_help = "Examples:\n  ringfence config check\n  ringfence config keys")]
     Config {
         #[command(subcommand)]
         task: ConfigTask,
@@ -120,8 +121,10 @@ enum Task {
 #[derive(Subcommand)]
 enum ConfigTask {
     /// Judge the file without starting anything
+    #[command(after_help = "Example:\n  ringfence config check --data /var/lib/ringfence")]
     Check,
     /// Print the table of every key
+    #[command(after_help = "Example:\n  ringfence config keys")]
     Keys,
 }
 

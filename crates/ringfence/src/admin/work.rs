@@ -426,6 +426,7 @@ impl Office {
     }
 
     async fn journal(&self, limit: u32) -> Result<Answer> {
+        let names = self.names().await?;
         let head = self.store.journal_head(self.node).await.map_err(unreadable)?;
         let after = head.sequence.saturating_sub(u64::from(limit));
         let mut pages = self.store.journal(self.node, after, head.sequence);
@@ -444,7 +445,7 @@ impl Office {
                     number: fact.number(),
                     name: fact.name().to_owned(),
                     severity: format!("{:?}", fact.severity()).to_lowercase(),
-                    text: fact.revealed().to_string(),
+                    text: numbered(fact.revealed().to_string(), &names),
                 });
             }
         }
@@ -872,6 +873,17 @@ fn algorithm(algorithm: Algorithm) -> &'static str {
         Algorithm::Md5 => "MD5",
         Algorithm::Sha256 => "SHA-256",
     }
+}
+
+/// People know an extension by its number; the journal keeps its id, which outlives a number.
+fn numbered(text: String, names: &Names) -> String {
+    if !text.contains("extension ") {
+        return text;
+    }
+    names.extensions.iter().fold(text, |text, (id, number)| {
+        let id = id.to_string();
+        if text.contains(&id) { text.replace(&id, number) } else { text }
+    })
 }
 
 fn owned(list: &[&'static str]) -> Vec<String> {

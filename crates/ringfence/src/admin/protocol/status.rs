@@ -9,6 +9,9 @@ pub(crate) struct AtRisk {
     pub(crate) most: String,
     /// `Thursday 08:00`: when somebody could act at the latest.
     pub(crate) until: String,
+    /// The same as a time in UTC.
+    #[serde(default)]
+    pub(crate) until_utc: String,
     /// Which limit decides, in words.
     pub(crate) binding: String,
     /// Charged since midnight, in the policy's zone.

@@ -173,6 +173,7 @@ impl Office {
             currency: exposure.currency.clone(),
             most: all.map_or_else(|| amount::text(Money::ZERO), |line| line.most.clone()),
             until: exposure.until_local.clone(),
+            until_utc: exposure.until.clone(),
             binding: all.map(|line| line.binding.clone()).unwrap_or_default(),
             spent_today: amount::text(Money(spent)),
         })

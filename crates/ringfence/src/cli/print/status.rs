@@ -47,7 +47,7 @@ pub(super) fn screen(status: &Status) -> String {
 }
 
 fn money(out: &mut String, risk: &AtRisk) {
-    let AtRisk { currency, most, until, binding, spent_today } = risk;
+    let AtRisk { currency, most, until, binding, spent_today, .. } = risk;
     let most = format!("{most} {currency} until {until} ({binding})");
     out.push_str(&wrapped(&most, "  at most       "));
     out.push_str(&wrapped(&format!("{spent_today} {currency}"), "  spent today   "));

@@ -843,6 +843,7 @@ fn the_status_screen_answers_whether_all_is_well() {
             until: owned("Thursday 08:00"),
             binding: owned("week budget"),
             spent_today: owned("1.05"),
+            ..AtRisk::default()
         }),
         encryption: Encryption {
             phones: Coverage { all: 1, signalling: 1, media: 0 },
