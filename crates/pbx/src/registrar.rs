@@ -351,6 +351,11 @@ impl Registrar {
         }
     }
 
+    /// Failed sign-ins that no fact has told yet.
+    pub(crate) fn sign_ins_untold(&self) -> u64 {
+        self.failures.held_back().saturating_add(self.stale.held_back())
+    }
+
     /// Phones that try the password before the last rotation.
     pub fn stale(&self, now: Instant) -> Vec<Stale> {
         self.stale.list(now)

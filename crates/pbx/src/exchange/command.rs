@@ -106,7 +106,7 @@ impl Exchange {
             trunks_up: up,
             draining: self.drain != Drain::Open,
             help_no_way: self.no_way(now, TenantId::HOUSE, true),
-            sign_ins_untold: self.registrar.failures.held_back(),
+            sign_ins_untold: self.registrar.sign_ins_untold(),
         }
     }
 

@@ -89,6 +89,12 @@ impl Stales {
         self.0.retain(|_, entry| entry.stale.extension != extension);
     }
 
+    /// Tries that no fact has told yet.
+    pub(crate) fn held_back(&self) -> u64 {
+        let all = self.0.values().map(|entry| u64::from(entry.held_back));
+        all.fold(0, u64::saturating_add)
+    }
+
     pub(crate) fn list(&self, now: Instant) -> Vec<Stale> {
         let fresh = self.0.values().filter(|entry| now.since(entry.last) < Self::LASTS);
         fresh.map(|entry| entry.stale.clone()).collect()

@@ -336,6 +336,7 @@ fn a_phone_with_the_former_secret_is_written_down_once_and_listed_until_it_is_pu
     let [one] = &stale[..] else { panic!("{stale:?}") };
     assert_eq!((one.extension, one.tries), (world.extension, 8));
     assert!(one.device().is_some(), "it was there before");
+    assert_eq!(world.registrar.sign_ins_untold(), 7, "each try counts");
     assert!(world.registrar.wall().held(world.now).is_empty());
     phone.password = "brand new";
     assert_eq!(again(&mut world, &mut phone), Status::OK);

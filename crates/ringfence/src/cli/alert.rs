@@ -69,20 +69,6 @@ pub(crate) enum SinkAsk {
         #[command(flatten)]
         json: Json,
     },
-    /// Let it lead elsewhere; what waits goes there
-    #[command(
-        subcommand_required = true,
-        after_help = "All of it is said anew. Its number stays, and nothing that waits is lost.\n\n\
-                      Examples:\n  ringfence alerts sink set 1 mail --to you@example.com --from pbx@example.com --server mail.example.com\n  \
-                      ringfence alerts sink set 2 webhook --url https://hooks.example.com/ringfence"
-    )]
-    Set {
-        /// Its number
-        #[arg(value_parser = number)]
-        sink: u32,
-        #[command(subcommand)]
-        to: SinkAdd,
-    },
     /// Send no more alerts there; what waits is not sent any more
     #[command(after_help = "Example:\n  ringfence alerts sink remove 1")]
     Remove {
@@ -171,6 +157,9 @@ pub(crate) struct Trust {
     /// It may be on this machine or in a private network
     #[arg(long)]
     private: bool,
+    /// Let this sink lead there instead: its number stays, and what waits is not lost
+    #[arg(long, value_name = "SINK", value_parser = number)]
+    instead_of: Option<u32>,
 }
 
 pub(super) fn list(list: AlertList) -> Asked {
@@ -197,18 +186,20 @@ pub(super) fn question(ask: AlertAsk) -> Result<Asked, Trouble> {
         AlertAsk::Sink(SinkAsk::Test { sink, json }) => {
             Asked::new(Question::SinkTest { sink }, json)
         }
-        AlertAsk::Sink(SinkAsk::Set { sink, to }) => {
-            let (new, json) = new_sink(to)?;
-            Asked::new(Question::SinkSet { sink, new: Box::new(new) }, json)
-        }
         AlertAsk::Sink(SinkAsk::Add(add)) => {
-            let (sink, json) = new_sink(add)?;
-            Asked::new(Question::SinkAdd { sink: Box::new(sink) }, json)
+            let (instead_of, new, json) = new_sink(add)?;
+            let new = Box::new(new);
+            let question = match instead_of {
+                Some(sink) => Question::SinkSet { sink, new },
+                None => Question::SinkAdd { sink: new },
+            };
+            Asked::new(question, json)
         }
     })
 }
 
-fn new_sink(add: SinkAdd) -> Result<(NewSink, Json), Trouble> {
+/// The sink in whose place it comes, if any, and what it is.
+fn new_sink(add: SinkAdd) -> Result<(Option<u32>, NewSink, Json), Trouble> {
     let (channel, secret_file, of, trust, json) = match add {
         SinkAdd::Mail {
             to,
@@ -245,7 +236,8 @@ fn new_sink(add: SinkAdd) -> Result<(NewSink, Json), Trouble> {
     };
     let secret = secret_file.as_deref().map(|file| secret::read_of(file, of)).transpose()?;
     let authority = trust.authority.as_deref().map(trunk::authority).transpose()?;
-    Ok((NewSink { channel, secret, authority, private: trust.private }, json))
+    let new = NewSink { channel, secret, authority, private: trust.private };
+    Ok((trust.instead_of, new, json))
 }
 
 /// Prints what there is and then what comes, until somebody ends it.

@@ -138,17 +138,12 @@ impl Office {
         match self.desk()?.test(SinkId(sink)).await {
             Some(Ok(())) => Ok(Answer::Done),
             Some(Err(wrong)) => {
-                let remedy = match wrong.remedy {
-                    Some(remedy) => format!(
-                        "{remedy}. What was said wrong is said anew with: ringfence alerts sink set {sink} \
-                         --help"
-                    ),
-                    None => format!(
-                        "see what that server says of it; what was said wrong is said anew with: ringfence \
-                         alerts sink set {sink} --help"
-                    ),
-                };
-                Err(failure(format!("the test was not taken: {}", wrong.why), remedy))
+                let all = self.desk()?.list().await.map_err(unreadable)?;
+                let one = all.iter().find(|one| one.sink.id.0 == sink);
+                let anew = one.map(|one| said_anew(&one.sink)).unwrap_or_default();
+                let remedy = wrong.remedy.unwrap_or("see what that server says of it");
+                let wrong = format!("the test was not taken: {}", wrong.why);
+                Err(failure(wrong, format!("{remedy}. {anew}")))
             }
             None => Err(no_sink(sink)),
         }
@@ -212,7 +207,7 @@ pub(super) fn sink(one: &alerts::Listed) -> protocol::Sink {
     };
     let test = one.health.test.as_ref();
     let remedy = match (wrong.or(test.map(|(_, wrong)| wrong)), state) {
-        (Some(wrong), _) => Some(sink_remedy(id, wrong)),
+        (Some(wrong), _) => Some(sink_remedy(one, wrong)),
         (None, "not-tried") => Some(format!("ringfence alerts sink test {id}")),
         (None, _) => None,
     };
@@ -238,17 +233,20 @@ pub(super) fn sink(one: &alerts::Listed) -> protocol::Sink {
 }
 
 /// What mends it, and the command that shows whether it did.
-fn sink_remedy(id: u32, wrong: &alerts::Wrong) -> String {
+fn sink_remedy(one: &alerts::Listed, wrong: &alerts::Wrong) -> String {
+    let (id, anew) = (one.sink.id.0, said_anew(&one.sink));
     match wrong.remedy {
-        Some(remedy) => format!(
-            "{remedy}; then: ringfence alerts sink test {id}. What was said wrong is said anew with: ringfence \
-             alerts sink set {id} --help"
-        ),
-        None => format!(
-            "ringfence alerts sink test {id} tries it now; what was said wrong is said anew with: ringfence \
-             alerts sink set {id} --help"
-        ),
+        Some(remedy) => format!("{remedy}; then: ringfence alerts sink test {id}. {anew}"),
+        None => format!("ringfence alerts sink test {id} tries it now. {anew}"),
     }
+}
+
+fn said_anew(sink: &guard::sink::Sink) -> String {
+    format!(
+        "What was said wrong is said anew with --instead-of {}: ringfence alerts sink add {} --help",
+        sink.id.0,
+        sink.channel.kind()
+    )
 }
 
 fn mail(

@@ -16,9 +16,12 @@ use crate::admin::protocol::{self, Answer, Banned, Failure, HeldPair, SlowedSour
 impl Office {
     pub(super) async fn bans(&self) -> Result<Answer> {
         let Bans { bans, held, slowed, stale } = self.wall().await?;
-        let (names, devices) = (self.names().await?, self.devices().await?);
+        let (names, devices) = match stale.is_empty() {
+            true => (Vec::new(), Vec::new()),
+            false => (self.names().await?.extensions, self.devices().await?),
+        };
         let stale = stale.iter().filter_map(|one| {
-            let known = names.extensions.iter().find(|(id, _)| *id == one.extension);
+            let known = names.iter().find(|(id, _)| *id == one.extension);
             let (_, number) = known?;
             let device = devices.iter().find(|view| Some(view.device.id) == one.device());
             Some(StalePhone {

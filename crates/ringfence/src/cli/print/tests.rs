@@ -887,8 +887,8 @@ What is encrypted
   exception     Phone 104 (Handset 1.0): audio may be unencrypted
 
 What was stopped in the last 24 hours
-  calls            at least 14; a minute of them together would have cost
-                   92.40 USD
+  calls            at least 14; a minute of them together would have cost 92.40
+                   USD
   clear audio      0
   failed sign-ins  at least 3
   bans             0
