@@ -59,6 +59,8 @@ pub struct Unknown {
 pub enum AuthenticationFailure {
     /// The response doesn't fit; whether the account exists is sealed.
     WrongResponse,
+    /// It fits the secret before the last rotation: no guess, a phone that was not told of the new one.
+    FormerSecret,
     /// A nonce count was used twice: a replay, or a broken phone.
     Replay,
     /// The credentials are for another account than the one named in the request.
@@ -119,6 +121,51 @@ impl fmt::Display for Lifted {
     }
 }
 
+/// A time span. As a number in JSON, in words in a sentence.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Seconds(pub u64);
+
+/// Whether a source is slowed down because it is somebody's.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Slowed(pub bool);
+
+/// Incidents that an alert was about, by their numbers.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Incidents(pub Vec<u64>);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (count, unit) = match self.0 {
+            all if all >= 172_800 && all % 86_400 == 0 => (all / 86_400, "day"),
+            all if all >= 3_600 && all % 3_600 == 0 => (all / 3_600, "hour"),
+            all if all >= 60 && all % 60 == 0 => (all / 60, "minute"),
+            all => (all, "second"),
+        };
+        let s = if count == 1 { "" } else { "s" };
+        write!(f, "{count} {unit}{s}")
+    }
+}
+
+impl fmt::Display for Slowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0 { "; it is slowed down and not shut out" } else { "" })
+    }
+}
+
+impl fmt::Display for Incidents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let s = if self.0.len() == 1 { "alert" } else { "alerts" };
+        f.write_str(s)?;
+        for (at, one) in self.0.iter().enumerate() {
+            write!(f, "{} {one}", if at == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
 /// What was changed of an extension.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -127,6 +174,8 @@ pub enum ExtensionChange {
     Name,
     Enabled,
     Role,
+    /// The number it shows outside.
+    CallerId,
     Settings,
 }
 
@@ -134,6 +183,7 @@ impl fmt::Display for AuthenticationFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::WrongResponse => "wrong password",
+            Self::FormerSecret => "the former password",
             Self::Replay => "a nonce count used twice",
             Self::WrongAccount => "credentials of another account",
             Self::WeakAlgorithm => "an algorithm that is not allowed",
@@ -174,6 +224,7 @@ impl fmt::Display for ExtensionChange {
             Self::Name => "its name",
             Self::Enabled => "back in service",
             Self::Role => "its role",
+            Self::CallerId => "the number it shows outside",
             Self::Settings => "its settings",
         })
     }
@@ -343,6 +394,16 @@ facts! {
     personal { actor: Actor => Holder::Administrator }
     "{actor} removed extension {number}."
 
+    306 Warn PhonesExceptionGranted "phones-exception-granted"
+    { extension: ExtensionId, number: String, exception: Exception }
+    personal { actor: Actor => Holder::Administrator }
+    "{actor} allowed all phones of extension {number} a weakness: {exception}."
+
+    307 Notice PhonesExceptionWithdrawn "phones-exception-withdrawn"
+    { extension: ExtensionId, number: String, exception: Exception }
+    personal { actor: Actor => Holder::Administrator }
+    "{actor} withdrew a weakness of all phones of extension {number}: {exception}."
+
     310 Notice SecretGenerated "secret-generated"
     { extension: ExtensionId, number: String }
     personal { actor: Actor => Holder::Administrator }
@@ -425,12 +486,12 @@ facts! {
         account_exists: Option<bool> => Holder::Stranger,
         address: Address => Holder::Stranger,
     }
-    "Signing in as {account} from {address} failed ({reason}, {failures} times)."
+    "Signing in as {account} from {address} failed ({failures} × {reason})."
 
     421 Warn BanPlaced "ban-placed"
-    { cause: BanCause, seconds: u64, times: u32 }
+    { cause: BanCause, seconds: Seconds, times: u32 }
     personal { address: Address => Holder::Stranger, actor: Option<Actor> => Holder::Administrator }
-    "{address} is shut out for {seconds} seconds: {cause}."
+    "{address} is shut out for {seconds}: {cause}."
 
     422 Notice BanLifted "ban-lifted"
     { why: Lifted }
@@ -438,21 +499,21 @@ facts! {
     "{address} is not shut out any more: {why}."
 
     423 Warn GuessingHeld "guessing-held"
-    { failures: u32, seconds: u64, known_device: bool }
+    { failures: u32, seconds: Seconds, known_device: bool }
     personal {
         account: Name => Holder::Stranger,
         account_exists: Option<bool> => Holder::Stranger,
         address: Address => Holder::Stranger,
     }
-    "After {failures} wrong secrets for {account}, {address} is not compared with it for {seconds} seconds."
+    "After {failures} wrong passwords for {account}, what {address} tries there is not compared for {seconds}."
 
     424 Notice ScannerSeen "scanner-seen"
     { sign: BanCause } personal { address: Address => Holder::Stranger }
     "{address} scans: {sign}."
 
     425 Warn SprayingSeen "spraying-seen"
-    { accounts: u32, slowed: bool } personal { address: Address => Holder::Stranger }
-    "{address} failed to sign in to {accounts} different accounts; slowed down instead of shut out: {slowed}."
+    { accounts: u32, slowed: Slowed } personal { address: Address => Holder::Stranger }
+    "{address} failed to sign in to {accounts} different accounts{slowed}."
 
     426 Notice HoldLifted "hold-lifted"
     {}
@@ -465,7 +526,7 @@ facts! {
 
     430 Notice ViolationSeen "violation-seen"
     { kind: ViolationKind, count: u32 } personal { address: Address => Holder::Stranger }
-    "{address} broke the protocol ({kind}, {count} times)."
+    "{address} broke the protocol ({count} × {kind})."
 
     431 Notice StrangersShed "strangers-shed"
     { banned: u64, source_rate: u64, strangers_total: u64, no_room: u64, kernel: u64 }
@@ -615,8 +676,8 @@ facts! {
     "{actor} has no more alerts sent to {to} ({kind} sink {sink})."
 
     812 Info AlertDelivered "alert-delivered"
-    { sink: u32, kind: String, incidents: Vec<u64> } personal {}
-    "The {kind} sink {sink} took alerts about incidents {incidents:?}."
+    { sink: u32, kind: String, incidents: Incidents } personal {}
+    "The {kind} sink {sink} took {incidents}."
 
     813 Warn SinkFailing "sink-failing"
     { sink: u32, kind: String, why: String } personal {}
@@ -624,7 +685,16 @@ facts! {
 
     814 Notice SinkRecovered "sink-recovered"
     { sink: u32, kind: String, tries: u32 } personal {}
-    "The {kind} sink {sink} takes alerts again, after {tries} tries in vain."
+    "The {kind} sink {sink} takes alerts again; tries in vain before: {tries}."
+
+    815 Notice SinkTested "sink-tested"
+    { sink: u32, kind: String, passed: bool, found: String } personal {}
+    "A test of the {kind} sink {sink}: {found}."
+
+    816 Notice SinkChanged "sink-changed"
+    { sink: u32, kind: String }
+    personal { to: Name => Holder::Administrator, actor: Actor => Holder::Administrator }
+    "{actor} changed the {kind} sink {sink}, which leads to {to}."
 }
 
 impl Fact {
@@ -716,6 +786,7 @@ pub(crate) mod tests {
         let (device, extension, call, leg) = (PHONE, ALICE, CALL, LEG);
         let admin = Actor::LocalAdmin { uid: 1_000, name: "grace".to_owned() };
         let actor = Pii::new(admin);
+        let sink_actor = actor.clone();
         let number = "101".to_owned();
         let address = Pii::new(Address("192.0.2.7:5061".to_owned()));
         let outside: Pii<Number> = "+15550100190".into();
@@ -760,6 +831,18 @@ pub(crate) mod tests {
             },
             Fact::ExtensionDisabled { extension, number: number.clone(), actor: actor.clone() },
             Fact::ExtensionRemoved { extension, number: number.clone(), actor: actor.clone() },
+            Fact::PhonesExceptionGranted {
+                extension,
+                number: number.clone(),
+                exception: Exception::PlainMedia,
+                actor: actor.clone(),
+            },
+            Fact::PhonesExceptionWithdrawn {
+                extension,
+                number: number.clone(),
+                exception: Exception::PlainMedia,
+                actor: actor.clone(),
+            },
             Fact::SecretGenerated { extension, number: number.clone(), actor: actor.clone() },
             Fact::SecretRotated { extension, number: number.clone(), actor: actor.clone() },
             Fact::SecretRevealed { extension, number: number.clone(), actor: actor.clone() },
@@ -825,7 +908,7 @@ pub(crate) mod tests {
             },
             Fact::BanPlaced {
                 cause: BanCause::Spraying { accounts: 11 },
-                seconds: 3_600,
+                seconds: Seconds(3_600),
                 times: 1,
                 address: address.clone(),
                 actor: Pii::new(None),
@@ -837,7 +920,7 @@ pub(crate) mod tests {
             },
             Fact::GuessingHeld {
                 failures: 5,
-                seconds: 600,
+                seconds: Seconds(600),
                 known_device: false,
                 account: "admin".into(),
                 account_exists: Pii::new(Some(false)),
@@ -847,7 +930,7 @@ pub(crate) mod tests {
                 sign: BanCause::Scanner { agent: "friendly-scanner".to_owned() },
                 address: address.clone(),
             },
-            Fact::SprayingSeen { accounts: 11, slowed: true, address: address.clone() },
+            Fact::SprayingSeen { accounts: 11, slowed: Slowed(true), address: address.clone() },
             Fact::HoldLifted {
                 account: "admin".into(),
                 address: address.clone(),
@@ -948,9 +1031,25 @@ pub(crate) mod tests {
                 to: "grace@example.com".into(),
                 actor,
             },
-            Fact::AlertDelivered { sink: 1, kind: "mail".to_owned(), incidents: vec![7] },
+            Fact::AlertDelivered {
+                sink: 1,
+                kind: "mail".to_owned(),
+                incidents: Incidents(vec![7]),
+            },
             Fact::SinkFailing { sink: 1, kind: "mail".to_owned(), why: "refused".to_owned() },
             Fact::SinkRecovered { sink: 1, kind: "mail".to_owned(), tries: 3 },
+            Fact::SinkTested {
+                sink: 1,
+                kind: "mail".to_owned(),
+                passed: true,
+                found: "it took the test".to_owned(),
+            },
+            Fact::SinkChanged {
+                sink: 1,
+                kind: "mail".to_owned(),
+                to: "grace@example.com".into(),
+                actor: sink_actor,
+            },
         ]
     }
 
@@ -995,6 +1094,8 @@ pub(crate) mod tests {
 301 extension-changed
 302 extension-disabled
 303 extension-removed
+306 phones-exception-granted
+307 phones-exception-withdrawn
 310 secret-generated
 311 secret-rotated
 312 secret-revealed
@@ -1052,6 +1153,8 @@ pub(crate) mod tests {
 812 alert-delivered
 813 sink-failing
 814 sink-recovered
+815 sink-tested
+816 sink-changed
 ";
         assert_eq!(table, expected);
         let sampled: Vec<_> = samples().iter().map(|fact| (fact.number(), fact.name())).collect();

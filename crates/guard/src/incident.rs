@@ -48,6 +48,8 @@ pub enum Key {
     Secret(ExtensionId),
     /// A weakness that this device was allowed.
     Exception(DeviceId),
+    /// A weakness that all phones of this extension were allowed.
+    PhonesException(ExtensionId),
     Node(What),
 }
 
@@ -101,6 +103,17 @@ pub enum Change {
 #[derive(Debug, Default)]
 pub struct Incidents {
     open: BTreeMap<Key, Incident>,
+    /// How far what is open was counted when it was told, by its id.
+    told: BTreeMap<u64, Counted>,
+}
+
+/// The findings that a fact about an incident has counted.
+#[derive(Clone, Copy, Debug)]
+enum Counted {
+    /// Those in entries of the journal up to this one.
+    Entry(u64),
+    /// Those of entries up to this time.
+    Time(Utc),
 }
 
 /// No finding for so long ends an incident. A guesser who pauses to change its list takes less; longer,
@@ -145,14 +158,21 @@ impl Incidents {
         }
     }
 
-    /// Takes a finding whose incident was told of already, if it was told of at all: it changes only
-    /// what is known.
+    /// Takes a finding that is read again, whose incident was told of already, if it was told of at all:
+    /// it changes only what is known, and nothing where what was told has counted it.
     pub fn recall(&mut self, finding: Finding) {
-        if let Some(open) = self.open.get_mut(&finding.key) {
-            let severity = open.severity;
-            open.continued(finding);
-            open.severity = severity;
+        let Some(open) = self.open.get_mut(&finding.key) else { return };
+        let counted = match self.told.get(&open.id) {
+            Some(Counted::Entry(sequence)) => finding.at.sequence <= *sequence,
+            Some(Counted::Time(utc)) => finding.at.sequence <= open.id || finding.at.utc <= *utc,
+            None => false,
+        };
+        if counted {
+            return;
         }
+        let severity = open.severity;
+        open.continued(finding);
+        open.severity = severity;
     }
 
     /// Takes a fact that a change became: the same fact twice changes nothing.
@@ -160,18 +180,26 @@ impl Incidents {
         match fact {
             Fact::IncidentOpened { .. } | Fact::IncidentRaised { .. } => {
                 let Some(told) = Incident::from_fact(fact) else { return };
+                let counted = match fact {
+                    Fact::IncidentOpened { .. } => Counted::Entry(told.id),
+                    _ => Counted::Time(told.last),
+                };
                 match self.open.get_mut(&told.key) {
-                    Some(open) if open.id >= told.id => {
+                    Some(open) if open.id > told.id => (),
+                    // Our own word: what came since is counted too.
+                    Some(open) if open.id == told.id && open.findings >= told.findings => {
                         open.severity = open.severity.max(told.severity);
                         open.last = open.last.max(told.last);
                     }
                     _ => {
+                        self.told.insert(told.id, counted);
                         self.open.insert(told.key.clone(), told);
                     }
                 }
             }
             Fact::IncidentClosed { incident, .. } => {
                 self.open.retain(|_, open| open.id != *incident);
+                self.told.remove(incident);
             }
             _ => {}
         }
@@ -195,6 +223,9 @@ impl Incidents {
                 break;
             };
             closed.extend(self.open.remove(&oldest).map(Change::Closed));
+        }
+        for change in &closed {
+            self.told.remove(&change.incident().id);
         }
         closed
     }
@@ -240,8 +271,11 @@ impl Incident {
         self.extension = self.extension.or(finding.extension);
         self.by = finding.by.or(self.by.take());
         self.last = self.last.max(finding.at.utc);
-        self.findings = self.findings.saturating_add(1);
-        self.events = self.events.saturating_add(finding.events);
+        // The fact that gave rise to it, said once more because it lasts.
+        if finding.at.sequence != self.id {
+            self.findings = self.findings.saturating_add(1);
+            self.events = self.events.saturating_add(finding.events);
+        }
         worse
     }
 
@@ -255,7 +289,7 @@ impl Incident {
             Key::Source(source) => source.to_string(),
             Key::Account(account) => format!("account {}", shown(account)),
             Key::ManySources => "many sources".to_owned(),
-            Key::Extension(id) | Key::Secret(id) => extension(Some(*id)),
+            Key::Extension(id) | Key::Secret(id) | Key::PhonesException(id) => extension(Some(*id)),
             Key::Device(_) => format!("a phone of {}", extension(self.extension)),
             Key::Budget(account) => shown(account),
             Key::Call(_) if self.extension.is_none() => "somebody unknown".to_owned(),
@@ -282,8 +316,8 @@ impl Incident {
                 format!("the budget of {about} is spent")
             }
             (What::Budget, _) => format!("the budget of {about} is nearly spent"),
-            (What::NewDevice, _) => format!("a new phone: {about}"),
-            (What::NewPlace, _) => format!("a phone at a new place: {about}"),
+            (What::NewDevice, _) => format!("a new phone: {}", phone(about)),
+            (What::NewPlace, _) => format!("a phone at a new place: {}", phone(about)),
             (What::Emergency, _) => format!("emergency call by {about}"),
             (What::TrunkDown, _) => "a carrier can't be reached".to_owned(),
             (What::Storage, _) => "records can't be written".to_owned(),
@@ -334,9 +368,13 @@ impl Incident {
             (What::Guessing, Key::Account(_)) => {
                 "Nothing, unless phones of your own fail too: ringfence devices".to_owned()
             }
-            (What::Guessing | What::Scanning, _) => {
-                "Nothing. If it is a phone of yours, give it its password again: ringfence extension list"
+            (What::Guessing, _) => {
+                "Nothing. If it is a phone of yours, type its password into it again; this shows it: ringfence \
+                 extension reveal NUMBER"
                     .to_owned()
+            }
+            (What::Scanning, _) => {
+                "Nothing. Whether a phone of yours is there: ringfence devices".to_owned()
             }
             (What::Fraud, _) | (What::Budget, Key::Extension(_)) => format!(
                 "If nobody there knows of it: ringfence lockdown on --extension {number}; then \
@@ -364,6 +402,9 @@ impl Incident {
             }
             (What::SecretRevealed, _) => {
                 format!("If that was none of your administrators: ringfence extension rotate {number}")
+            }
+            (What::Exception, Key::PhonesException(_)) => {
+                format!("If it was not meant: ringfence extension allow {number} --dangerous-plain-rtp=false")
             }
             (What::Exception, _) => {
                 format!("If it was not meant: ringfence devices allow {number} --dangerous-plain-rtp=false")
@@ -478,6 +519,11 @@ impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
+}
+
+/// `extension 101` of `a phone of extension 101`.
+fn phone(about: &str) -> &str {
+    about.strip_prefix("a phone of ").unwrap_or(about)
 }
 
 /// A stranger's text inside a sentence: one line, no marks that turn it, cut.

@@ -42,7 +42,7 @@ pub use standing::STANDING;
 pub use suspect::{SCANNING_MAX, SLOW_EVERY, SLOW_MAX, SPRAYING_MAX};
 
 use crate::admission::Change;
-use crate::fact::{Fact, Lifted};
+use crate::fact::{self, Fact, Lifted, Seconds};
 use crate::id::{ExtensionId, TenantId};
 use crate::pii::Pii;
 use crate::source::Source;
@@ -90,12 +90,17 @@ pub struct Held {
     pub times: u32,
     /// Wrong secrets that were compared, since it last was in peace for a day.
     pub compared: u32,
+    /// Why this source is somebody's: a phone of the house, or somebody in it, more likely than a thief.
+    pub home: Option<Protected>,
 }
 
 /// A source with standing whose unknown devices wait.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Slowed {
     pub source: Source,
+    pub since: Utc,
+    /// It failed for so many accounts.
+    pub accounts: u32,
     pub until: Utc,
 }
 
@@ -189,7 +194,7 @@ impl Wall {
         if let Some(span) = held {
             let fact = Fact::GuessingHeld {
                 failures: FAILURES_MAX as u32,
-                seconds: span.as_secs(),
+                seconds: Seconds(span.as_secs()),
                 known_device: pair.who != Who::Unknown,
                 account: pair.account.as_ref().into(),
                 account_exists: Pii::new(Some(exists)),
@@ -201,7 +206,7 @@ impl Wall {
         let many =
             self.suspect(now.instant, pair.source, |found| found.failed(now.instant, &account));
         if let Some(accounts) = many {
-            let slowed = self.standing(pair.source).is_some();
+            let slowed = fact::Slowed(self.standing(pair.source).is_some());
             let fact = Fact::SprayingSeen { accounts, slowed, address: pair.source.ip().into() };
             self.effects.push_back(Effect::Fact { tenant: None, fact });
             self.shut_out(now, pair.source, BanCause::Spraying { accounts });
@@ -345,18 +350,20 @@ impl Wall {
     pub fn held(&self, now: Now) -> Vec<Held> {
         let held = self.pairs.iter().filter_map(|(pair, failures)| {
             let (since, until) = failures.held(now.instant)?;
-            let since = Utc(now.utc.0.saturating_sub(micros(now.instant.since(since))));
+            let since = before(now, since);
             let until = now.utc_at(until);
+            let home = self.standing(pair.source);
             let Failures { times, compared, .. } = *failures;
-            Some(Held { pair: pair.clone(), since, until, times, compared })
+            Some(Held { pair: pair.clone(), since, until, times, compared, home })
         });
         held.collect()
     }
 
     pub fn slowed(&self, now: Now) -> Vec<Slowed> {
         let slowed = self.suspects.iter().filter_map(|(source, suspect)| {
-            let until = now.utc_at(suspect.slowed(now.instant)?);
-            self.standing(*source).map(|_| Slowed { source: *source, until })
+            let (since, until, accounts) = suspect.slowed(now.instant)?;
+            let (since, until) = (before(now, since), now.utc_at(until));
+            self.standing(*source).map(|_| Slowed { source: *source, since, until, accounts })
         });
         slowed.collect()
     }
@@ -438,6 +445,21 @@ impl Wall {
         let fact = Fact::ScannerSeen { sign: sign.clone(), address: source.ip().into() };
         self.effects.push_back(Effect::Fact { tenant: None, fact });
     }
+}
+
+/// The command that lets a source try an account again. A name that a shell could read as more than a word
+/// is left out: whoever chose it would choose what an administrator pastes.
+pub fn undo(source: Source, account: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '+');
+    match !account.is_empty() && account.chars().all(plain) {
+        true => format!("ringfence unban {source} --account {account}"),
+        false => format!("ringfence unban {source}"),
+    }
+}
+
+/// When this instant was, on the clock.
+fn before(now: Now, at: Instant) -> Utc {
+    Utc(now.utc.0.saturating_sub(micros(now.instant.since(at))))
 }
 
 fn micros(span: Duration) -> i64 {

@@ -18,6 +18,7 @@ use pure::Now;
 use sip::digest::{Algorithm, Attempt, Challenge, Credentials, Fault, Ha1, Verdict as Digest};
 use sip::{Method, Name, Request, Response, Status};
 
+use crate::failures::Failure;
 use crate::flow::Path;
 use crate::registrar::{Effect, Registrar};
 
@@ -119,6 +120,7 @@ impl Registrar {
                 Some(extension) => {
                     self.puzzled.remove(request.headers().call_id());
                     self.wall.succeeded(now, &pair, extension);
+                    self.stale.put_right(&pair);
                     let device = self.device_at(path, extension);
                     Verdict::Proved(Identity { tenant, extension, device, algorithm })
                 }
@@ -135,6 +137,9 @@ impl Registrar {
                 let again = self.nonces.check(now, &attempt, &former);
                 let challenge = self.challenge(now, request, path, &realm, false);
                 if let (Digest::Granted { algorithm }, Some(extension)) = (again, account) {
+                    if !help {
+                        self.tried_former(now, &pair, extension, out);
+                    }
                     let device = self.device_at(path, extension);
                     let identity = Identity { tenant, extension, device, algorithm };
                     return Verdict::Former { identity, challenge };
@@ -246,18 +251,31 @@ impl Registrar {
         out: &mut Vec<Effect>,
     ) {
         let account = cut(&credentials.username);
-        let Some(count) = self.failures.admit(now.instant, path.remote.ip().into()) else {
-            return;
-        };
         let exists = self.account_named(tenant, &account).is_some();
+        let address = path.remote.ip();
+        let failure = Failure { address, tenant, reason, account, exists };
+        if let Some(fact) = self.failures.count(now.instant, failure) {
+            out.push(Effect::Fact { tenant, fact });
+        }
+    }
+
+    /// No guess, but a phone that somebody must see to.
+    fn tried_former(
+        &mut self,
+        now: Now,
+        pair: &Pair,
+        extension: ExtensionId,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(failures) = self.stale.tried(now, pair, extension) else { return };
         let fact = Fact::AuthenticationFailed {
-            reason,
-            failures: u32::try_from(count).unwrap_or(u32::MAX),
-            account: account.as_str().into(),
-            account_exists: Pii::new(Some(exists)),
-            address: path.remote.ip().into(),
+            reason: AuthenticationFailure::FormerSecret,
+            failures,
+            account: pair.account.as_ref().into(),
+            account_exists: Pii::new(Some(true)),
+            address: pair.source.ip().into(),
         };
-        out.push(Effect::Fact { tenant, fact });
+        out.push(Effect::Fact { tenant: pair.tenant, fact });
     }
 }
 

@@ -18,6 +18,7 @@ use pure::Utc;
 use crate::directory::{Device, Exceptions, Extension, Inbound, Trunk};
 use crate::flow::{Path, TlsFacts};
 use crate::io::Place;
+use crate::registrar::Stale;
 
 #[derive(Debug)]
 pub enum Command {
@@ -219,6 +220,8 @@ pub struct Bans {
     pub bans: Vec<Ban>,
     pub held: Vec<Held>,
     pub slowed: Vec<Slowed>,
+    /// Phones that try the password before the last rotation.
+    pub stale: Vec<Stale>,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -415,6 +418,8 @@ pub struct StatusView {
     pub draining: bool,
     /// Why a call for help could not leave now.
     pub help_no_way: Option<NoWay>,
+    /// Failed sign-ins that no fact has told yet.
+    pub sign_ins_untold: u64,
 }
 
 impl Credentials {

@@ -561,6 +561,9 @@ impl Exchange {
         let calls_up = u32::try_from(self.core.calls_up()).unwrap_or(u32::MAX);
         let fact = Fact::DrainStarted { node: self.node, calls_up };
         self.core.output(Output::Fact { tenant: None, fact });
+        let mut untold = Vec::new();
+        self.registrar.tell_failures(&mut untold);
+        self.carry_out(now, untold);
         let deadline = now.instant + self.core.settings.drain_timeout;
         let help = now.instant + self.core.settings.drain_emergency_max;
         self.drain = Drain::Draining { deadline, help };

@@ -7,6 +7,7 @@ mod cdr;
 pub mod command;
 pub mod directory;
 pub mod exchange;
+mod failures;
 pub mod flow;
 pub mod io;
 pub mod ladder;

@@ -10,6 +10,7 @@
 
 mod change;
 mod register;
+mod stale;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,13 +27,16 @@ use sip::digest::{Algorithm, Nonces, NoncesConfig};
 use sip::{Request, Response, ResponseBuilder, Status};
 
 pub use change::Prepared;
+pub use stale::Stale;
 
 use crate::authenticate::Puzzled;
 use crate::command::Credentials;
 use crate::directory::{Device, Exceptions, Extension, Tenant};
+use crate::failures::Failures;
 use crate::flow::{FlowId, FlowOpened, Path, TlsFacts, Transport};
 use crate::record::{BindingRow, Loaded, Row};
 use crate::throttle::Throttle;
+use stale::Stales;
 
 /// The directory and its bindings. One for each exchange.
 #[derive(Debug)]
@@ -51,7 +55,8 @@ pub struct Registrar {
     expiries: Timers<DeviceId>,
     pub(crate) nonces: Nonces,
     pub(crate) decoy_key: [u8; 32],
-    pub(crate) failures: Throttle<Source>,
+    pub(crate) failures: Failures,
+    pub(crate) stale: Stales,
     pub(crate) wall: Wall,
     newcomers: Throttle<ExtensionId>,
     /// By Call-ID.
@@ -175,7 +180,8 @@ impl Registrar {
             expiries: Timers::new(),
             nonces: Nonces::new(nonces, node.0, chance.fork(), now),
             decoy_key: chance.bytes(),
-            failures: Throttle::new(FAILURE_INTERVAL, chance.hash_seed()),
+            failures: Failures::new(chance.hash_seed()),
+            stale: Stales::default(),
             wall,
             newcomers: Throttle::new(NEWCOMER_INTERVAL, chance.hash_seed()),
             puzzled: Map::new(chance.hash_seed()),
@@ -320,7 +326,8 @@ impl Registrar {
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.expiries.next(), self.wall.poll_timeout()].into_iter().flatten().min()
+        let ours = [self.expiries.next(), self.failures.next(), self.wall.poll_timeout()];
+        ours.into_iter().flatten().min()
     }
 
     /// Ends the bindings whose time has come.
@@ -331,7 +338,27 @@ impl Registrar {
                 out.push(self.of_extension(extension, fact));
             }
         }
+        while let Some((tenant, fact)) = self.failures.pop(now.instant) {
+            out.push(Effect::Fact { tenant, fact });
+        }
         self.wall.expire(now);
+    }
+
+    /// What is held back of failed sign-ins, before the end.
+    pub(crate) fn tell_failures(&mut self, out: &mut Vec<Effect>) {
+        while let Some((tenant, fact)) = self.failures.drain() {
+            out.push(Effect::Fact { tenant, fact });
+        }
+    }
+
+    /// Failed sign-ins that no fact has told yet.
+    pub(crate) fn sign_ins_untold(&self) -> u64 {
+        self.failures.held_back().saturating_add(self.stale.held_back())
+    }
+
+    /// Phones that try the password before the last rotation.
+    pub fn stale(&self, now: Instant) -> Vec<Stale> {
+        self.stale.list(now)
     }
 
     pub fn wall(&self) -> &Wall {
@@ -533,8 +560,6 @@ const NOBODY: ExtensionId = ExtensionId(u128::MAX);
 const NONCE_LIFETIME: Duration = Duration::from_secs(600);
 /// Nonces that have served and are watched for replay: one a device, with room.
 const NONCES_SERVED_MAX: usize = 16_384;
-/// A guesser fills one line of the journal a minute, not one a guess.
-const FAILURE_INTERVAL: Duration = Duration::from_secs(60);
 /// A phone that makes itself new with every request fills one line in ten seconds.
 const NEWCOMER_INTERVAL: Duration = Duration::from_secs(10);
 

@@ -5,7 +5,7 @@
 //! position moves when the far end has said yes. All of it reads what is committed, from the store:
 //! signalling neither waits for it nor knows of it.
 
-mod deliver;
+pub(crate) mod deliver;
 mod mail;
 pub(crate) mod message;
 mod watch;
@@ -40,6 +40,7 @@ use crate::admin::work::in_short;
 use crate::clock::{self, Clock};
 use crate::exchange_thread::{self, Inbox};
 use deliver::Health;
+pub(crate) use wire::Wrong;
 
 /// What everything here works with.
 #[derive(Clone)]
@@ -66,7 +67,7 @@ type Open = Arc<std::sync::Mutex<BTreeMap<u64, Incident>>>;
 
 struct Running {
     sink: Sink,
-    health: tokio::sync::watch::Receiver<Health>,
+    health: tokio::sync::watch::Sender<Health>,
     task: JoinHandle<()>,
 }
 
@@ -76,6 +77,8 @@ pub(crate) struct Listed {
     pub(crate) health: Health,
     /// Alerts that it has not taken yet.
     pub(crate) waiting: usize,
+    /// Where it leads, for people: a webhook's address without what opens it.
+    pub(crate) to: String,
 }
 
 /// What of a sink nobody may see: sealed as JSON.
@@ -85,6 +88,29 @@ pub(crate) struct Confidence {
     pub(crate) url: Option<Confidential>,
     /// A mail account's password, or what a webhook's signature is made with.
     pub(crate) secret: Option<Confidential>,
+}
+
+/// Whether a sink can ever be there.
+///
+/// # Errors
+/// Why not: an address that is nobody's, or one that needs a word more.
+pub(crate) async fn may_lead(
+    channel: &Channel,
+    confidence: &Confidence,
+    private: bool,
+) -> Result<(), Wrong> {
+    let reach = |loopback_only| wire::Reach { authority: None, private, loopback_only };
+    match channel {
+        Channel::Mail { host, port, security, .. } => {
+            let reach = reach(*security == guard::sink::Security::Loopback);
+            wire::may_lead(host, *port, reach).await
+        }
+        Channel::Webhook { .. } => {
+            let Some(url) = &confidence.url else { return Ok(()) };
+            let target = target(&url.0)?;
+            wire::may_lead(&target.host, target.port, reach(!target.encrypted)).await
+        }
+    }
 }
 
 /// # Errors
@@ -137,13 +163,10 @@ impl Alerts {
         if sinks.len() >= SINKS_MAX {
             return Err(format!("there are {SINKS_MAX} sinks already"));
         }
-        let id = SinkId(sinks.keys().next_back().map_or(1, |last| last.0 + 1));
-        let clear = serde_json::to_vec(confidence).map(Zeroizing::new);
-        let clear = clear.expect("texts always print");
-        let key = &self.ground.key;
-        let sealed = Sealed::seal(key, &mut clock::chance(), record(id).as_bytes(), &clear);
-        let created = self.ground.clock.now().utc;
-        let sink = Sink { id, created, channel, sealed, authority, private };
+        self.is_new(&sinks, None, &channel, confidence)?;
+        let last = sinks.keys().next_back().map_or(0, |last| last.0);
+        let id = SinkId(last.max(self.last_added().await).saturating_add(1));
+        let sink = self.sealed(id, channel, confidence, authority, private);
         // What happened before it was there is none of its business.
         let sequence = *self.ground.writer.committed().borrow();
         let rows = vec![
@@ -156,6 +179,95 @@ impl Alerts {
         self.ground.change(rows, fact).await?;
         sinks.insert(id, run(&self.ground, sink));
         Ok(id)
+    }
+
+    /// Lets a sink lead elsewhere; what waits goes there. False: there is none of this number.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub(crate) async fn set(
+        &self,
+        actor: Actor,
+        id: SinkId,
+        channel: Channel,
+        confidence: &Confidence,
+        authority: Option<String>,
+        private: bool,
+    ) -> Result<bool, String> {
+        let mut sinks = self.sinks.lock().await;
+        let Some(created) = sinks.get(&id).map(|running| running.sink.created) else {
+            return Ok(false);
+        };
+        self.is_new(&sinks, Some(id), &channel, confidence)?;
+        let sealed = self.sealed(id, channel, confidence, authority, private);
+        let sink = Sink { created, ..sealed };
+        let (kind, to) = (sink.channel.kind().to_owned(), Pii::new(Name(sink.channel.to())));
+        let fact = Fact::SinkChanged { sink: id.0, kind, to, actor: Pii::new(actor) };
+        self.ground.write(vec![Row::Sink(Box::new(sink.clone()))], vec![fact]).await?;
+        if let Some(former) = sinks.insert(id, run(&self.ground, sink)) {
+            former.task.abort();
+        }
+        Ok(true)
+    }
+
+    fn sealed(
+        &self,
+        id: SinkId,
+        channel: Channel,
+        confidence: &Confidence,
+        authority: Option<String>,
+        private: bool,
+    ) -> Sink {
+        let clear = serde_json::to_vec(confidence).map(Zeroizing::new);
+        let clear = clear.expect("texts always print");
+        let key = &self.ground.key;
+        let sealed = Sealed::seal(key, &mut clock::chance(), record(id).as_bytes(), &clear);
+        let created = self.ground.clock.now().utc;
+        Sink { id, created, channel, sealed, authority, private }
+    }
+
+    /// A second sink to the same place would tell everything twice.
+    fn is_new(
+        &self,
+        sinks: &BTreeMap<SinkId, Running>,
+        but: Option<SinkId>,
+        channel: &Channel,
+        confidence: &Confidence,
+    ) -> Result<(), String> {
+        let same = sinks.values().find(|one| {
+            Some(one.sink.id) != but
+                && one.sink.channel == *channel
+                && self.ground.confidence(&one.sink).is_ok_and(|known| known.url == confidence.url)
+        });
+        match same {
+            Some(one) => Err(format!("sink {} leads there already", one.sink.id.0)),
+            None => Ok(()),
+        }
+    }
+
+    /// The highest number that was ever given, so that none names two sinks.
+    async fn last_added(&self) -> u32 {
+        let ground = &self.ground;
+        let kinds = store::Kinds { numbers: &[810], after: 0, since: None, limit: 1, newest: true };
+        let Ok(found) = ground.store.journal_of(ground.node, &kinds).await else { return 0 };
+        let Some(entry) = found.last() else { return 0 };
+        match ground.store.read_entry(entry).await.map(|read| read.fact) {
+            Ok(Fact::SinkAdded { sink, .. }) => sink,
+            _ => 0,
+        }
+    }
+
+    /// Alerts that it has not taken yet; `None`: there is none of this number.
+    pub(crate) async fn waiting(&self, id: SinkId) -> Result<Option<usize>, store::Error> {
+        if !self.sinks.lock().await.contains_key(&id) {
+            return Ok(None);
+        }
+        self.pending(id).await.map(Some)
+    }
+
+    async fn pending(&self, id: SinkId) -> Result<usize, store::Error> {
+        let after = self.ground.store.watermark(&reader(id)).await?.unwrap_or(0);
+        Ok(deliver::pending(&self.ground, after, deliver::LISTED_MAX).await?.len())
     }
 
     /// False: there is none of this number.
@@ -184,23 +296,48 @@ impl Alerts {
         let mut all = Vec::new();
         for running in self.sinks.lock().await.values() {
             let sink = running.sink.clone();
-            let after = self.ground.store.watermark(&reader(sink.id)).await?.unwrap_or(0);
-            let waiting = deliver::pending(&self.ground, after, deliver::LISTED_MAX).await?.len();
-            all.push(Listed { sink, health: running.health.borrow().clone(), waiting });
+            let waiting = self.pending(sink.id).await?;
+            let to = self.leads_to(&sink);
+            all.push(Listed { sink, health: running.health.borrow().clone(), waiting, to });
         }
         Ok(all)
     }
 
     /// Sends a test; `None`: there is none of this number.
-    pub(crate) async fn test(&self, id: SinkId) -> Option<Result<(), String>> {
-        let sink = self.sinks.lock().await.get(&id).map(|running| running.sink.clone())?;
-        Some(deliver::test(&self.ground, &sink).await)
+    pub(crate) async fn test(&self, id: SinkId) -> Option<Result<(), Wrong>> {
+        let found = {
+            let sinks = self.sinks.lock().await;
+            sinks.get(&id).map(|running| (running.sink.clone(), running.health.clone()))
+        };
+        let (sink, health) = found?;
+        let taken = deliver::test(&self.ground, &sink).await;
+        let now = self.ground.clock.now().utc;
+        health.send_modify(|health| health.tested(now, &taken));
+        let (passed, found) = match &taken {
+            Ok(()) => (true, "it took it".to_owned()),
+            Err(wrong) => (false, wrong.why.clone()),
+        };
+        let kind = sink.channel.kind().to_owned();
+        let fact = Fact::SinkTested { sink: id.0, kind, passed, found };
+        let _ = self.ground.write(Vec::new(), vec![fact]).await;
+        Some(taken)
+    }
+
+    fn leads_to(&self, sink: &Sink) -> String {
+        let url = match &sink.channel {
+            Channel::Webhook { .. } => {
+                self.ground.confidence(sink).ok().and_then(|known| known.url)
+            }
+            Channel::Mail { .. } => None,
+        };
+        let target = url.and_then(|url| target(&url.0).ok());
+        target.map_or_else(|| sink.channel.to(), |target| target.masked())
     }
 }
 
 fn run(ground: &Ground, sink: Sink) -> Running {
-    let (told, health) = tokio::sync::watch::channel(Health::default());
-    let task = tokio::spawn(deliver::run(ground.clone(), sink.clone(), told));
+    let (health, _) = tokio::sync::watch::channel(Health::default());
+    let task = tokio::spawn(deliver::run(ground.clone(), sink.clone(), health.clone()));
     Running { sink, health, task }
 }
 

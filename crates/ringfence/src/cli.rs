@@ -20,7 +20,7 @@ use guard::zone::Zone;
 use crate::admin::amount;
 use crate::admin::client;
 use crate::admin::protocol::{Answer, CostBy, Question};
-use crate::data_dir::Trouble;
+use crate::data_dir::{self, Trouble};
 use crate::plain;
 use alert::{AlertAsk, AlertList};
 use rules::{BudgetAsk, LockdownAsk, PolicyAsk, RoleAsk};
@@ -434,10 +434,12 @@ enum Since {
 
 /// Asks the node on `data` and prints its answer.
 pub(crate) fn run(data: &Path, ask: Ask) -> ExitCode {
+    let place = elsewhere(data);
+    let here = |text: &str| there(text, place.as_deref());
     let asked = match question(ask) {
         Ok(asked) => asked,
         Err(trouble) => {
-            eprintln!("error: {trouble}");
+            eprintln!("error: {}", here(&trouble.to_string()));
             return ExitCode::from(2);
         }
     };
@@ -450,8 +452,8 @@ pub(crate) fn run(data: &Path, ask: Ask) -> ExitCode {
     let Asked { question, json, body, .. } = asked;
     match client::ask(data, &question, &body) {
         Ok(Answer::Failed(failure)) => {
-            let (wrong, remedy) = (plain::lines(&failure.wrong), plain::lines(&failure.remedy));
-            eprintln!("error: {wrong}\n  remedy: {remedy}");
+            let said = |text: &str| plain::lines(&here(text));
+            eprintln!("error: {}\n  remedy: {}", said(&failure.wrong), said(&failure.remedy));
             ExitCode::from(1)
         }
         Ok(answer) => {
@@ -459,7 +461,7 @@ pub(crate) fn run(data: &Path, ask: Ask) -> ExitCode {
             let text = if json {
                 print::json(&answer)
             } else {
-                print::text(&question, &print::localised(answer, || zone(data)))
+                here(&print::text(&question, &print::localised(answer, || zone(data))))
             };
             if let Err(error) = say(&text) {
                 eprintln!("error: {error}");
@@ -468,11 +470,71 @@ pub(crate) fn run(data: &Path, ask: Ask) -> ExitCode {
             if holds { ExitCode::SUCCESS } else { ExitCode::from(1) }
         }
         Err(trouble) => {
-            eprintln!("error: {trouble}");
+            eprintln!("error: {}", here(&trouble.to_string()));
             ExitCode::from(2)
         }
     }
 }
+
+/// The folder as a command must name it, where it isn't the one that is meant without a word.
+pub(crate) fn elsewhere(data: &Path) -> Option<String> {
+    let root = nix::unistd::geteuid().is_root();
+    let usual = data_dir::choose(None, |name| std::env::var_os(name), root).ok();
+    let whole = std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
+    if usual.is_some_and(|usual| usual == whole) {
+        return None;
+    }
+    let text = whole.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=@:,".contains(c);
+    Some(match text.chars().all(plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    })
+}
+
+/// The same text with every command in it naming this folder: what is pasted must not reach another system.
+pub(crate) fn there(text: &str, place: Option<&str>) -> String {
+    let Some(place) = place else { return text.to_owned() };
+    let mut out = String::with_capacity(text.len() + 64);
+    let mut rest = text;
+    while let Some(at) = rest.find(PROGRAM) {
+        let (before, behind) = rest.split_at(at + PROGRAM.len());
+        out.push_str(before);
+        let alone = !rest[..at].ends_with(|c: char| c.is_alphanumeric() || "-_./".contains(c));
+        let word = behind.trim_start();
+        let end = word.find(|c: char| !c.is_ascii_lowercase()).unwrap_or(word.len());
+        if alone && word.len() < behind.len() && COMMANDS.contains(&&word[..end]) {
+            out.push_str(" --data ");
+            out.push_str(place);
+        }
+        rest = behind;
+    }
+    out.push_str(rest);
+    out
+}
+
+const PROGRAM: &str = "ringfence";
+/// All that ask a node, or are one.
+const COMMANDS: &[&str] = &[
+    "up",
+    "status",
+    "extension",
+    "devices",
+    "calls",
+    "journal",
+    "trunk",
+    "number",
+    "role",
+    "policy",
+    "lockdown",
+    "rates",
+    "budget",
+    "exposure",
+    "bans",
+    "ban",
+    "unban",
+    "alerts",
+];
 
 /// The policy's: tables show its clock. Where nobody says, UTC, which is always named.
 fn zone(data: &Path) -> Zone {
@@ -547,6 +609,10 @@ fn warning(rehearsed: &Answer) -> Option<String> {
         return None;
     }
     let head = if loosens { "This loosens what protects you:" } else { "This lets more be lost:" };
+    if before.summary == after.summary {
+        // Other hours, other numbers: not another sum.
+        return Some(format!("{head}\n  {}\n  at most {}\n", what.join("\n  "), after.summary));
+    }
     Some(format!(
         "{head}\n  {}\n  before  {}\n  after   {}\n",
         what.join("\n  "),
@@ -698,7 +764,7 @@ fn parse_seconds(text: &str) -> Result<u64, String> {
 
 /// `30m`, `4h`, `2d` as seconds.
 fn parse_span(text: &str) -> Result<i64, String> {
-    let wrong = || format!("`{text}` is no time span: write 30m, 4h or 2d");
+    let wrong = || format!("`{text}` is no time span: write 30m, 2h or 7d");
     let unit = text.chars().last().ok_or_else(wrong)?;
     let seconds = match unit {
         'm' => 60,
@@ -1056,6 +1122,38 @@ mod tests {
         assert_eq!(line("trunk set carrier --dangerous-plain-rtp=false").unwrap().confirm, None);
         for words in ["budget reset --of operator", "rates clear"] {
             assert!(line(words).unwrap().rehearsal().is_some(), "{words}");
+        }
+    }
+
+    /// Pasted as root, a command without the folder would begin a second system.
+    #[test]
+    fn commands_name_the_folder_where_it_is_not_the_usual_one() {
+        let text = "no ringfence is running on /x. remedy: start it with `ringfence up`, see\n    ringfence \
+                    status; ringfence\n  alerts sink test 1; not-ringfence status, ringfence demo\n";
+        assert_eq!(there(text, None), text);
+        let moved = there(text, Some("/x"));
+        for part in [
+            "no ringfence is running",
+            "`ringfence --data /x up`",
+            "ringfence --data /x status;",
+            "ringfence --data /x\n  alerts sink",
+            "not-ringfence status, ringfence demo",
+        ] {
+            assert!(moved.contains(part), "{part} in {moved}");
+        }
+        // What it prints can be parsed: the folder may stand before the command.
+        assert_eq!(
+            elsewhere(Path::new("/tmp/o'brien's")).as_deref(),
+            Some("'/tmp/o'\\''brien'\\''s'")
+        );
+    }
+
+    #[test]
+    fn every_command_that_asks_a_node_names_its_folder() {
+        let names: Vec<String> =
+            Line::command().get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+        for name in names.iter().filter(|name| *name != "help") {
+            assert!(COMMANDS.contains(&name.as_str()), "{name}");
         }
     }
 

@@ -180,6 +180,9 @@ pub(crate) fn load(path: &Path, required: bool) -> Result<Config, Mistake> {
                 std::io::ErrorKind::NotFound => "correct the path given with --config, or leave \
                      --config out to run on defaults"
                     .to_owned(),
+                std::io::ErrorKind::NotADirectory => "what stands before the last / is no folder: \
+                     name a folder with --data"
+                    .to_owned(),
                 std::io::ErrorKind::InvalidData => "save the file as UTF-8 text".to_owned(),
                 _ => format!(
                     "let the user that runs ringfence read it: chown or chmod {}",

@@ -27,6 +27,11 @@ impl Trouble {
         Self { wrong: wrong.into(), remedy: remedy.into() }
     }
 
+    /// The same, with another thing to do about it.
+    pub(crate) fn with_remedy(self, remedy: impl Into<String>) -> Self {
+        Self { remedy: remedy.into(), ..self }
+    }
+
     pub(crate) fn file(doing: &str, path: &Path, error: &io::Error) -> Self {
         let remedy = match error.kind() {
             io::ErrorKind::PermissionDenied => format!(

@@ -18,6 +18,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actors::carrier::{Account, Carrier, CarrierSettings, Habit, Takes, Tariff};
@@ -103,15 +104,17 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, String> {
 async fn shown(options: &Options, folder: &Folder) -> Result<ExitCode, Trouble> {
     let begun = std::time::Instant::now();
     let mut say = teller(options.json);
+    let silence = say.silence();
     say.text(INTRODUCTION);
     say.act("The phone system starts");
     let mut stopping = Stop::new()?;
     let place = Place::take().map_err(|error| no_place(&error))?;
     let data = folder.path.clone();
-    let config = configuration(&data, place.address)?;
+    let config = configuration(&data, place.address).map_err(|trouble| no_room(&data, trouble))?;
     let dangerous = options.dangerous();
     let make = exchange(dangerous);
-    let node = node::bring_up(config, &data, &[], Some(Country::US), dangerous, make).await?;
+    let up = node::bring_up(config, &data, &[], Some(Country::US), dangerous, make).await;
+    let node = up.map_err(|trouble| no_room(&data, trouble))?;
     say.event(&format!("It is up after {:.1} s.", begun.elapsed().as_secs_f64()));
     for (what, at) in &node.listening {
         say.evidence(&format!("{what}: {at}"));
@@ -131,9 +134,14 @@ async fn shown(options: &Options, folder: &Folder) -> Result<ExitCode, Trouble> 
     let (seen, mut say, stage) = tokio::select! {
         played = &mut playing => played.map_err(|error| broken(&error.to_string()))?,
         () = stopping.asked() => {
+            // What follows happens because of the stop, and is no part of the story.
+            silence.store(true, Ordering::Relaxed);
             // Calls that are up end with the node: nobody real is in one.
             node.bring_down().await;
-            eprintln!("Stopped; the temporary data is removed.");
+            match folder.kept {
+                true => eprintln!("Stopped; the data is kept in {}.", folder.path.display()),
+                false => eprintln!("Stopped; the temporary data is removed."),
+            }
             return Ok(ExitCode::from(INTERRUPTED));
         }
     };
@@ -149,7 +157,12 @@ async fn shown(options: &Options, folder: &Folder) -> Result<ExitCode, Trouble> 
     if options.json {
         let outcome = outcome(&seen, claims, begun.elapsed());
         let text = serde_json::to_string_pretty(&outcome).expect("strings and numbers");
-        println!("{text}");
+        let written = crate::cli::say(&format!("{text}\n"));
+        written.map_err(|error| Trouble::new(error, UNWRITTEN))?;
+    }
+    if let Some(error) = say.broken() {
+        let wrong = format!("the output could not be written: {error}");
+        return Err(Trouble::new(wrong, UNWRITTEN));
     }
     Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -363,7 +376,12 @@ impl Folder {
                     "name a folder that does not exist yet with --keep",
                 ));
             }
-            Err(error) => return Err(Trouble::file("make", &path, &error)),
+            Err(error) => {
+                return Err(Trouble::new(
+                    format!("cannot make {}: {error}", path.display()),
+                    "set TMPDIR to a folder that can be written, or name a new one with --keep DIR",
+                ));
+            }
         }
         let folder = Self { path, kept: keep.is_some() };
         private(&folder.path)?;
@@ -385,6 +403,18 @@ fn private(path: &Path) -> Result<(), Trouble> {
     std::fs::set_permissions(path, mode).map_err(|error| Trouble::file("protect", path, &error))
 }
 
+/// The advice for a phone system that lost its data is wrong for one that has none.
+fn no_room(data: &Path, trouble: Trouble) -> Trouble {
+    let (free, _) = crate::admin::work::disk(data).unwrap_or((u64::MAX, 0));
+    match free < ROOM_MIN {
+        true => trouble.with_remedy(format!(
+            "free some space in {}, or set TMPDIR to a folder that has some",
+            data.parent().unwrap_or(data).display()
+        )),
+        false => trouble,
+    }
+}
+
 fn no_place(error: &std::io::Error) -> Trouble {
     Trouble::new(
         format!("there is no place on loopback: {error}"),
@@ -401,9 +431,12 @@ fn broken(why: &str) -> Trouble {
 
 const INTRODUCTION: &str = "\
 Ringfence attacks itself: real packets against the real program, on this machine
-only, with data of its own that is removed at the end. It takes about a minute.
+only, with data of its own that is removed at the end. It takes half a minute.
 ";
 /// For the node's legs; on an address that nobody else uses.
 const MEDIA_PORTS: &str = "20000-20399";
+const UNWRITTEN: &str = "see that what it is written to has room";
+/// The demonstration's data, and room to breathe.
+const ROOM_MIN: u64 = 16_000_000;
 /// As shells report an end by SIGINT.
 const INTERRUPTED: u8 = 130;

@@ -46,10 +46,11 @@ impl fmt::Display for Standing {
         match (self.guessed, self.zone_guessed) {
             (true, _) => write!(
                 f,
-                "\n(guessed; change with: ringfence policy set home {home}, and the same for currency and zone)"
+                "\n(guessed; others: ringfence policy set home GB, ringfence policy set currency GBP, ringfence policy \
+                 set zone Europe/London)"
             ),
             (false, true) => {
-                write!(f, "\n(zone guessed; change with: ringfence policy set zone {zone})")
+                write!(f, "\n(zone guessed; another one: ringfence policy set zone Europe/London)")
             }
             (false, false) => Ok(()),
         }

@@ -21,10 +21,14 @@ pub(crate) enum End {
 }
 
 /// Announces the node, keeps it, and takes it down when a signal says so.
-pub(crate) async fn live<E: Engine + Send + 'static>(node: Node<E>) -> Result<End, Trouble> {
+/// `place`: the data folder, where commands must name it.
+pub(crate) async fn live<E: Engine + Send + 'static>(
+    node: Node<E>,
+    place: Option<&str>,
+) -> Result<End, Trouble> {
     let mut stopping = Stop::new()?;
     let mut hangup = listen_for(SignalKind::hangup())?;
-    print!("{}", announcement(&node));
+    print!("{}", crate::cli::there(&announcement(&node), place));
     notify(&[NotifyState::Ready]);
     tracing::info!("ready");
     let mut state = node.state.clone();
@@ -116,7 +120,13 @@ fn reload<E: Engine + Send + 'static>(node: &Node<E>) {
 
 /// What listens where, whom phones must trust, and what to type next.
 fn announcement<E: Engine + Send + 'static>(node: &Node<E>) -> String {
-    let mut out = String::from("Ringfence is up.\n\n");
+    let mut out = match node.is_new {
+        true => format!(
+            "Ringfence is up. This made a NEW system in {}.\n\n",
+            node.grounds.folder.path().display()
+        ),
+        false => String::from("Ringfence is up.\n\n"),
+    };
     let widest = node.listening.iter().map(|(what, _)| what.len()).max().unwrap_or(0);
     for (what, place) in &node.listening {
         out.push_str(&format!("  {what:widest$}  {place}\n"));

@@ -104,12 +104,13 @@ enum Task {
         #[arg(long)]
         dangerous_without_wall: bool,
     },
-    /// Attack this program before your eyes, on this machine and on data of its own: about a minute
+    /// Attack this program before your eyes, on this machine and on data of its own: half a minute
     #[command(
         after_help = "Examples:\n  ringfence demo\n  ringfence demo --json\n  ringfence demo --keep /tmp/ringfence-demo"
     )]
     Demo(demo::Options),
     /// The configuration file: is it sound, and what can stand in it
+    #[command(after_help = "Examples:\n  ringfence config check\n  ringfence config keys")]
     Config {
         #[command(subcommand)]
         task: ConfigTask,
@@ -121,8 +122,10 @@ enum Task {
 #[derive(Subcommand)]
 enum ConfigTask {
     /// Judge the file without starting anything
+    #[command(after_help = "Example:\n  ringfence config check --data /var/lib/ringfence")]
     Check,
     /// Print the table of every key
+    #[command(after_help = "Example:\n  ringfence config keys")]
     Keys,
 }
 
@@ -168,7 +171,7 @@ fn run(cli: Cli) -> Result<ExitCode, String> {
                     let node =
                         node::bring_up(config, &data, &names, home, dangerous, exchange(dangerous))
                             .await?;
-                    lifecycle::live(node).await
+                    lifecycle::live(node, cli::elsewhere(&data).as_deref()).await
                 })
                 .map_err(in_words)?;
             // Connections that are up end with the process.

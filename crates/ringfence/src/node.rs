@@ -26,7 +26,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 
 use crate::admin;
-use crate::admin::work::{Door, Office};
+use crate::admin::work::{Door, InClear, Office};
 use crate::alerts::{self, Alerts};
 use crate::authority::{self, Authority};
 use crate::carrier::{Carriers, Side};
@@ -60,6 +60,8 @@ pub(crate) struct Node<E: Engine> {
     pub(crate) listening: Vec<(String, String)>,
     /// Where it is at home, for people.
     pub(crate) standing: Standing,
+    /// Its folder was made, or filled, at this start.
+    pub(crate) is_new: bool,
     /// Whether some trunk is in service that a call for help could leave by.
     pub(crate) help_leaves: bool,
     pub(crate) writer: Writer,
@@ -138,6 +140,7 @@ where
         Some(address) => Some(listen("the status page", address).await?),
         None => None,
     };
+    let is_new = known.is_none();
     let folder = known.map_or_else(|| open(data), Ok)?;
     let names = remember(&folder, names)?;
     let facing = config
@@ -241,6 +244,8 @@ where
     let house = opened.stored.tenants.first().expect("made above where there was none");
     let (tenant, realm) = (house.id, house.realm.clone());
     let (mut ports, mut in_clear, mut reading) = (Ports::default(), Vec::new(), Vec::new());
+    let file = data.join("ringfence.toml");
+    let file = if file.exists() { file } else { "the configuration file".into() };
     for (realm, (host, _)) in config.realms.iter().zip(&facing) {
         let (mut transports, mut for_carriers) = (Vec::new(), Vec::new());
         let mut told = |transport: Transport, bound: SocketAddr, weakness: &str| {
@@ -248,10 +253,16 @@ where
             let what = format!("SIP over {}{weakness}, realm {}", transport.via(), realm.name);
             listening.push((what, format!("{bound}, phones use {host}:{}", bound.port())));
             if !weakness.is_empty() {
-                let way = format!("SIP over {} on {bound}", transport.via());
-                in_clear.push(format!(
-                    "{way}: whoever is on the way reads who calls whom; let phones use TLS"
-                ));
+                let (via, key) = (transport.via(), transport.via().to_ascii_lowercase());
+                in_clear.push(InClear {
+                    what: format!("SIP over {via} on {bound}: whoever is on the way reads who calls whom"),
+                    remedy: format!(
+                        "when every phone uses TLS, take transports.{key} of realm {} out of {} (and leave \
+                         transports.tls in), then restart",
+                        realm.name,
+                        file.display()
+                    ),
+                });
             }
         };
         for (_, security, socket) in sockets.iter().filter(|(id, _, _)| *id == realm.id) {
@@ -311,7 +322,7 @@ where
         front.extend(Kernel::start(ports, clock, inbox.clone()).map_err(no_thread)?);
     }
     for way in &in_clear {
-        tracing::warn!("phones may speak in clear: {way}");
+        tracing::warn!("phones may speak in clear: {}; let phones use TLS", way.what);
     }
     let engine = exchange_thread::Outside::rebuild(&mut keeper, clock.now())
         .map_err(|error| Trouble::new(error, "see the log"))?;
@@ -406,6 +417,7 @@ where
         door: entrance,
         listening,
         standing,
+        is_new,
         help_leaves,
         writer: opened.writer,
         reader: opened.reader,

@@ -39,7 +39,7 @@ impl Folder {
     /// # Errors
     /// As there.
     pub fn check(path: &Path) -> Result<(), Error> {
-        if !path.exists() || is_empty(path)? {
+        if !path.exists() || is_new(path)? {
             return Ok(());
         }
         check_files(path)
@@ -111,7 +111,7 @@ fn make_private(path: &Path) -> Result<(), Error> {
             Err(Error::io("open", path, io::Error::from(io::ErrorKind::NotADirectory)))
         }
         // A folder that `mkdir` made a moment ago holds nothing that anybody could have read.
-        Ok(found) if is_exposed(found.mode()) && is_empty(path)? => {
+        Ok(found) if is_exposed(found.mode()) && is_new(path)? => {
             fs::set_permissions(path, fs::Permissions::from_mode(FOLDER_MODE))
                 .map_err(|e| Error::io("restrict", path, e))
         }
@@ -119,9 +119,16 @@ fn make_private(path: &Path) -> Result<(), Error> {
     }
 }
 
-fn is_empty(path: &Path) -> Result<bool, Error> {
-    let mut entries = fs::read_dir(path).map_err(|e| Error::io("list", path, e))?;
-    Ok(entries.next().is_none())
+/// Empty, or with the configuration alone, which holds no secret. What holds anything else may be somebody
+/// else's folder: its mode is not ours to change.
+fn is_new(path: &Path) -> Result<bool, Error> {
+    for entry in fs::read_dir(path).map_err(|e| Error::io("list", path, e))? {
+        let entry = entry.map_err(|e| Error::io("list", path, e))?;
+        if entry.file_name() != CONFIGURATION {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn check_private(path: &Path) -> Result<(), Error> {
@@ -169,6 +176,8 @@ fn lock(folder: &Path) -> Result<File, Error> {
     Ok(file)
 }
 
+/// May be there before the first start.
+const CONFIGURATION: &str = "ringfence.toml";
 const LOCK: &str = "ringfence.lock";
 /// Beginnings of the names of files that hold secrets or sealed ones: the key, the database with its
 /// companions and copies, the authority's and the server's keys, the journal's head.
@@ -225,6 +234,21 @@ mod tests {
         fs::write(folder.join("ringfence.toml"), "").unwrap();
         set(&folder.join("ringfence.toml"), 0o644);
         Folder::open(&folder).unwrap();
+
+        // So may one that was written before the first start, in a folder that is new.
+        let fresh = scratch.path().join("fresh");
+        fs::create_dir(&fresh).unwrap();
+        fs::write(fresh.join("ringfence.toml"), "").unwrap();
+        set(&fresh, 0o755);
+        drop(Folder::open(&fresh).unwrap());
+        assert_eq!(mode(&fresh), 0o700);
+        // A folder of somebody else's keeps its mode.
+        let other = scratch.path().join("other");
+        fs::create_dir(&other).unwrap();
+        fs::write(other.join("passwd"), "").unwrap();
+        set(&other, 0o755);
+        assert!(matches!(Folder::open(&other), Err(Error::Exposed { mode: 0o755, .. })));
+        assert_eq!(mode(&other), 0o755);
 
         set(&folder, 0o750);
         assert!(matches!(Folder::open(&folder), Err(Error::Exposed { mode: 0o750, .. })));

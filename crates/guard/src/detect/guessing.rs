@@ -20,9 +20,10 @@ use std::time::Duration;
 use pure::Utc;
 
 use super::{At, Finding, Homes, RUSH, insert_bounded, source, span};
-use crate::fact::{Fact, Severity};
+use crate::fact::{AuthenticationFailure, Fact, Severity};
 use crate::incident::{Key, What, shown};
 use crate::source::Source;
+use crate::wall::undo;
 
 #[derive(Debug, Default)]
 pub(super) struct Guessing {
@@ -54,6 +55,10 @@ struct Asked {
 impl Guessing {
     pub(super) fn observe(&mut self, at: At, fact: &Fact, homes: &Homes) -> Option<Finding> {
         let (failures, account, account_exists, address) = match fact {
+            // A phone that wasn't told of the new password: `ringfence status` says which.
+            Fact::AuthenticationFailed { reason: AuthenticationFailure::FormerSecret, .. } => {
+                return None;
+            }
             Fact::AuthenticationFailed { failures, account, account_exists, address, .. } => {
                 (failures, account, account_exists, address)
             }
@@ -108,9 +113,9 @@ impl Guessing {
             shown(account)
         );
         let done = format!(
-            "What it tries for this account is not compared for {}; nobody else notices. Undo: ringfence unban \
-             {source}",
-            span(Duration::from_secs(*seconds))
+            "What it tries for this account is not compared for {}; nobody else notices. Undo: {}",
+            span(Duration::from_secs(seconds.0)),
+            undo(source, account)
         );
         let finding = Finding::new(at, key, What::Guessing, Severity::Warn, words);
         Some(Finding { events: u64::from(*failures), done: Some(done), ..finding })

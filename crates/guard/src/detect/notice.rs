@@ -37,16 +37,27 @@ pub(super) fn observe(at: At, fact: &Fact) -> Option<Finding> {
             Finding { extension: Some(*extension), by, ..finding }
         }
         Fact::ExceptionGranted { device, exception, actor } => {
-            let what = match exception {
-                Exception::PlainSignalling => "signal unencrypted",
-                Exception::PlainMedia => "send audio unencrypted",
-                Exception::Md5 => "sign in with MD5",
-            };
-            let words = format!("Phone {device} may now {what}.");
+            let words = format!("Phone {device} may now {}.", weakness(*exception));
             let key = Key::Exception(*device);
             let finding = found(key, What::Exception, Severity::Warn, words);
             Finding { by: Some(actor.reveal().clone()), ..finding }
         }
+        Fact::PhonesExceptionGranted { extension, number, exception, actor } => {
+            let may = weakness(*exception);
+            let words = format!("All phones of extension {} may now {may}.", shown(number));
+            let key = Key::PhonesException(*extension);
+            let finding = found(key, What::Exception, Severity::Warn, words);
+            let by = Some(actor.reveal().clone());
+            Finding { extension: Some(*extension), by, ..finding }
+        }
         _ => return None,
     })
+}
+
+fn weakness(exception: Exception) -> &'static str {
+    match exception {
+        Exception::PlainSignalling => "signal unencrypted",
+        Exception::PlainMedia => "send audio unencrypted",
+        Exception::Md5 => "sign in with MD5",
+    }
 }

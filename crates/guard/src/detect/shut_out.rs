@@ -18,15 +18,15 @@ pub(super) fn observe(at: At, fact: &Fact) -> Option<Finding> {
             (address, kind(sign)?, Severity::Notice, format!("It scans: {sign}."), None)
         }
         Fact::SprayingSeen { accounts, slowed, address } => {
-            let done = slowed.then(|| {
-                "Phones of yours are there, so it is slowed down and not shut out.".to_owned()
-            });
+            let ours = source(address)?.ip().is_loopback();
+            let whose = if ours { "It is this machine" } else { "Phones of yours are there" };
+            let done = slowed.0.then(|| format!("{whose}, so it is slowed down and not shut out."));
             let words = format!("It tried passwords of {accounts} accounts within an hour.");
             (address, What::Guessing, Severity::Warn, words, done)
         }
         Fact::BanPlaced { cause, seconds, address, .. } => {
-            let words = format!("It is shut out: {cause}.");
-            let lasts = span(Duration::from_secs(*seconds));
+            let words = format!("It is shut out, because {cause}.");
+            let lasts = span(Duration::from_secs(seconds.0));
             let source = source(address)?;
             let done =
                 format!("Nothing from there is read for {lasts}. Undo: ringfence unban {source}");

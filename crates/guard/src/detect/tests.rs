@@ -1,7 +1,7 @@
 //! Attacks that must be told, and the honest people they resemble.
 
 use super::*;
-use crate::fact::{AuthenticationFailure, Exception, ViolationKind};
+use crate::fact::{AuthenticationFailure, Exception, Seconds, Slowed, ViolationKind};
 use crate::gate::{Algorithm, Origin, PolicyVersion, Rule};
 use crate::id::{CallId, DeviceId, LegId, NodeId, TrunkId};
 use crate::incident::{Change, Incident, Incidents};
@@ -81,7 +81,7 @@ fn failed(from: &str, account: &str, failures: u32) -> Fact {
 fn held(from: &str, known_device: bool) -> Fact {
     Fact::GuessingHeld {
         failures: 5,
-        seconds: 600,
+        seconds: Seconds(600),
         known_device,
         account: "101".into(),
         account_exists: Pii::new(Some(true)),
@@ -91,7 +91,7 @@ fn held(from: &str, known_device: bool) -> Fact {
 
 fn shut_out(from: &str, cause: BanCause) -> Fact {
     let actor = Pii::new(None);
-    Fact::BanPlaced { cause, seconds: 3_600, times: 1, address: address(from), actor }
+    Fact::BanPlaced { cause, seconds: Seconds(3_600), times: 1, address: address(from), actor }
 }
 
 fn registered(device: DeviceId, from: &str) -> Fact {
@@ -135,6 +135,38 @@ fn first_seen(device: DeviceId) -> Fact {
         instance: Pii::new(None),
         address: address("192.0.2.7:40000"),
     }
+}
+
+#[test]
+fn a_weakness_allowed_to_a_whole_extension_is_told() {
+    let mut desk = Desk::new();
+    let actor = Pii::new(Actor::LocalAdmin { uid: 1_000, name: "grace".to_owned() });
+    let exception = Exception::PlainMedia;
+    let number = "101".to_owned();
+    let fact = Fact::PhonesExceptionGranted { extension: ALICE, number, exception, actor };
+    assert!(Detectors::concerns(fact.number()));
+    desk.at(1, &fact);
+    assert_eq!(desk.alerts(), ["exception Warn extension 101"]);
+    let next = desk.told[0].incident().next("extension 101");
+    assert!(next.ends_with("extension allow 101 --dangerous-plain-rtp=false"), "{next}");
+}
+
+/// Somebody rotated a secret and hasn't told the phone: that is no guess, however long it lasts.
+#[test]
+fn the_former_password_is_no_guess() {
+    let mut desk = Desk::new();
+    for second in 0..100 {
+        let Fact::AuthenticationFailed { failures, account, account_exists, address, .. } =
+            failed("198.51.100.7", "101", 30)
+        else {
+            panic!()
+        };
+        let reason = AuthenticationFailure::FormerSecret;
+        let fact =
+            Fact::AuthenticationFailed { reason, failures, account, account_exists, address };
+        desk.at(second, &fact);
+    }
+    assert_eq!(desk.alerts(), Vec::<String>::new());
 }
 
 #[test]
@@ -406,7 +438,10 @@ fn what_the_wall_does_is_one_incident_with_the_guessing() {
     desk.at(1, &held(from, false));
     desk.at(62, &failed(from, "101", 400));
     let cause = BanCause::Spraying { accounts: 11 };
-    desk.at(63, &Fact::SprayingSeen { accounts: 11, slowed: false, address: address(from) });
+    desk.at(
+        63,
+        &Fact::SprayingSeen { accounts: 11, slowed: Slowed(false), address: address(from) },
+    );
     desk.at(63, &shut_out(from, cause));
     assert_eq!(desk.alerts().len(), 1, "{:?}", desk.alerts());
 

@@ -108,6 +108,52 @@ fn a_finding_that_was_told_before_opens_nothing() {
     assert_eq!(incidents.tick(Utc(90 * MINUTE)), []);
 }
 
+/// A start reads the day again: neither the fact that opened an incident nor those that it had counted
+/// when it got worse are counted twice, and what came after is counted once.
+#[test]
+fn a_restart_counts_nothing_twice() {
+    let names = |_: ExtensionId| Some("101".to_owned());
+    let script = [
+        (1, Severity::Notice),
+        (2, Severity::Notice),
+        (3, Severity::Warn),
+        (4, Severity::Warn),
+        (5, Severity::Notice),
+    ];
+    for read in 1..=script.len() {
+        let mut before = Incidents::default();
+        let (read, mut facts) = (&script[..read], Vec::new());
+        for (minute, severity) in read {
+            let change = before.take(finding(*minute, source(1), *severity));
+            facts.extend(change.map(|one| one.into_fact(names)));
+        }
+        let mut after = Incidents::default();
+        facts.iter().for_each(|fact| after.learn(fact));
+        for (minute, severity) in read {
+            after.recall(finding(*minute, source(1), *severity));
+        }
+        let (before, known) = (before.open().next().unwrap(), after.open().next().unwrap());
+        assert_eq!((before.findings, before.events), (known.findings, known.events), "{read:?}");
+        assert_eq!((before.severity, before.last), (known.severity, known.last));
+        // And nothing is told anew because of what was read again.
+        assert_eq!(after.take(finding(9, source(1), before.severity)), None);
+    }
+}
+
+/// A carrier that stays away is said again and again, after a restart too: it is one event.
+#[test]
+fn the_fact_that_opened_an_incident_is_one_event_however_often_it_is_said() {
+    let mut incidents = Incidents::default();
+    let away = |minute| {
+        let once = finding(minute, Key::Trunk(TrunkId(1)), Severity::Warn);
+        Finding { at: At { sequence: 7, ..once.at }, events: 1, ..once }
+    };
+    let Some(Change::Opened(opened)) = incidents.take(away(5)) else { panic!() };
+    assert_eq!(incidents.take(away(35)), None);
+    let one = incidents.open().next().unwrap();
+    assert_eq!((one.id, one.events, one.last), (opened.id, 1, Utc(35 * MINUTE)));
+}
+
 #[test]
 fn texts_of_strangers_stay_one_line() {
     let hostile = "x\r\nBcc: all@example.com\u{202e}\u{1b}[2J";

@@ -7,7 +7,7 @@ use pure::Utc;
 use serde::{Deserialize, Serialize};
 
 use crate::access::Actor;
-use crate::fact::Fact;
+use crate::fact::{Fact, Seconds};
 use crate::pii::Pii;
 use crate::source::Source;
 
@@ -56,7 +56,7 @@ impl Ban {
     pub fn placed(&self) -> Fact {
         Fact::BanPlaced {
             cause: self.cause.clone(),
-            seconds: self.until.since(self.since).as_secs(),
+            seconds: Seconds(self.until.since(self.since).as_secs()),
             times: self.times,
             address: self.source.ip().into(),
             actor: Pii::new(self.by.clone()),

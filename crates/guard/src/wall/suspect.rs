@@ -26,6 +26,7 @@ pub(super) struct Suspect {
 /// It sprays, and can't be shut out: its unknown devices wait.
 #[derive(Debug)]
 struct Spraying {
+    since: Instant,
     until: Instant,
     lane: Lane,
 }
@@ -53,7 +54,7 @@ impl Suspect {
             }
             _ => {
                 let lane = Lane::new(SLOW_MAX, SLOW_EVERY, now);
-                self.spraying = Some(Spraying { until, lane });
+                self.spraying = Some(Spraying { since: now, until, lane });
                 u32::try_from(self.failed.len()).ok()
             }
         }
@@ -95,8 +96,11 @@ impl Suspect {
             .is_none_or(|spraying| now >= spraying.until || spraying.lane.take(now))
     }
 
-    pub(super) fn slowed(&self, now: Instant) -> Option<Instant> {
-        self.spraying.as_ref().map(|spraying| spraying.until).filter(|until| now < *until)
+    /// Since when and until when it is slowed down, and for how many accounts it failed.
+    pub(super) fn slowed(&self, now: Instant) -> Option<(Instant, Instant, u32)> {
+        let spraying = self.spraying.as_ref().filter(|spraying| now < spraying.until)?;
+        let accounts = u32::try_from(self.failed.len()).unwrap_or(u32::MAX);
+        Some((spraying.since, spraying.until, accounts))
     }
 
     pub(super) fn tool(&mut self, now: Instant) {

@@ -322,6 +322,34 @@ fn a_full_table_frees_nobody_and_locks_nobody_out() {
     assert_eq!(guesses(&mut wall, &honest, 9, 0, 2), 5, "and a newcomer is counted like any");
 }
 
+/// The account is the attacker's to choose, and the line is pasted into a root shell.
+#[test]
+fn what_undoes_a_hold_can_be_pasted() {
+    let from = source("203.0.113.9");
+    assert_eq!(undo(from, "101"), "ringfence unban 203.0.113.9 --account 101");
+    for hostile in ["", "101; reboot", "$(reboot)", "--all", "a b", "\u{202e}101", "`x`"] {
+        assert_eq!(undo(from, hostile), "ringfence unban 203.0.113.9", "{hostile}");
+    }
+}
+
+/// A pair that is held at its own office says so.
+#[test]
+fn a_hold_knows_whether_its_place_is_somebodys() {
+    let mut wall = wall();
+    let (office, street) = (source("203.0.113.5"), source("198.51.100.7"));
+    wall.bound(office);
+    for from in [office, street] {
+        guesses(&mut wall, &pair(from, "101", Who::Unknown), 5, 0, 0);
+    }
+    let held = wall.held(at(1));
+    let home = |of: Source| held.iter().find(|one| one.pair.source == of).unwrap().home;
+    assert_eq!((home(office), home(street)), (Some(Protected::Phones(1)), None));
+    spray(&mut wall, office, 11, 2);
+    let slowed = wall.slowed(at(5));
+    let [one] = &slowed[..] else { panic!("{slowed:?}") };
+    assert!(one.accounts >= 11 && one.since <= at(5).utc && one.since >= at(2).utc, "{one:?}");
+}
+
 #[test]
 fn switched_off_it_is_no_wall() {
     let mut wall = Wall::new(at(0), true, Vec::new());

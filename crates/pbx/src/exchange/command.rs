@@ -79,7 +79,8 @@ impl Exchange {
             Command::Bans => {
                 let wall = self.registrar.wall();
                 let (bans, held, slowed) = (wall.bans(), wall.held(now), wall.slowed(now));
-                Reply::Bans(Bans { bans, held, slowed })
+                let stale = self.registrar.stale(now.instant);
+                Reply::Bans(Bans { bans, held, slowed, stale })
             }
             Command::Drain => {
                 self.begin_drain(now);
@@ -105,6 +106,7 @@ impl Exchange {
             trunks_up: up,
             draining: self.drain != Drain::Open,
             help_no_way: self.no_way(now, TenantId::HOUSE, true),
+            sign_ins_untold: self.registrar.sign_ins_untold(),
         }
     }
 

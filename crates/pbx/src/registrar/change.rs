@@ -43,7 +43,14 @@ impl Registrar {
                     name: extension.name.as_str().into(),
                     actor: actor.clone(),
                 });
-                facts.push(Fact::SecretGenerated { extension: extension.id, number, actor });
+                let generated = Fact::SecretGenerated {
+                    extension: extension.id,
+                    number: number.clone(),
+                    actor: actor.clone(),
+                };
+                facts.push(generated);
+                let (before, after) = (Exceptions::default(), extension.exceptions);
+                facts.extend(phones_exception_facts(extension.id, number, before, after, actor));
                 vec![Row::Extension(extension.clone())]
             }
             Change::RenameExtension { extension, name } => {
@@ -81,7 +88,15 @@ impl Registrar {
                 devices.chain([Row::RemoveExtension(*extension)]).collect()
             }
             Change::SetExtensionExceptions { extension, exceptions } => {
-                facts.push(self.changed(*extension, ExtensionChange::Settings, actor)?);
+                let known = self.extension(*extension).ok_or(Refusal::NotFound)?;
+                let (number, before) = (known.number.to_string(), known.exceptions);
+                facts.extend(phones_exception_facts(
+                    *extension,
+                    number,
+                    before,
+                    *exceptions,
+                    actor,
+                ));
                 self.rewritten(*extension, |row| row.exceptions = *exceptions)?
             }
             Change::SetDeviceExceptions { device, exceptions } => {
@@ -96,7 +111,7 @@ impl Registrar {
                 vec![Row::RemoveDevice(*device)]
             }
             Change::SetCallerId { extension, caller_id } => {
-                facts.push(self.changed(*extension, ExtensionChange::Settings, actor)?);
+                facts.push(self.changed(*extension, ExtensionChange::CallerId, actor)?);
                 self.rewritten(*extension, |row| row.caller_id.clone_from(caller_id))?
             }
             Change::HangUp { .. }
@@ -259,6 +274,7 @@ impl Registrar {
             let Extension { tenant, number, .. } = &account.extension;
             self.wall.renewed(extension, *tenant, number.as_str());
         }
+        self.stale.forget(extension);
     }
 
     fn sign_off_all(&mut self, extension: ExtensionId, out: &mut Vec<Effect>) {
@@ -278,6 +294,23 @@ fn exception_facts(
     match (before.dangerous_plain_rtp, after.dangerous_plain_rtp) {
         (false, true) => Some(Fact::ExceptionGranted { device, exception, actor }),
         (true, false) => Some(Fact::ExceptionWithdrawn { device, exception, actor }),
+        (true, true) | (false, false) => None,
+    }
+}
+
+fn phones_exception_facts(
+    extension: ExtensionId,
+    number: String,
+    before: Exceptions,
+    after: Exceptions,
+    actor: Pii<Actor>,
+) -> Option<Fact> {
+    let exception = Exception::PlainMedia;
+    match (before.dangerous_plain_rtp, after.dangerous_plain_rtp) {
+        (false, true) => Some(Fact::PhonesExceptionGranted { extension, number, exception, actor }),
+        (true, false) => {
+            Some(Fact::PhonesExceptionWithdrawn { extension, number, exception, actor })
+        }
         (true, true) | (false, false) => None,
     }
 }

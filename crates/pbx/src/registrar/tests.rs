@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use guard::access::Actor;
+use guard::fact::AuthenticationFailure;
 use guard::secret::{MasterKey, Sealed};
 use sip::digest::{Client, Ha1};
 use sip::{Message, Method, Name, NameAddrBuf};
@@ -293,6 +294,77 @@ fn a_rotated_secret_still_calls_for_help() {
     let request = phone.request(60);
     let verdict = world.registrar.authenticate(world.now, &request, path, false, &mut Vec::new());
     assert!(matches!(verdict, Verdict::Challenge(_)), "{verdict:?}");
+}
+
+/// Somebody rotated the secret and has not typed the new one into the phone yet: it is no guess, and it
+/// must be seen.
+#[test]
+fn a_phone_with_the_former_secret_is_written_down_once_and_listed_until_it_is_put_right() {
+    let mut world = World::new();
+    let path = world.connect(1);
+    let mut phone = Phone::new("101", PASSWORD);
+    world.register(&mut phone, path, 60);
+    let change = Change::RotateSecret {
+        extension: world.extension,
+        secret: secret(),
+        credentials: credentials("101", "brand new"),
+        previous_until: world.now.utc + Duration::from_secs(86_400),
+    };
+    let prepared = world.registrar.prepare(&Actor::System, change).expect("it exists");
+    world.registrar.apply(prepared.change, &mut Vec::new());
+    let mut facts = Vec::new();
+    let mut again = |world: &mut World, phone: &mut Phone| {
+        phone.credentials = None;
+        let challenge = world.send(phone, path, 60).0;
+        phone.answer(&challenge);
+        let request = phone.request(60);
+        let mut out = Vec::new();
+        let answer = world.registrar.register(world.now, &request, path, &mut out);
+        facts.extend(out.into_iter().filter_map(|effect| match effect {
+            Effect::Fact { fact: Fact::AuthenticationFailed { reason, failures, .. }, .. } => {
+                Some((reason, failures))
+            }
+            _ => None,
+        }));
+        answer.status()
+    };
+    for _ in 0..8 {
+        assert_eq!(again(&mut world, &mut phone), Status::UNAUTHORIZED);
+        world.pass(Duration::from_secs(30));
+    }
+    let stale = world.registrar.stale(world.now.instant);
+    let [one] = &stale[..] else { panic!("{stale:?}") };
+    assert_eq!((one.extension, one.tries), (world.extension, 8));
+    assert!(one.device().is_some(), "it was there before");
+    assert_eq!(world.registrar.sign_ins_untold(), 7, "each try counts");
+    assert!(world.registrar.wall().held(world.now).is_empty());
+    phone.password = "brand new";
+    assert_eq!(again(&mut world, &mut phone), Status::OK);
+    assert_eq!(world.registrar.stale(world.now.instant), []);
+    assert_eq!(facts, [(AuthenticationFailure::FormerSecret, 1)]);
+}
+
+/// Whoever allows a whole extension to speak in clear is written down as whoever allows one phone.
+#[test]
+fn a_weakness_of_an_extension_is_a_fact_of_its_own() {
+    let mut world = World::new();
+    let mut allow = |plain: bool| {
+        let exceptions = Exceptions { dangerous_plain_rtp: plain };
+        let change = Change::SetExtensionExceptions { extension: world.extension, exceptions };
+        let prepared = world.registrar.prepare(&Actor::System, change).expect("it exists");
+        let names: Vec<_> = prepared.facts.iter().map(Fact::name).collect();
+        world.registrar.apply(prepared.change, &mut Vec::new());
+        names
+    };
+    assert_eq!(allow(true), ["phones-exception-granted"]);
+    assert_eq!(allow(true), Vec::<&str>::new());
+    assert_eq!(allow(false), ["phones-exception-withdrawn"]);
+    let mut weak = extension("105");
+    (weak.id, weak.exceptions.dangerous_plain_rtp) = (ExtensionId(105), true);
+    let credentials = credentials("105", "x");
+    let change = Change::AddExtension { extension: Box::new(weak), credentials };
+    let prepared = world.registrar.prepare(&Actor::System, change).expect("free");
+    assert!(prepared.facts.iter().any(|fact| fact.name() == "phones-exception-granted"));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::SOCKET;
 use super::protocol::{ANSWER_MAX, Answer, Question};
@@ -31,7 +31,8 @@ pub(crate) fn ask(data: &Path, question: &Question, body: &[u8]) -> Result<Answe
     };
     let mut line = serde_json::to_vec(question).expect("a question is strings and numbers");
     line.push(b'\n');
-    stream.set_read_timeout(Some(ANSWER_TIME_MAX)).map_err(|error| broken(&error))?;
+    stream.set_read_timeout(Some(LOOK_AFTER)).map_err(|error| broken(&error))?;
+    stream.set_write_timeout(Some(ANSWER_TIME_MAX)).map_err(|error| broken(&error))?;
     let sent = stream.write_all(&line).and_then(|()| stream.write_all(body));
     // Whoever refuses what follows says why, and goes before it was sent in full.
     match sent {
@@ -42,11 +43,24 @@ pub(crate) fn ask(data: &Path, question: &Question, body: &[u8]) -> Result<Answe
     }
     let mut answer = Vec::new();
     let limit = u64::try_from(ANSWER_MAX).unwrap_or(u64::MAX);
-    match stream.take(limit).read_to_end(&mut answer) {
-        // What we sent beyond a refusal was never read: the answer came all the same.
-        Err(error) if error.kind() == ErrorKind::ConnectionReset && !answer.is_empty() => {}
-        Err(error) => return Err(broken(&error)),
-        Ok(_) => {}
+    let begun = Instant::now();
+    let mut reader = (&stream).take(limit);
+    loop {
+        match reader.read_to_end(&mut answer) {
+            // What we sent beyond a refusal was never read: the answer came all the same.
+            Err(error) if error.kind() == ErrorKind::ConnectionReset && !answer.is_empty() => break,
+            // A long work and a node that hangs look the same from here: another question tells.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+                    && begun.elapsed() < ANSWER_TIME_MAX =>
+            {
+                if !is_alive(&path) {
+                    return Err(hangs(&stream));
+                }
+            }
+            Err(error) => return Err(broken(&error)),
+            Ok(_) => break,
+        }
     }
     serde_json::from_slice(&answer).map_err(|error| {
         Trouble::new(
@@ -56,5 +70,35 @@ pub(crate) fn ask(data: &Path, question: &Question, body: &[u8]) -> Result<Answe
     })
 }
 
+/// Whether the node answers what costs nothing.
+fn is_alive(path: &Path) -> bool {
+    let asked = || {
+        let mut stream = UnixStream::connect(path)?;
+        stream.set_read_timeout(Some(ALIVE_MAX))?;
+        let mut line = serde_json::to_vec(&Question::LockdownShow).unwrap_or_default();
+        line.push(b'\n');
+        stream.write_all(&line)?;
+        stream.read(&mut [0; 1])
+    };
+    matches!(asked(), Ok(1))
+}
+
+fn hangs(stream: &UnixStream) -> Trouble {
+    use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+    let process = getsockopt(stream, PeerCredentials).ok().map(|peer| peer.pid());
+    let process = process.map_or_else(|| "?".to_owned(), |pid| pid.to_string());
+    Trouble::new(
+        format!("the node (process {process}) does not answer"),
+        format!(
+            "see its log (journalctl -u ringfence) and whether it is stopped (ps {process}); then start it \
+             again"
+        ),
+    )
+}
+
+/// After so long without an answer, whether the node lives is asked.
+const LOOK_AFTER: Duration = Duration::from_secs(2);
+/// A node on a busy machine has answered by then.
+const ALIVE_MAX: Duration = Duration::from_secs(4);
 /// Verifying a long journal is the slowest thing that can be asked.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(300);

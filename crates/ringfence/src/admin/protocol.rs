@@ -21,7 +21,7 @@ pub(crate) use trunk::{
     Confidential, Cost, CostBy, Costs, Number, Passes, Rate, Rates, RatesChange, TestStep, Toll,
     Trunk, TrunkAccess, TrunkSettings, TrunkTest, TrunkTransport,
 };
-pub(crate) use wall::{Banned, Bans, HeldPair, SlowedSource};
+pub(crate) use wall::{Banned, Bans, HeldPair, SlowedSource, StalePhone};
 
 /// A question. Numbers are extension numbers as dialled; ids may be cut to a prefix that is unique.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -212,7 +212,15 @@ pub(crate) enum Question {
     SinkAdd {
         sink: Box<NewSink>,
     },
+    SinkSet {
+        sink: u32,
+        new: Box<NewSink>,
+    },
     SinkList,
+    SinkShow {
+        sink: u32,
+    },
+    LockdownShow,
     SinkRemove {
         sink: u32,
     },
@@ -256,6 +264,8 @@ pub(crate) enum Answer {
     /// In the order in which they changed last.
     Alerts(Vec<Alert>),
     Sinks(Vec<Sink>),
+    /// What is locked: `everything`, `extension 103`; empty: nothing.
+    Lockdown(Vec<String>),
 }
 
 /// Why a question has no answer.
@@ -384,6 +394,9 @@ pub(crate) struct Device {
     pub(crate) first_seen: String,
     pub(crate) last_seen: String,
     pub(crate) weaknesses: Vec<String>,
+    /// Since when it tries the password before the last rotation.
+    #[serde(default)]
+    pub(crate) former_password_since: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -35,6 +35,7 @@ use super::protocol::{
     LadderLine, Leg, Packets, PhoneSettings, Quality, Question, Verified,
 };
 pub(crate) use rules::in_short;
+pub(crate) use status::disk;
 pub(crate) use trunks::secret as trunk_secret;
 
 use crate::alerts::Alerts;
@@ -61,8 +62,17 @@ pub(crate) struct Office {
     pub(crate) alerts: Option<Arc<Alerts>>,
     pub(crate) door: Door,
     pub(crate) front: Arc<Front>,
-    /// Ways in for phones that are not encrypted, in words.
-    pub(crate) in_clear: Vec<String>,
+    /// Ways in for phones that are not encrypted.
+    pub(crate) in_clear: Vec<InClear>,
+}
+
+/// A way in for phones that is not encrypted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct InClear {
+    /// In words, without a full stop.
+    pub(crate) what: String,
+    /// What closes it.
+    pub(crate) remedy: String,
 }
 
 /// What phones are told of the way in.
@@ -154,7 +164,15 @@ impl Office {
                 self.change(actor, Change::SetExtensionExceptions { extension, exceptions }).await
             }
             Question::Devices => {
-                Ok(Answer::Devices(self.devices().await?.iter().map(device).collect()))
+                let stale = self.wall().await?.stale;
+                let mut list: Vec<_> = self.devices().await?.iter().map(device).collect();
+                for one in &stale {
+                    let id = one.device().map(|id| id.to_string());
+                    if let Some(row) = list.iter_mut().find(|row| Some(&row.id) == id.as_ref()) {
+                        row.former_password_since = Some(one.since.to_string());
+                    }
+                }
+                Ok(Answer::Devices(list))
             }
             Question::DeviceAllow { device, plain_rtp } => {
                 let device = self.device_id(&device).await?;
@@ -198,6 +216,10 @@ impl Office {
             Question::RoleList => self.roles(None).await,
             Question::RoleShow { name } => self.roles(Some(&name)).await,
             Question::PolicyShow { version } => self.policy_show(version).await,
+            Question::LockdownShow => match self.policy_show(None).await? {
+                Answer::Policy(policy) => Ok(Answer::Lockdown(policy.lockdown)),
+                _ => Err(confused()),
+            },
             Question::PolicyChange { edit, dry_run } => {
                 self.change_policy(actor, &edit, dry_run).await
             }
@@ -216,7 +238,9 @@ impl Office {
             }
             Question::AlertShow { incident } => self.alert(incident).await,
             Question::SinkAdd { sink } => self.sink_add(actor, *sink).await,
+            Question::SinkSet { sink, new } => self.sink_set(actor, sink, *new).await,
             Question::SinkList => self.sinks().await,
+            Question::SinkShow { sink } => self.sink_show(sink).await,
             Question::SinkRemove { sink } => self.sink_remove(actor, sink).await,
             Question::SinkTest { sink } => self.sink_test(sink).await,
             Question::Exposure => Ok(Answer::Exposure(Box::new(self.exposure().await?))),
@@ -262,6 +286,13 @@ impl Office {
             )
         })?;
         let name = checked_name(&name)?;
+        let all = self.extensions().await?;
+        if let Some(one) = all.iter().find(|one| one.extension.number == number) {
+            return Err(failure(
+                format!("extension {number} exists already: {}", one.extension.name),
+                "choose another number; `ringfence extension list` shows those in use",
+            ));
+        }
         if let Some(digit) = policy.outside_line.filter(|digit| number.as_str().starts_with(*digit))
         {
             return Err(failure(
@@ -395,6 +426,7 @@ impl Office {
     }
 
     async fn journal(&self, limit: u32) -> Result<Answer> {
+        let names = self.names().await?;
         let head = self.store.journal_head(self.node).await.map_err(unreadable)?;
         let after = head.sequence.saturating_sub(u64::from(limit));
         let mut pages = self.store.journal(self.node, after, head.sequence);
@@ -413,7 +445,7 @@ impl Office {
                     number: fact.number(),
                     name: fact.name().to_owned(),
                     severity: format!("{:?}", fact.severity()).to_lowercase(),
-                    text: fact.revealed().to_string(),
+                    text: numbered(fact.revealed().to_string(), &names),
                 });
             }
         }
@@ -550,7 +582,12 @@ impl Office {
             domain: self.door.domain.clone(),
             port: self.door.port,
             transport: "TLS".to_owned(),
-            media: "SRTP (SDES), mandatory".to_owned(),
+            media: match extension.exceptions.dangerous_plain_rtp {
+                false => "SRTP (SDES), mandatory".to_owned(),
+                true => {
+                    "SRTP (SDES) where it can; unencrypted is allowed to it, a weakness".to_owned()
+                }
+            },
             ca_file: self.door.ca_file.display().to_string(),
             ca_sha256: self.door.ca_sha256.clone(),
             ca_url: self.door.ca_url.clone(),
@@ -668,16 +705,23 @@ fn permission_for(question: &Question) -> Permission {
         | Question::RatesClear { .. } => Permission::ChangePolicy,
         Question::BudgetReset { .. } => Permission::ResetBudget,
         Question::Ban { .. } | Question::Unban { .. } => Permission::ChangeBans,
-        Question::Alerts { .. } | Question::AlertShow { .. } | Question::SinkList => {
+        Question::Alerts { .. }
+        | Question::AlertShow { .. }
+        | Question::SinkList
+        | Question::SinkShow { .. } => {
             Permission::SeeJournal
         }
         // Whoever says where alerts go says who hears of an attack.
-        Question::SinkAdd { .. } | Question::SinkRemove { .. } | Question::SinkTest { .. } => {
+        Question::SinkAdd { .. }
+        | Question::SinkSet { .. }
+        | Question::SinkRemove { .. }
+        | Question::SinkTest { .. } => {
             Permission::ChangePolicy
         }
         Question::RoleList
         | Question::RoleShow { .. }
         | Question::PolicyShow { .. }
+        | Question::LockdownShow
         | Question::PolicyHistory { .. }
         | Question::Explain { .. }
         | Question::RatesShow { .. }
@@ -721,6 +765,7 @@ fn device(view: &DeviceView) -> Device {
         first_seen: view.device.first_seen.to_string(),
         last_seen: view.device.last_seen.to_string(),
         weaknesses: owned(&view.weaknesses),
+        former_password_since: None,
     }
 }
 
@@ -828,6 +873,17 @@ fn algorithm(algorithm: Algorithm) -> &'static str {
         Algorithm::Md5 => "MD5",
         Algorithm::Sha256 => "SHA-256",
     }
+}
+
+/// People know an extension by its number; the journal keeps its id, which outlives a number.
+fn numbered(text: String, names: &Names) -> String {
+    if !text.contains("extension ") {
+        return text;
+    }
+    names.extensions.iter().fold(text, |text, (id, number)| {
+        let id = id.to_string();
+        if text.contains(&id) { text.replace(&id, number) } else { text }
+    })
 }
 
 fn owned(list: &[&'static str]) -> Vec<String> {

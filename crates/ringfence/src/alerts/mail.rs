@@ -8,6 +8,7 @@
 //! Without encryption nothing goes anywhere but to this machine. The password goes out only after it.
 
 use std::io::ErrorKind;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -17,20 +18,21 @@ use lettre::message::{Mailbox, Message};
 use tokio::io::{
     AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
 };
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::Confidence;
 use super::message::Letter;
-use super::wire::{self, Reach};
+use super::wire::{self, Reach, Wrong};
 use crate::plain::line;
 
 pub(super) async fn send(
     sink: &Sink,
     confidence: &Confidence,
     letter: &Letter,
-) -> Result<(), String> {
+) -> Result<(), Wrong> {
     let Channel::Mail { to, from, host, port, security, user } = &sink.channel else {
-        return Err("it is no mail sink".to_owned());
+        return Err("it is no mail sink".into());
     };
     let from = address(&from.reveal().0)?;
     let to = to.iter().map(|one| address(&one.reveal().0)).collect::<Result<Vec<_>, _>>()?;
@@ -61,17 +63,18 @@ pub(super) async fn send(
         }
         Security::StartTls => {
             let mut dialogue = Dialogue::new(stream);
-            dialogue.expect("its greeting", 220).await?;
+            dialogue.greeting().await?;
             let offers = dialogue.say("EHLO", HELLO, 250).await?;
             if !offers.iter().any(|offer| offer.eq_ignore_ascii_case("STARTTLS")) {
-                return Err(
-                    "the mail server offers no encryption (STARTTLS): nothing was sent".to_owned()
-                );
+                return Err(Wrong::with(
+                    "the mail server offers no encryption (STARTTLS): nothing was sent",
+                    "say --tls and its port for TLS (465), or have STARTTLS switched on there",
+                ));
             }
             dialogue.say("STARTTLS", "STARTTLS", 220).await?;
             if !dialogue.stream.buffer().is_empty() {
                 return Err(
-                    "somebody spoke into the start of the encryption: nothing was sent".to_owned()
+                    "somebody spoke into the start of the encryption: nothing was sent".into()
                 );
             }
             let stream = wire::encrypt(dialogue.stream.into_inner(), host, reach).await?;
@@ -131,8 +134,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialogue<S> {
         Self { stream: BufReader::new(stream) }
     }
 
+    /// A server that waits for TLS says nothing, and so may one that is slow.
+    async fn greeting(&mut self) -> Result<(), Wrong> {
+        match timeout(GREETING_MAX, self.expect("its greeting", 220)).await {
+            Ok(greeted) => greeted.map(|_| ()),
+            Err(_) => Err(Wrong::with(
+                format!("the mail server says nothing for {} seconds", GREETING_MAX.as_secs()),
+                "a port that begins with TLS (465) needs --tls; otherwise see that it is a mail server",
+            )),
+        }
+    }
+
     /// From EHLO to QUIT. When it returns without an error the server has taken responsibility.
-    async fn carry(&mut self, post: &Post<'_>) -> Result<(), String> {
+    async fn carry(&mut self, post: &Post<'_>) -> Result<(), Wrong> {
         let offers = self.say("EHLO", HELLO, 250).await?;
         if let Some((user, secret)) = post.login {
             self.log_in(&offers, user, secret).await?;
@@ -149,7 +163,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialogue<S> {
         Ok(())
     }
 
-    async fn log_in(&mut self, offers: &[String], user: &str, secret: &str) -> Result<(), String> {
+    async fn log_in(&mut self, offers: &[String], user: &str, secret: &str) -> Result<(), Wrong> {
         let offered = |mechanism: &str| {
             offers.iter().any(|offer| {
                 let mut words = offer.split([' ', '=']);
@@ -167,29 +181,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialogue<S> {
             self.say(what, &encode(user.as_bytes()), 334).await?;
             self.say(what, &encode(secret.as_bytes()), 235).await?;
         } else {
-            return Err(
-                "the mail server offers no login by password (AUTH PLAIN or LOGIN)".to_owned()
-            );
+            return Err("the mail server offers no login by password (AUTH PLAIN or LOGIN)".into());
         }
         Ok(())
     }
 
-    async fn say(&mut self, what: &str, text: &str, wanted: u16) -> Result<Vec<String>, String> {
+    async fn say(&mut self, what: &str, text: &str, wanted: u16) -> Result<Vec<String>, Wrong> {
         self.write(&Zeroizing::new(format!("{text}\r\n").into_bytes())).await?;
         self.expect(what, wanted).await
     }
 
-    async fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), Wrong> {
         let stream = self.stream.get_mut();
         let written = async {
             stream.write_all(bytes).await?;
             stream.flush().await
         };
-        written.await.map_err(|error: std::io::Error| format!("the mail server is gone: {error}"))
+        written
+            .await
+            .map_err(|error: std::io::Error| format!("the mail server is gone: {error}").into())
     }
 
     /// The texts of an answer; an error where its code is another. 250 stands for 251 too.
-    async fn expect(&mut self, what: &str, wanted: u16) -> Result<Vec<String>, String> {
+    async fn expect(&mut self, what: &str, wanted: u16) -> Result<Vec<String>, Wrong> {
         let mut texts = Vec::new();
         while texts.len() < ANSWER_LINES_MAX {
             let mut raw = Vec::new();
@@ -201,13 +215,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialogue<S> {
                 _ => Err(format!("the mail server is gone: {error}")),
             })?;
             if read == 0 {
-                return Err(format!("the mail server hung up instead of answering {what}"));
+                return Err(format!("the mail server hung up instead of answering {what}").into());
             }
             let text = String::from_utf8_lossy(&raw).into_owned();
             let text = text.trim_end_matches(['\r', '\n']);
             let code = text.get(..3).and_then(|code| code.parse::<u16>().ok());
             let (Some(code), true) = (code, raw.ends_with(b"\n")) else {
-                return Err("the mail server does not speak SMTP".to_owned());
+                return Err("the mail server does not speak SMTP".into());
             };
             let more = text.as_bytes().get(3) == Some(&b'-');
             texts.push(text.get(4..).unwrap_or_default().to_owned());
@@ -218,9 +232,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialogue<S> {
                 return Ok(texts);
             }
             let said: String = line(texts.join(" ").trim()).chars().take(SAID_MAX).collect();
-            return Err(format!("the mail server refuses {what}: {code} {said}"));
+            let why = format!("the mail server refuses {what}: {code} {said}");
+            return Err(match (code, what) {
+                (530, _) => Wrong::with(why, "say --user, the account at the mail server"),
+                (535, _) => Wrong::with(why, "check --user and the password, and give them anew"),
+                (_, "the sender") => Wrong::with(why, "say --from with an address that it takes"),
+                (_, "the recipient") => {
+                    Wrong::with(why, "check --to, and --user where it wants one")
+                }
+                _ => why.into(),
+            });
         }
-        Err("the mail server's answer does not end".to_owned())
+        Err("the mail server's answer does not end".into())
     }
 }
 
@@ -245,6 +268,8 @@ fn encode(bytes: &[u8]) -> Zeroizing<String> {
     Zeroizing::new(BASE64.encode(bytes))
 }
 
+/// Servers that let spammers wait do so for some seconds.
+const GREETING_MAX: Duration = Duration::from_secs(30);
 /// We have no name that a mail server could check.
 const HELLO: &str = "EHLO localhost";
 /// RFC 5321 §4.5.3.1 has 256 for a path.

@@ -15,15 +15,15 @@ use pure::Utc;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Confidence;
-use super::wire::{self, Reach};
+use super::wire::{self, Reach, Wrong};
 use crate::plain;
 
 /// Where requests go.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Target {
     pub(crate) host: String,
-    port: u16,
-    encrypted: bool,
+    pub(super) port: u16,
+    pub(super) encrypted: bool,
     path: String,
     authority: String,
 }
@@ -57,6 +57,17 @@ impl Target {
         let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
         Ok(Self { host, port, encrypted, path, authority: authority.to_string() })
     }
+
+    /// Enough to tell it from its neighbours, and nothing that lets anybody use it.
+    pub(super) fn masked(&self) -> String {
+        let scheme = if self.encrypted { "https" } else { "http" };
+        let path = match self.path.len() {
+            0..=3 => self.path.clone(),
+            4..=15 => "/…".to_owned(),
+            all => format!("/…{}", self.path.get(all - 2..).unwrap_or_default()),
+        };
+        format!("{scheme}://{}{path}", self.authority)
+    }
 }
 
 pub(super) async fn post(
@@ -65,7 +76,7 @@ pub(super) async fn post(
     id: &str,
     now: Utc,
     body: Vec<u8>,
-) -> Result<(), String> {
+) -> Result<(), Wrong> {
     let url = confidence.url.as_ref().ok_or("it has no address: remove it and add it again")?;
     let target = Target::parse(&url.0)?;
     let reach = Reach {
@@ -94,13 +105,13 @@ pub(super) async fn post(
     }
 }
 
-async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<(), String>
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<(), Wrong>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let failed = |error: hyper::Error| {
         let text = plain::line(&error.to_string());
-        format!("the connection ended before an answer came ({text})")
+        Wrong::from(format!("the connection ended before an answer came ({text})"))
     };
     let mut builder = http1::Builder::new();
     builder.max_buf_size(ANSWER_MAX);
@@ -111,10 +122,18 @@ where
         // What else it has to say is not read: the connection ends here.
         match status.as_u16() {
             200..=299 => Ok(()),
-            300..=399 => {
-                Err(format!("it answers with a redirect ({status}), which is not followed"))
-            }
-            _ => Err(format!("it answers {status}")),
+            300..=399 => Err(Wrong::with(
+                format!("it answers with a redirect ({status}), which is not followed"),
+                "give the address that it leads to",
+            )),
+            401 | 403 | 404 | 410 => Err(Wrong::with(
+                format!("it answers {status}"),
+                "copy the address anew from the program that takes it, with its key",
+            )),
+            _ => Err(Wrong::with(
+                format!("it answers {status}"),
+                "see what the program at that address says",
+            )),
         }
     };
     tokio::pin!(connection);
@@ -153,6 +172,15 @@ mod tests {
         // printf '1700000000.{"a":1}' | openssl dgst -sha256 -hmac s3cret
         let expected = "v1=1698a50bc74d1ff1db85c4e0a5297c2ad9fdba245d5737cdb789e4cc6e098940";
         assert_eq!(sign("s3cret", "1700000000", br#"{"a":1}"#), expected);
+    }
+
+    #[test]
+    fn what_is_shown_of_an_address_tells_it_apart_and_opens_nothing() {
+        let masked = |url: &str| Target::parse(url).unwrap().masked();
+        assert_eq!(masked("http://127.0.0.1:9001/"), "http://127.0.0.1:9001/");
+        assert_eq!(masked("https://hooks.example.com/s3cret"), "https://hooks.example.com/…");
+        let slack = "https://hooks.example.com/services/T1/B2/0123456789abcdefghXY";
+        assert_eq!(masked(slack), "https://hooks.example.com/…XY");
     }
 
     #[test]

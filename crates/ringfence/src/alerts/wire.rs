@@ -17,6 +17,31 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+/// Why something was not delivered, and what mends it where that is known.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Wrong {
+    pub(crate) why: String,
+    pub(crate) remedy: Option<&'static str>,
+}
+
+impl Wrong {
+    pub(super) fn with(why: impl Into<String>, remedy: &'static str) -> Self {
+        Self { why: why.into(), remedy: Some(remedy) }
+    }
+}
+
+impl From<String> for Wrong {
+    fn from(why: String) -> Self {
+        Self { why, remedy: None }
+    }
+}
+
+impl From<&str> for Wrong {
+    fn from(why: &str) -> Self {
+        why.to_owned().into()
+    }
+}
+
 /// Whom to trust, and how far it may lead.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reach<'a> {
@@ -26,14 +51,27 @@ pub(super) struct Reach<'a> {
     pub(super) loopback_only: bool,
 }
 
-pub(super) async fn connect(host: &str, port: u16, reach: Reach<'_>) -> Result<TcpStream, String> {
+/// Whether what the name has for addresses now can ever be a sink's. A name that isn't found may be
+/// found tomorrow.
+pub(super) async fn may_lead(host: &str, port: u16, reach: Reach<'_>) -> Result<(), Wrong> {
+    let Ok(found) = look_up(host, port).await else { return Ok(()) };
+    let mut judged = found.into_iter().map(|address| judge(address.ip(), reach));
+    let Some(first) = judged.next() else { return Ok(()) };
+    judged.fold(first, |all, one| all.or(one))
+}
+
+async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, Wrong> {
     let found = timeout(LOOK_UP_MAX, tokio::net::lookup_host((host, port))).await;
-    let found: Vec<SocketAddr> = match found {
-        Err(_) => return Err(format!("looking up {host} took too long")),
-        Ok(Err(error)) => return Err(format!("{host} is not found: {error}")),
-        Ok(Ok(found)) => found.take(ADDRESSES_MAX).collect(),
-    };
-    let mut why = format!("{host} has no address");
+    match found {
+        Err(_) => Err(Wrong::with(format!("looking up {host} took too long"), NAME_REMEDY)),
+        Ok(Err(error)) => Err(Wrong::with(format!("{host} is not found: {error}"), NAME_REMEDY)),
+        Ok(Ok(found)) => Ok(found.take(ADDRESSES_MAX).collect()),
+    }
+}
+
+pub(super) async fn connect(host: &str, port: u16, reach: Reach<'_>) -> Result<TcpStream, Wrong> {
+    let found = look_up(host, port).await?;
+    let mut why = Wrong::with(format!("{host} has no address"), NAME_REMEDY);
     for address in found {
         if let Err(refused) = judge(address.ip(), reach) {
             why = refused;
@@ -41,8 +79,10 @@ pub(super) async fn connect(host: &str, port: u16, reach: Reach<'_>) -> Result<T
         }
         match timeout(CONNECT_MAX, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => why = format!("{address} can't be reached: {error}"),
-            Err(_) => why = format!("{address} does not answer"),
+            Ok(Err(error)) => {
+                why = Wrong::with(format!("{address} can't be reached: {error}"), REACH_REMEDY);
+            }
+            Err(_) => why = Wrong::with(format!("{address} does not answer"), REACH_REMEDY),
         }
     }
     Err(why)
@@ -52,14 +92,53 @@ pub(super) async fn encrypt(
     stream: TcpStream,
     host: &str,
     reach: Reach<'_>,
-) -> Result<TlsStream<TcpStream>, String> {
+) -> Result<TlsStream<TcpStream>, Wrong> {
     let name = ServerName::try_from(host.to_owned())
         .map_err(|_| format!("{host} is no name for a certificate"))?;
     let connector = TlsConnector::from(Arc::new(client(reach.authority).await?));
     match timeout(HANDSHAKE_MAX, connector.connect(name, stream)).await {
         Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) => Err(format!("{host} can't be trusted: {error}")),
-        Err(_) => Err(format!("{host} does not finish its TLS handshake")),
+        Ok(Err(error)) => Err(untrusted(host, &error)),
+        Err(_) => Err(Wrong::with(
+            format!("{host} does not finish its TLS handshake"),
+            "see that this port begins with TLS, and that a firewall lets it through",
+        )),
+    }
+}
+
+/// The library's words are for programmers, and its times count from 1970.
+fn untrusted(host: &str, error: &std::io::Error) -> Wrong {
+    use rustls::{CertificateError as Of, Error as Tls};
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Tls>());
+    match inner {
+        Some(Tls::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => Wrong::with(
+            format!("this port of {host} does not begin with TLS"),
+            "a mail server: leave out --tls, which STARTTLS then does, or name its port for TLS (465); a \
+             webhook: give the port that speaks https",
+        ),
+        Some(Tls::InvalidCertificate(certificate)) => match certificate {
+            Of::UnknownIssuer => Wrong::with(
+                format!(
+                    "the certificate of {host} is signed by an authority that is not trusted here"
+                ),
+                "say it with --authority FILE, the authority's certificate as PEM; or install it in this \
+                 machine's list",
+            ),
+            Of::Expired | Of::ExpiredContext { .. } => Wrong::with(
+                format!("the certificate of {host} has ended"),
+                "have it renewed by whoever runs that server; see that this machine's clock is right",
+            ),
+            Of::NotValidYet | Of::NotValidYetContext { .. } => Wrong::with(
+                format!("the certificate of {host} does not begin before later"),
+                "see that this machine's clock is right",
+            ),
+            Of::NotValidForName | Of::NotValidForNameContext { .. } => Wrong::with(
+                format!("{host} shows a certificate for another name"),
+                "name the server as its certificate does",
+            ),
+            _ => format!("the certificate of {host} is not accepted: {error}").into(),
+        },
+        _ => format!("{host} can't be trusted: {error}").into(),
     }
 }
 
@@ -91,18 +170,25 @@ async fn client(authority: Option<&str>) -> Result<ClientConfig, String> {
 }
 
 /// Whether a sink may be at this address.
-fn judge(ip: IpAddr, reach: Reach<'_>) -> Result<(), String> {
+fn judge(ip: IpAddr, reach: Reach<'_>) -> Result<(), Wrong> {
     let ip = ip.to_canonical();
     if reach.loopback_only && !ip.is_loopback() {
-        return Err(format!("{ip} is not this machine: nothing goes there unencrypted"));
+        return Err(Wrong::with(
+            format!("{ip} is not this machine: nothing goes there unencrypted"),
+            "a webhook: give an address with https://; a mail server: leave out --loopback",
+        ));
     }
     match range(ip) {
         Range::Public => Ok(()),
         Range::Private if reach.private => Ok(()),
-        Range::Private => {
-            Err(format!("{ip} is in a private network: add the sink with --private if it is meant"))
-        }
-        Range::Never => Err(format!("no sink can be at {ip}")),
+        Range::Private => Err(Wrong::with(
+            format!("{ip} is this machine or in a private network"),
+            "say --private if it is meant",
+        )),
+        Range::Never => Err(Wrong::with(
+            format!("no sink can be at {ip}"),
+            "name a server that has an address of its own",
+        )),
     }
 }
 
@@ -150,6 +236,9 @@ fn range_v4(v4: Ipv4Addr) -> Range {
     }
 }
 
+const NAME_REMEDY: &str = "check the name, and that this machine can look up names";
+const REACH_REMEDY: &str =
+    "see that the server runs, that the port is right, and that no firewall is between";
 const LOOK_UP_MAX: Duration = Duration::from_secs(10);
 /// For each address.
 const CONNECT_MAX: Duration = Duration::from_secs(10);

@@ -1,5 +1,6 @@
 //! Incidents, and the sinks that alerts go to.
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
 
-use super::{Asked, Json, Since, parse_since, print, say, secret, trunk};
+use super::{Asked, Json, Since, elsewhere, parse_since, print, say, secret, there, trunk, zone};
 use crate::admin::client;
 use crate::admin::protocol::{Answer, Confidential, MailSecurity, NewChannel, NewSink, Question};
 use crate::data_dir::Trouble;
@@ -59,11 +60,23 @@ pub(crate) enum SinkAsk {
     /// List them: whether each works, and what waits
     #[command(after_help = "Example:\n  ringfence alerts sink list --json")]
     List(Json),
-    /// Send no more alerts there
+    /// Show one: where it leads, how it fares, and what to do about it
+    #[command(after_help = "Example:\n  ringfence alerts sink show 1")]
+    Show {
+        /// Its number
+        #[arg(value_parser = number)]
+        sink: u32,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Send no more alerts there; what waits is not sent any more
     #[command(after_help = "Example:\n  ringfence alerts sink remove 1")]
     Remove {
         /// Its number
+        #[arg(value_parser = number)]
         sink: u32,
+        #[command(flatten)]
+        json: Json,
     },
     /// Send a test there now
     #[command(
@@ -71,7 +84,10 @@ pub(crate) enum SinkAsk {
     )]
     Test {
         /// Its number
+        #[arg(value_parser = number)]
         sink: u32,
+        #[command(flatten)]
+        json: Json,
     },
 }
 
@@ -141,6 +157,9 @@ pub(crate) struct Trust {
     /// It may be on this machine or in a private network
     #[arg(long)]
     private: bool,
+    /// Let this sink lead there instead: its number stays, and what waits is not lost
+    #[arg(long, value_name = "SINK", value_parser = number)]
+    instead_of: Option<u32>,
 }
 
 pub(super) fn list(list: AlertList) -> Asked {
@@ -158,19 +177,30 @@ pub(super) fn question(ask: AlertAsk) -> Result<Asked, Trouble> {
     Ok(match ask {
         AlertAsk::Show { incident, json } => Asked::new(Question::AlertShow { incident }, json),
         AlertAsk::Sink(SinkAsk::List(json)) => Asked::new(Question::SinkList, json),
-        AlertAsk::Sink(SinkAsk::Remove { sink }) => {
-            Asked::new(Question::SinkRemove { sink }, Json::NO)
+        AlertAsk::Sink(SinkAsk::Show { sink, json }) => {
+            Asked::new(Question::SinkShow { sink }, json)
         }
-        AlertAsk::Sink(SinkAsk::Test { sink }) => Asked::new(Question::SinkTest { sink }, Json::NO),
+        AlertAsk::Sink(SinkAsk::Remove { sink, json }) => {
+            Asked::new(Question::SinkRemove { sink }, json)
+        }
+        AlertAsk::Sink(SinkAsk::Test { sink, json }) => {
+            Asked::new(Question::SinkTest { sink }, json)
+        }
         AlertAsk::Sink(SinkAsk::Add(add)) => {
-            let (sink, json) = new_sink(add)?;
-            Asked::new(Question::SinkAdd { sink: Box::new(sink) }, json)
+            let (instead_of, new, json) = new_sink(add)?;
+            let new = Box::new(new);
+            let question = match instead_of {
+                Some(sink) => Question::SinkSet { sink, new },
+                None => Question::SinkAdd { sink: new },
+            };
+            Asked::new(question, json)
         }
     })
 }
 
-fn new_sink(add: SinkAdd) -> Result<(NewSink, Json), Trouble> {
-    let (channel, secret_file, trust, json) = match add {
+/// The sink in whose place it comes, if any, and what it is.
+fn new_sink(add: SinkAdd) -> Result<(Option<u32>, NewSink, Json), Trouble> {
+    let (channel, secret_file, of, trust, json) = match add {
         SinkAdd::Mail {
             to,
             from,
@@ -189,29 +219,45 @@ fn new_sink(add: SinkAdd) -> Result<(NewSink, Json), Trouble> {
                 _ => MailSecurity::StartTls,
             };
             // An account without a password is none: whoever gave no file is asked.
+            if user.is_some() && secret_file.is_none() && !std::io::stdin().is_terminal() {
+                return Err(Trouble::new(
+                    "the password of the account at the mail server is missing",
+                    "give its file with --secret-file FILE, or - to read it from standard input",
+                ));
+            }
             let asked = user.as_ref().map(|_| PathBuf::from("-"));
             let channel = NewChannel::Mail { to, from, server, security, user };
-            (channel, secret_file.or(asked), trust, json)
+            (channel, secret_file.or(asked), secret::MAIL, trust, json)
         }
         SinkAdd::Webhook { url, secret_file, trust, json } => {
             let url = Confidential(Zeroizing::new(url));
-            (NewChannel::Webhook { url }, secret_file, trust, json)
+            (NewChannel::Webhook { url }, secret_file, secret::WEBHOOK, trust, json)
         }
     };
-    let secret = secret_file.as_deref().map(secret::read).transpose()?;
+    let secret = secret_file.as_deref().map(|file| secret::read_of(file, of)).transpose()?;
     let authority = trust.authority.as_deref().map(trunk::authority).transpose()?;
-    Ok((NewSink { channel, secret, authority, private: trust.private }, json))
+    let new = NewSink { channel, secret, authority, private: trust.private };
+    Ok((trust.instead_of, new, json))
 }
 
 /// Prints what there is and then what comes, until somebody ends it.
 pub(super) fn follow(data: &Path, first: Question, json: bool) -> ExitCode {
+    let place = elsewhere(data);
     let mut question = first;
     loop {
         match client::ask(data, &question, &[]) {
             Ok(Answer::Alerts(found)) => {
+                let after_all = found.last().map(|one| one.sequence);
+                let shown = match json {
+                    true => Answer::Alerts(found),
+                    false => print::localised(Answer::Alerts(found), || zone(data)),
+                };
+                let Answer::Alerts(found) = shown else { return ExitCode::from(2) };
                 for one in &found {
-                    let text =
-                        if json { print::alert::json_line(one) } else { print::alert::line(one) };
+                    let text = match json {
+                        true => print::alert::json_line(one),
+                        false => there(&print::alert::line(one), place.as_deref()),
+                    };
                     if let Err(error) = say(&text) {
                         eprintln!("error: {error}");
                         return ExitCode::from(2);
@@ -220,23 +266,30 @@ pub(super) fn follow(data: &Path, first: Question, json: bool) -> ExitCode {
                 let Question::Alerts { after, limit, .. } = &question else {
                     return ExitCode::from(2);
                 };
-                let after = found.last().map(|one| one.sequence).or(*after).or(Some(0));
+                let after = after_all.or(*after).or(Some(0));
                 let since = if after == Some(0) { Some(SINCE_SECONDS) } else { None };
                 question =
                     Question::Alerts { since, from: None, after, limit: (*limit).max(1_000) };
             }
             Ok(Answer::Failed(failure)) => {
-                eprintln!("error: {}\n  remedy: {}", failure.wrong, failure.remedy);
+                let said = format!("error: {}\n  remedy: {}", failure.wrong, failure.remedy);
+                eprintln!("{}", there(&said, place.as_deref()));
                 return ExitCode::from(1);
             }
             Ok(_) => return ExitCode::from(2),
             Err(trouble) => {
-                eprintln!("error: {trouble}");
+                eprintln!("error: {}", there(&trouble.to_string(), place.as_deref()));
                 return ExitCode::from(2);
             }
         }
         std::thread::sleep(LOOK_EVERY);
     }
+}
+
+fn number(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| {
+        format!("`{text}` is no sink's number: `ringfence alerts sink list` shows them")
+    })
 }
 
 /// A week.

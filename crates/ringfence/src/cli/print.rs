@@ -52,6 +52,7 @@ pub(super) fn json(answer: &Answer) -> String {
         Answer::Bans(value) => serde_json::to_string_pretty(value),
         Answer::Alerts(value) => serde_json::to_string_pretty(value),
         Answer::Sinks(value) => serde_json::to_string_pretty(value),
+        Answer::Lockdown(value) => serde_json::to_string_pretty(value),
     };
     plain::json(&value.expect("an answer is strings and numbers")) + "\n"
 }
@@ -120,6 +121,7 @@ fn unfiltered(question: &Question, answer: &Answer) -> String {
         Answer::Bans(list) => wall::bans(list),
         Answer::Alerts(list) => alert::alerts(question, list),
         Answer::Sinks(list) => alert::sinks(question, list),
+        Answer::Lockdown(list) => rules::locked(list),
         Answer::Call(one) => call(one),
         Answer::Journal(entries) => {
             let mut out = String::new();
@@ -168,9 +170,9 @@ fn done(question: &Question) -> String {
         Question::SinkRemove { sink } => format!("No more alerts go to sink {sink}.\n"),
         Question::SinkTest { sink } => format!("Sink {sink} took the test.\n"),
         Question::HangUp { .. } => "The call is being ended.\n".to_owned(),
-        question => rules::done(question)
-            .or_else(|| wall::done(question))
-            .unwrap_or_else(|| "Done.\n".to_owned()),
+        // They say it themselves.
+        Question::Ban { .. } | Question::Unban { .. } => String::new(),
+        question => rules::done(question).unwrap_or_else(|| "Done.\n".to_owned()),
     }
 }
 
@@ -255,9 +257,10 @@ fn devices(list: &[Device]) -> String {
             (Some(transport), None) => transport.clone(),
             (None, _) => "-".to_owned(),
         };
-        let state = match one.registered {
-            true => "registered".to_owned(),
-            false => format!("last seen {}", one.last_seen),
+        let state = match (&one.former_password_since, one.registered) {
+            (Some(since), _) => format!("tries the former password since {since}"),
+            (None, true) => "registered".to_owned(),
+            (None, false) => format!("last seen {}", one.last_seen),
         };
         let nat = if one.behind_nat.is_some() { " (NAT)" } else { "" };
         table.add_row([

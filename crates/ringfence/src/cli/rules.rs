@@ -157,7 +157,7 @@ pub(crate) enum PolicyAsk {
 #[command(after_help = "Emergency calls always pass. Without a scope everything is locked.\n\n\
                   Examples:\n  ringfence lockdown on\n  ringfence lockdown on --extension 104\n  ringfence lockdown off")]
 pub(crate) struct LockdownAsk {
-    /// Whether it holds
+    /// On, off, or what is locked now
     #[arg(value_enum)]
     switch: Switch,
     /// Only calls that this extension answers for
@@ -182,6 +182,8 @@ pub(crate) struct LockdownAsk {
 pub(crate) enum Switch {
     On,
     Off,
+    /// Say what is locked
+    Status,
 }
 
 #[derive(Debug, Subcommand)]
@@ -312,6 +314,9 @@ pub(super) fn policy(ask: PolicyAsk) -> Result<Asked, Trouble> {
 
 pub(super) fn lockdown(ask: LockdownAsk) -> Asked {
     let LockdownAsk { switch, extension, role, trunk, tenant, saving, json } = ask;
+    if switch == Switch::Status {
+        return Asked::new(Question::LockdownShow, json);
+    }
     let reach = match (extension, role, trunk, tenant) {
         (Some(number), ..) => Reach::Extension(number),
         (_, Some(name), ..) => Reach::Role(name),

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
@@ -12,12 +13,37 @@ use crate::admin::protocol::Confidential;
 use crate::admin::work::trunk_secret;
 use crate::data_dir::Trouble;
 
-/// From a file, or from standard input where it is called `-`: a terminal is asked, without echo.
+/// Whose secret is read: what a terminal is asked, and what to do about one that is none.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Of {
+    pub(super) prompt: &'static str,
+    pub(super) remedy: &'static str,
+}
+
+pub(super) const CARRIER: Of = Of {
+    prompt: "Password of the account at the carrier (it does not show): ",
+    remedy: "copy it as the carrier wrote it",
+};
+pub(super) const MAIL: Of = Of {
+    prompt: "Password of the account at the mail server (it does not show): ",
+    remedy: "give the mail account's password: its file with --secret-file FILE, or type it at a terminal",
+};
+pub(super) const WEBHOOK: Of = Of {
+    prompt: "Secret that requests are signed with (it does not show): ",
+    remedy: "give one line that the program at the other end knows too: its file with --secret-file FILE",
+};
+
+/// A carrier's.
 pub(super) fn read(from: &Path) -> Result<Confidential, Trouble> {
+    read_of(from, CARRIER)
+}
+
+/// From a file, or from standard input where it is called `-`: a terminal is asked, without echo.
+pub(super) fn read_of(from: &Path, of: Of) -> Result<Confidential, Trouble> {
     let mut text = Zeroizing::new(String::new());
     if from == Path::new("-") {
         let stdin = std::io::stdin();
-        let _quiet = stdin.is_terminal().then(|| Quiet::new("Secret: "));
+        let _quiet = stdin.is_terminal().then(|| Quiet::new(of.prompt));
         if stdin.is_terminal() {
             stdin.read_line(&mut text).map_err(|error| unreadable("standard input", &error))?;
         } else {
@@ -25,12 +51,22 @@ pub(super) fn read(from: &Path) -> Result<Confidential, Trouble> {
             read.map_err(|error| unreadable("standard input", &error))?;
         }
     } else {
-        let file = File::open(from);
-        let file = file.map_err(|error| Trouble::file("read the secret in", from, &error))?;
+        let file = File::open(from).map_err(|error| {
+            Trouble::new(
+                format!("cannot read the secret in {}: {error}", from.display()),
+                "check the path and that this user may read it, or say --secret-file - to be asked",
+            )
+        })?;
+        if file.metadata().is_ok_and(|found| found.is_file() && found.mode() & 0o077 != 0) {
+            eprintln!(
+                "warning: others on this machine may read the secret in {0}\n  remedy: chmod 600 {0}",
+                from.display()
+            );
+        }
         let read = file.take(BYTES_MAX).read_to_string(&mut text);
         read.map_err(|error| unreadable(&from.display().to_string(), &error))?;
     }
-    trunk_secret(&text).map_err(|wrong| Trouble::new(wrong, "copy it as the carrier wrote it"))
+    trunk_secret(&text).map_err(|wrong| Trouble::new(wrong, of.remedy))
 }
 
 fn unreadable(what: &str, error: &std::io::Error) -> Trouble {
@@ -86,6 +122,13 @@ mod tests {
             assert!(trouble.contains("remedy: "), "{trouble}");
         }
         let trouble = read(&folder.path().join("missing")).unwrap_err().to_string();
-        assert!(trouble.contains("missing") && trouble.contains("remedy: "), "{trouble}");
+        assert!(trouble.contains("missing") && trouble.contains("--secret-file"), "{trouble}");
+        // Whose secret it is decides what to do.
+        std::fs::write(&file, "").unwrap();
+        for (of, part) in [(MAIL, "mail account"), (WEBHOOK, "signed"), (CARRIER, "carrier")] {
+            let trouble = read_of(&file, of).unwrap_err().to_string();
+            assert!(trouble.contains(part) || of.prompt.contains(part), "{trouble}");
+            assert!(part == "carrier" || !trouble.contains("carrier"), "{trouble}");
+        }
     }
 }

@@ -15,6 +15,8 @@ pub(crate) struct BanAsk {
     /// Why, for the journal and for whoever wonders
     #[arg(long)]
     why: String,
+    #[command(flatten)]
+    json: Json,
 }
 
 #[derive(Debug, Args)]
@@ -24,13 +26,15 @@ pub(crate) struct UnbanAsk {
     /// Only let it try this account again
     #[arg(long, value_name = "NUMBER")]
     account: Option<String>,
+    #[command(flatten)]
+    json: Json,
 }
 
-pub(super) fn ban(BanAsk { source, span, why }: BanAsk) -> Asked {
+pub(super) fn ban(BanAsk { source, span, why, json }: BanAsk) -> Asked {
     let seconds = span.unsigned_abs();
-    Asked::new(Question::Ban { source, seconds, why }, Json::NO)
+    Asked::new(Question::Ban { source, seconds, why }, json)
 }
 
-pub(super) fn unban(UnbanAsk { source, account }: UnbanAsk) -> Asked {
-    Asked::new(Question::Unban { source, account }, Json::NO)
+pub(super) fn unban(UnbanAsk { source, account, json }: UnbanAsk) -> Asked {
+    Asked::new(Question::Unban { source, account }, json)
 }

@@ -440,7 +440,8 @@ impl Stage {
         }
         let Sweep { asked, gains, silent, .. } = seen.sweep;
         say.event(&format!(
-            "The scanner has asked {asked} times, met silence {silent} times, and gained {gains} times."
+            "The scanner asked {asked} times. It was left without an answer {silent} times, and learned something \
+             {gains} times."
         ));
         say.evidence(match seen.sweep.existing == seen.sweep.missing {
             true => "Extensions that exist and those that don't were answered alike.",

@@ -121,7 +121,9 @@ fn webhook(server: &Server, far: &FarEnd) {
     let add =
         ["alerts", "sink", "add", "webhook", "--url", &url, "--secret-file", &file, "--private"];
     let said = server.tell(&add);
-    assert!(said.contains("Alerts go to 127.0.0.1"), "{said}");
+    assert!(said.contains("Alerts go to http://127.0.0.1"), "{said}");
+    let list = server.json(&["alerts", "sink", "list"]);
+    assert_eq!(list[0]["state"], "not-tried", "nothing was sent there yet");
     std::fs::remove_file(file).expect("ours");
 }
 
@@ -209,6 +211,13 @@ fn a_webhook_takes_each_incident_once_and_loses_none_over_failures_and_a_restart
         all.as_array().expect("a list").iter().map(|one| one["incident"].clone()).collect()
     };
     assert_eq!(ids(&known), ids(&after));
+    // What was read again was not counted again.
+    let events = |about: &str| {
+        let all = after.as_array().expect("a list");
+        all.iter().find(|one| one["about"] == about).map(|one| one["events"].clone())
+    };
+    assert_eq!(events("extension 101"), Some(4.into()));
+    assert_eq!(events("extension 102"), Some(1.into()));
     far.assert_empty();
     assert_eq!(facts(&server, "incident-opened"), 4);
     assert_sealed(&server);
@@ -322,19 +331,30 @@ fn a_mailbox_takes_each_incident_once_and_what_piled_up_as_one() {
     add.extend(["--from", "pbx@example.com", "--server", &at, "--user", "pbx"]);
     add.extend(["--secret-file", &file]);
     let authority = authority.display().to_string();
-    // This machine only where it was said; nobody unknown is trusted.
-    server.tell(&[&add[..], &["--authority", &authority]].concat());
+    // This machine only where it was said: what could never arrive is refused at once.
+    let refused = server.run(&[&add[..], &["--authority", &authority]].concat());
+    assert!(refused.code == Some(1) && refused.err.contains("--private"), "{}", refused.err);
+    // Nobody unknown is trusted; a test in vain is remembered, and is no peace.
     server.tell(&[&add[..], &["--private"]].concat());
-    server.tell(&[&add[..], &["--private", "--authority", &authority]].concat());
+    let ran = server.run(&["alerts", "sink", "test", "1"]);
+    assert!(ran.code == Some(1) && ran.err.contains("not trusted here"), "{}", ran.err);
+    assert!(ran.err.contains("--authority FILE"), "{}", ran.err);
+    let shown = server.json(&["alerts", "sink", "show", "1"]);
+    assert!(shown[0]["works"] == false && shown[0]["test_failed"].is_string(), "{shown}");
+    server.extension("100");
+    let status = server.json(&["status"]);
+    let deaf = status["attention"].to_string();
+    assert!(deaf.contains("No alert reaches anybody") && status["safe"] == false, "{deaf}");
+    // The same mailbox twice would be told everything twice.
+    let both = [&add[..], &["--private", "--authority", &authority]].concat();
+    let twice = server.run(&both);
+    assert!(twice.code == Some(1) && twice.err.contains("sink 1 leads there"), "{}", twice.err);
+    server.tell(&["alerts", "sink", "remove", "1"]);
+    // A number names one sink for ever.
+    server.tell(&both);
     std::fs::remove_file(file).expect("ours");
-    let refused = |sink: &str, why: &str| {
-        let ran = server.run(&["alerts", "sink", "test", sink]);
-        assert!(ran.code == Some(1) && ran.err.contains(why), "{}", ran.err);
-        server.tell(&["alerts", "sink", "remove", sink]);
-    };
-    refused("1", "--private");
-    refused("2", "can't be trusted");
-    assert_eq!(server.tell(&["alerts", "sink", "test", "3"]), "Sink 3 took the test.\n");
+    assert_eq!(server.tell(&["alerts", "sink", "test", "2"]), "Sink 2 took the test.\n");
+    assert!(!server.json(&["status"])["attention"].to_string().contains("sink"));
     let (head, _) = read(&far.next());
     assert!(head.contains("Subject: Ringfence: a test of alerts"), "{head}");
 

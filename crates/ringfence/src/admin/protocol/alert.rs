@@ -39,6 +39,13 @@ pub(crate) struct Sink {
     /// A mail server's `host:port`.
     pub(crate) server: Option<String>,
     pub(crate) created: String,
+    /// `not-tried`, `works` or `fails`
+    #[serde(default)]
+    pub(crate) state: String,
+    /// Since when it works, or fails.
+    #[serde(default)]
+    pub(crate) since: Option<String>,
+    /// It has taken something, and everything since.
     pub(crate) works: bool,
     /// Why not.
     pub(crate) why: Option<String>,
@@ -46,6 +53,14 @@ pub(crate) struct Sink {
     pub(crate) failures: u32,
     /// Alerts that it has not taken yet.
     pub(crate) waiting: usize,
+    /// A test that it did not take, if it took nothing since: when, and why not.
+    #[serde(default)]
+    pub(crate) test_failed: Option<String>,
+    #[serde(default)]
+    pub(crate) test_why: Option<String>,
+    /// What to do about it, where something is to be done.
+    #[serde(default)]
+    pub(crate) remedy: Option<String>,
 }
 
 /// A sink as it is asked for.

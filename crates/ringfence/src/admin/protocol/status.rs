@@ -9,6 +9,9 @@ pub(crate) struct AtRisk {
     pub(crate) most: String,
     /// `Thursday 08:00`: when somebody could act at the latest.
     pub(crate) until: String,
+    /// The same as a time in UTC.
+    #[serde(default)]
+    pub(crate) until_utc: String,
     /// Which limit decides, in words.
     pub(crate) binding: String,
     /// Charged since midnight, in the policy's zone.
@@ -40,8 +43,18 @@ pub(crate) struct Stopped {
     /// What a minute of them together would have cost, as far as their prices are known.
     pub(crate) per_minute: String,
     pub(crate) not_encrypted: u64,
+    /// Tries, not accounts or addresses.
     pub(crate) sign_ins_failed: u64,
+    /// Those that the wall placed by itself.
     pub(crate) bans: u64,
+    /// Who is held now, in words: `203.0.113.5 at 101 until 09:28`.
+    #[serde(default)]
+    pub(crate) held_now: Vec<String>,
+    #[serde(default)]
+    pub(crate) held_count: usize,
+    /// Addresses that are shut out now, by whomever.
+    #[serde(default)]
+    pub(crate) banned_now: usize,
     pub(crate) violations: u64,
     /// The journal of these hours was too long to be read whole: it was more than this.
     pub(crate) at_least: bool,

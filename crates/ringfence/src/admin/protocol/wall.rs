@@ -10,6 +10,22 @@ pub(crate) struct Bans {
     pub(crate) held: Vec<HeldPair>,
     /// Sources that failed for many accounts, and are somebody's.
     pub(crate) slowed: Vec<SlowedSource>,
+    /// Phones that try the password before the last rotation: no guess, and nobody is held for it.
+    #[serde(default)]
+    pub(crate) stale: Vec<StalePhone>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StalePhone {
+    pub(crate) extension: String,
+    /// Its name of itself, where it was there before.
+    pub(crate) agent: Option<String>,
+    pub(crate) source: String,
+    pub(crate) since: String,
+    pub(crate) last: String,
+    pub(crate) tries: u32,
+    /// The command that shows the password it needs.
+    pub(crate) remedy: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,6 +47,9 @@ pub(crate) struct HeldPair {
     pub(crate) account: String,
     /// It is a device of that account that was there before: a phone with a stale secret, most likely.
     pub(crate) known_device: bool,
+    /// Phones of yours are at that address, or somebody signed in from there lately.
+    #[serde(default)]
+    pub(crate) home: bool,
     pub(crate) since: String,
     pub(crate) until: String,
     pub(crate) times: u32,
@@ -42,6 +61,10 @@ pub(crate) struct HeldPair {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SlowedSource {
     pub(crate) source: String,
+    #[serde(default)]
+    pub(crate) since: String,
     pub(crate) until: String,
+    #[serde(default)]
+    pub(crate) why: String,
     pub(crate) remedy: String,
 }

@@ -13,6 +13,7 @@ use pbx::command::{Command, Reply};
 use super::trunks::{checked_authority, server};
 use super::{Office, Result, Since, failure, unreadable};
 use crate::admin::protocol::{self, Answer, MailSecurity, NewChannel, NewSink};
+use crate::alerts::deliver::State;
 use crate::alerts::{self, Alerts, Confidence, message};
 use crate::plain;
 
@@ -86,65 +87,49 @@ impl Office {
     }
 
     pub(super) async fn sink_add(&self, actor: Actor, new: NewSink) -> Result<Answer> {
-        let NewSink { channel, secret, authority, private } = new;
-        let authority = authority.map(checked_authority).transpose()?;
-        let (channel, confidence) = match channel {
-            NewChannel::Webhook { url } => {
-                let target = alerts::target(&url.0).map_err(|wrong| {
-                    failure(wrong, "copy it as the program that takes it shows it")
-                })?;
-                let confidence = Confidence { url: Some(url), secret };
-                (Channel::Webhook { host: target.host }, confidence)
-            }
-            NewChannel::Mail { to, from, server, security, user } => {
-                let channel = mail(&to, &from, &server, security, user)?;
-                (channel, Confidence { url: None, secret })
-            }
-        };
-        if let Channel::Mail { user: Some(_), .. } = &channel
-            && confidence.secret.is_none()
-        {
-            return Err(failure(
-                "an account at a mail server has a password",
-                "give its file with --secret-file, or `-` to be asked for it",
-            ));
-        }
-        let alerts = self.desk()?;
-        let added = alerts.add(actor, channel, &confidence, authority, private).await;
-        let id = added.map_err(|wrong| {
-            failure(wrong, "`ringfence alerts sink list` shows them; remove one that is not needed")
-        })?;
+        let Checked { channel, confidence, authority, private } = checked(new).await?;
+        let added = self.desk()?.add(actor, channel, &confidence, authority, private).await;
+        let id = added.map_err(sink_refused)?;
         self.listed(Some(id)).await
+    }
+
+    pub(super) async fn sink_set(&self, actor: Actor, sink: u32, new: NewSink) -> Result<Answer> {
+        let Checked { channel, confidence, authority, private } = checked(new).await?;
+        let (id, desk) = (SinkId(sink), self.desk()?);
+        let set = desk.set(actor, id, channel, &confidence, authority, private).await;
+        match set.map_err(sink_refused)? {
+            true => self.listed(Some(id)).await,
+            false => Err(no_sink(sink)),
+        }
     }
 
     pub(super) async fn sinks(&self) -> Result<Answer> {
         self.listed(None).await
     }
 
+    pub(super) async fn sink_show(&self, sink: u32) -> Result<Answer> {
+        match self.listed(Some(SinkId(sink))).await? {
+            Answer::Sinks(found) if found.is_empty() => Err(no_sink(sink)),
+            found => Ok(found),
+        }
+    }
+
     async fn listed(&self, only: Option<SinkId>) -> Result<Answer> {
         let all = self.desk()?.list().await.map_err(unreadable)?;
-        let all = all.into_iter().filter(|one| only.is_none_or(|id| one.sink.id == id));
-        let sink = |one: alerts::Listed| protocol::Sink {
-            sink: one.sink.id.0,
-            kind: one.sink.channel.kind().to_owned(),
-            to: one.sink.channel.to(),
-            server: match &one.sink.channel {
-                Channel::Mail { host, port, .. } => Some(format!("{host}:{port}")),
-                Channel::Webhook { .. } => None,
-            },
-            created: one.sink.created.to_string(),
-            works: one.health.failures == 0,
-            why: one.health.why,
-            failures: one.health.failures,
-            waiting: one.waiting,
-        };
+        let all = all.iter().filter(|one| only.is_none_or(|id| one.sink.id == id));
         Ok(Answer::Sinks(all.map(sink).collect()))
     }
 
     pub(super) async fn sink_remove(&self, actor: Actor, sink: u32) -> Result<Answer> {
+        let waiting = self.desk()?.waiting(SinkId(sink)).await.map_err(unreadable)?;
         let removed = self.desk()?.remove(actor, SinkId(sink)).await;
         match removed {
-            Ok(true) => Ok(Answer::Done),
+            Ok(true) => Ok(match waiting {
+                None | Some(0) => Answer::Done,
+                Some(lost) => Answer::DoneWith(vec![format!(
+                    "{lost} that it had not taken will not be sent; ringfence alerts shows them."
+                )]),
+            }),
             Ok(false) => Err(no_sink(sink)),
             Err(wrong) => Err(failure(wrong, "see that it has room and works, then try again")),
         }
@@ -153,10 +138,14 @@ impl Office {
     pub(super) async fn sink_test(&self, sink: u32) -> Result<Answer> {
         match self.desk()?.test(SinkId(sink)).await {
             Some(Ok(())) => Ok(Answer::Done),
-            Some(Err(wrong)) => Err(failure(
-                format!("the test was not taken: {wrong}"),
-                "mend what it says; if the sink itself is wrong, remove it and add it again",
-            )),
+            Some(Err(wrong)) => {
+                let all = self.desk()?.list().await.map_err(unreadable)?;
+                let one = all.iter().find(|one| one.sink.id.0 == sink);
+                let anew = one.map(|one| said_anew(&one.sink)).unwrap_or_default();
+                let remedy = wrong.remedy.unwrap_or("see what that server says of it");
+                let wrong = format!("the test was not taken: {}", wrong.why);
+                Err(failure(wrong, format!("{remedy}. {anew}")))
+            }
             None => Err(no_sink(sink)),
         }
     }
@@ -164,6 +153,101 @@ impl Office {
     fn desk(&self) -> Result<&Alerts> {
         self.alerts.as_deref().ok_or_else(|| failure("there are no alerts here", "start the node"))
     }
+}
+
+/// A sink as it is asked for, judged.
+struct Checked {
+    channel: Channel,
+    confidence: Confidence,
+    authority: Option<String>,
+    private: bool,
+}
+
+async fn checked(new: NewSink) -> Result<Checked> {
+    let NewSink { channel, secret, authority, private } = new;
+    let authority = authority.map(checked_authority).transpose()?;
+    let (channel, confidence) = match channel {
+        NewChannel::Webhook { url } => {
+            let target = alerts::target(&url.0)
+                .map_err(|wrong| failure(wrong, "copy it as the program that takes it shows it"))?;
+            let confidence = Confidence { url: Some(url), secret };
+            (Channel::Webhook { host: target.host }, confidence)
+        }
+        NewChannel::Mail { to, from, server, security, user } => {
+            let channel = mail(&to, &from, &server, security, user)?;
+            (channel, Confidence { url: None, secret })
+        }
+    };
+    if let Channel::Mail { user: Some(_), .. } = &channel
+        && confidence.secret.is_none()
+    {
+        return Err(failure(
+            "an account at a mail server has a password",
+            "give its file with --secret-file, or `-` to be asked for it",
+        ));
+    }
+    // What can never arrive is said now, and not in the night of the first alert.
+    alerts::may_lead(&channel, &confidence, private).await.map_err(|wrong| {
+        let remedy = wrong.remedy.unwrap_or("name another address");
+        failure(format!("no alert could go there: {}", wrong.why), remedy)
+    })?;
+    Ok(Checked { channel, confidence, authority, private })
+}
+
+fn sink_refused(wrong: String) -> protocol::Failure {
+    failure(wrong, "`ringfence alerts sink list` shows them; remove one that is not needed")
+}
+
+/// A sink as it is listed: how it fares, and what to do about it.
+pub(super) fn sink(one: &alerts::Listed) -> protocol::Sink {
+    let id = one.sink.id.0;
+    let (state, since, wrong) = match &one.health.state {
+        State::NotTried => ("not-tried", None, None),
+        State::Works(since) => ("works", Some(since), None),
+        State::Fails(since, wrong) => ("fails", Some(since), Some(wrong)),
+    };
+    let test = one.health.test.as_ref();
+    let remedy = match (wrong.or(test.map(|(_, wrong)| wrong)), state) {
+        (Some(wrong), _) => Some(sink_remedy(one, wrong)),
+        (None, "not-tried") => Some(format!("ringfence alerts sink test {id}")),
+        (None, _) => None,
+    };
+    protocol::Sink {
+        sink: id,
+        kind: one.sink.channel.kind().to_owned(),
+        to: one.to.clone(),
+        server: match &one.sink.channel {
+            Channel::Mail { host, port, .. } => Some(format!("{host}:{port}")),
+            Channel::Webhook { .. } => None,
+        },
+        created: one.sink.created.to_string(),
+        state: state.to_owned(),
+        since: since.map(ToString::to_string),
+        works: state == "works",
+        why: wrong.map(|wrong| wrong.why.clone()),
+        failures: one.health.failures,
+        waiting: one.waiting,
+        test_failed: test.map(|(at, _)| at.to_string()),
+        test_why: test.map(|(_, wrong)| wrong.why.clone()),
+        remedy,
+    }
+}
+
+/// What mends it, and the command that shows whether it did.
+fn sink_remedy(one: &alerts::Listed, wrong: &alerts::Wrong) -> String {
+    let (id, anew) = (one.sink.id.0, said_anew(&one.sink));
+    match wrong.remedy {
+        Some(remedy) => format!("{remedy}; then: ringfence alerts sink test {id}. {anew}"),
+        None => format!("ringfence alerts sink test {id} tries it now. {anew}"),
+    }
+}
+
+fn said_anew(sink: &guard::sink::Sink) -> String {
+    format!(
+        "What was said wrong is said anew with --instead-of {}: ringfence alerts sink add {} --help",
+        sink.id.0,
+        sink.channel.kind()
+    )
 }
 
 fn mail(
@@ -193,7 +277,12 @@ fn mail(
             "copy it as the server's owner wrote it",
         ));
     }
-    let (host, port) = server(at)?;
+    let (host, port) = server(at).map_err(|wrong| {
+        failure(
+            wrong.wrong,
+            "give its name or address, with a port if need be: mail.example.com:587",
+        )
+    })?;
     let (security, usual) = match security {
         MailSecurity::StartTls => (Security::StartTls, 587),
         MailSecurity::Tls => (Security::Tls, 465),

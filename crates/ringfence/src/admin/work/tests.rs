@@ -45,7 +45,8 @@ impl Kept {
             }]),
             Command::Trunks => Reply::Trunks(self.trunks.iter().map(view).collect()),
             Command::Bans => {
-                Reply::Bans(Bans { bans: self.bans.clone(), held: Vec::new(), slowed: Vec::new() })
+                let (held, slowed, stale) = (Vec::new(), Vec::new(), Vec::new());
+                Reply::Bans(Bans { bans: self.bans.clone(), held, slowed, stale })
             }
             Command::Inbound => Reply::Inbound(self.inbound.clone()),
             Command::Exposure => Reply::Exposure(Box::new(exposure(&self.policy))),
@@ -681,7 +682,10 @@ async fn bans_are_placed_shown_with_their_remedy_and_lifted() {
         seconds,
         why: "rings\r\nat night".to_owned(),
     };
-    assert_eq!(desk.ask(ban("2001:db8::7", 3_600)).await, Answer::Done);
+    let Answer::DoneWith(said) = desk.ask(ban("2001:db8::7", 3_600)).await else { panic!() };
+    assert!(said[0].starts_with("2001:db8::/64 is shut out until ") && said[0].contains("network"));
+    let Answer::DoneWith(said) = desk.ask(ban("2001:db8::7", 7_200)).await else { panic!() };
+    assert!(said[0].contains("(before: until "), "{said:?}");
     let Answer::Bans(list) = desk.ask(Question::Bans).await else { panic!() };
     let [one] = &list.banned[..] else { panic!("{list:?}") };
     assert_eq!(one.source, "2001:db8::/64");
@@ -689,6 +693,11 @@ async fn bans_are_placed_shown_with_their_remedy_and_lifted() {
     assert_eq!(one.remedy, "ringfence unban 2001:db8::/64");
     for (question, wrong) in [
         (ban("127.0.0.1", 3_600), "it is this machine"),
+        (ban("::1", 3_600), "it is this machine"),
+        (ban("0.0.0.0", 3_600), "no address of anybody's"),
+        (ban("224.0.0.1", 3_600), "no address of anybody's"),
+        (ban("255.255.255.255", 3_600), "no address of anybody's"),
+        (ban("203.0.113.0/24", 3_600), "ranges can't be banned here"),
         (ban("somewhere", 3_600), "is no address"),
         (ban("192.0.2.1", 31 * 86_400), "30 days at the most"),
     ] {
@@ -697,7 +706,13 @@ async fn bans_are_placed_shown_with_their_remedy_and_lifted() {
     }
     // What was shown is what undoes it.
     let source = "2001:db8::/64".to_owned();
-    assert_eq!(desk.ask(Question::Unban { source, account: None }).await, Answer::Done);
+    let unban = Question::Unban { source, account: None };
+    let Answer::DoneWith(said) = desk.ask(unban.clone()).await else { panic!() };
+    assert!(said[0].contains("may try again"), "{said:?}");
+    let Answer::DoneWith(said) = desk.ask(unban).await else { panic!() };
+    assert!(said[0].starts_with("Nothing was held against 2001:db8::/64"), "{said:?}");
+    let blank = Question::Ban { source: "192.0.2.1".to_owned(), seconds: 60, why: " ".to_owned() };
+    assert!(desk.refused(blank).await.remedy.contains("--why"));
     let Answer::Bans(list) = desk.ask(Question::Bans).await else { panic!() };
     assert!(list.banned.is_empty());
 }

@@ -37,6 +37,16 @@ pub(super) fn policy(policy: &Policy) -> String {
     out
 }
 
+pub(super) fn locked(list: &[String]) -> String {
+    match list {
+        [] => "Nothing is locked. To lock everything:  ringfence lockdown on\n".to_owned(),
+        list => format!(
+            "Locked, except for calls for help: {}.\nTo end it:  ringfence lockdown off --help\n",
+            list.join(", ")
+        ),
+    }
+}
+
 pub(super) fn roles(list: &[Role]) -> String {
     let mut table = table(&[
         "role",

@@ -47,7 +47,7 @@ pub(super) fn screen(status: &Status) -> String {
 }
 
 fn money(out: &mut String, risk: &AtRisk) {
-    let AtRisk { currency, most, until, binding, spent_today } = risk;
+    let AtRisk { currency, most, until, binding, spent_today, .. } = risk;
     let most = format!("{most} {currency} until {until} ({binding})");
     out.push_str(&wrapped(&most, "  at most       "));
     out.push_str(&wrapped(&format!("{spent_today} {currency}"), "  spent today   "));
@@ -57,7 +57,7 @@ fn encryption(out: &mut String, of: &Encryption) {
     let row = |what: &str, one: &Coverage| match one.all {
         0 => format!("  {what:<14}none\n"),
         all => format!(
-            "  {what:<14}{all}: signalling of {}, audio of {} encrypted\n",
+            "  {what:<14}{all}: {} with encrypted signalling, {} with encrypted audio\n",
             one.signalling, one.media
         ),
     };
@@ -78,14 +78,24 @@ fn stopped(out: &mut String, of: &Stopped) {
             of.per_minute
         ),
     };
-    out.push_str(&wrapped(&calls, "  calls         "));
+    out.push_str(&wrapped(&calls, "  calls            "));
     for (what, count) in [
         ("clear audio", not_encrypted),
-        ("sign-ins", sign_ins_failed),
+        ("failed sign-ins", sign_ins_failed),
         ("bans", bans),
         ("broken rules", violations),
     ] {
         let more = if *count > 0 { more } else { "" };
-        let _ = writeln!(out, "  {what:<14}{more}{count}");
+        let _ = writeln!(out, "  {what:<17}{more}{count}");
     }
+    let held = match &of.held_now[..] {
+        [] => "0".to_owned(),
+        names => format!("{}: {} (ringfence bans)", of.held_count, names.join(", ")),
+    };
+    out.push_str(&wrapped(&held, "  held now         "));
+    let shut_out = match of.banned_now {
+        0 => "0".to_owned(),
+        count => format!("{count} (ringfence bans)"),
+    };
+    out.push_str(&wrapped(&shut_out, "  shut out now     "));
 }

@@ -6,8 +6,8 @@ use super::*;
 use crate::admin::protocol::{
     AtMost, AtRisk, Attention, Banned, Bans, Budget, BudgetRule, Cost, Costs, Coverage, Edit,
     Encryption, Explained, Exposure, ExposureLine, HeldPair, Number, Passes, Policy, PolicyChange,
-    PolicyVersion, Rate, Rates, RatesChange, Reach, Role, Status, Stopped, TestStep, Toll, Trunk,
-    TrunkSettings, TrunkTest,
+    PolicyVersion, Rate, Rates, RatesChange, Reach, Role, Sink, SlowedSource, StalePhone, Status,
+    Stopped, TestStep, Toll, Trunk, TrunkSettings, TrunkTest,
 };
 
 fn owned(text: &str) -> String {
@@ -306,25 +306,95 @@ fn bans_say_why_until_when_and_how_to_undo_them() {
             source: owned("192.0.2.1"),
             account: owned("101"),
             known_device: true,
+            home: true,
             since: owned("2026-11-26T01:00:00.000Z"),
             until: owned("2026-11-26T01:10:00.000Z"),
             times: 2,
             compared: 10,
             remedy: owned("ringfence unban 192.0.2.1 --account 101"),
         }],
-        slowed: Vec::new(),
+        slowed: vec![SlowedSource {
+            source: owned("203.0.113.5"),
+            since: owned("2026-11-26T01:00:00.000Z"),
+            until: owned("2026-11-26T01:10:00.000Z"),
+            why: owned("it failed to sign in to 11 accounts"),
+            remedy: owned("ringfence unban 203.0.113.5"),
+        }],
+        stale: vec![StalePhone {
+            extension: owned("102"),
+            agent: some("Yealink T46"),
+            source: owned("203.0.113.5"),
+            since: owned("2026-11-26T01:00:00.000Z"),
+            last: owned("2026-11-26T01:05:00.000Z"),
+            tries: 8,
+            remedy: owned("ringfence extension reveal 102"),
+        }],
     });
     let shown = text(&Question::Bans, &list);
     for part in [
         "it is the attack tool sipvicious",
         "ringfence unban 203.0.113.9",
-        "a phone with a stale secret",
+        "a phone with a wrong password",
+        "it failed to sign in to 11 accounts",
+        "Yealink T46",
+        "ringfence extension reveal 102",
         "ringfence unban 192.0.2.1 --account 101",
         "2026-11-26T01:10:00.000Z",
     ] {
         assert!(shown.contains(part), "{part} in {shown}");
     }
-    check_fields(&list, "banned held slowed");
+    check_fields(&list, "banned held slowed stale");
+}
+
+#[test]
+fn sinks_say_whether_they_work_since_when_and_why_not() {
+    let sink = |sink, state: &str| Sink {
+        sink,
+        kind: owned("webhook"),
+        to: owned("https://hooks.example.com/…XY"),
+        server: None,
+        created: owned("2026-11-26T01:00:00.000Z"),
+        state: owned(state),
+        since: None,
+        works: state == "works",
+        why: None,
+        failures: 0,
+        waiting: 0,
+        test_failed: None,
+        test_why: None,
+        remedy: None,
+    };
+    let at = some("2026-11-26T01:05:00.000Z");
+    let why = format!("127.0.0.1:9 can't be reached: {}", "refused ".repeat(20));
+    let list = Answer::Sinks(vec![
+        sink(1, "not-tried"),
+        Sink { since: at.clone(), ..sink(2, "works") },
+        Sink {
+            since: at.clone(),
+            why: Some(why.clone()),
+            failures: 10,
+            waiting: 5,
+            remedy: some("see that the server runs; then: ringfence alerts sink test 3"),
+            ..sink(3, "fails")
+        },
+        Sink { test_failed: at, test_why: some("it answers 404"), ..sink(4, "not-tried") },
+    ]);
+    let shown = text(&Question::SinkList, &list);
+    for part in [
+        "not tried yet",
+        "works since 2026-11-26T01:05:00.000Z",
+        "fails since 2026-11-26T01:05:00.000Z (10 tries)",
+        "last test failed 2026-11-26T01:05:00.000Z",
+        "ringfence alerts sink test 3",
+        "it answers 404",
+    ] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    // A reason is told whole: what is cut off is the part that helps.
+    assert_eq!(shown.matches("refused").count(), 20, "{shown}");
+    let names = "sink kind to server created state since works why failures waiting test_failed \
+                 test_why remedy";
+    check_fields(&list, names);
 }
 
 #[test]
@@ -782,6 +852,7 @@ fn the_status_screen_answers_whether_all_is_well() {
             until: owned("Thursday 08:00"),
             binding: owned("week budget"),
             spent_today: owned("1.05"),
+            ..AtRisk::default()
         }),
         encryption: Encryption {
             phones: Coverage { all: 1, signalling: 1, media: 0 },
@@ -792,6 +863,11 @@ fn the_status_screen_answers_whether_all_is_well() {
             calls_refused: 14,
             per_minute: owned("92.40 USD"),
             sign_ins_failed: 3,
+            held_now: vec![
+                owned("203.0.113.5 at 101 until 09:28"),
+                owned("192.0.2.7 at 102 until 09:30"),
+            ],
+            held_count: 2,
             at_least: true,
             ..Stopped::default()
         },
@@ -815,17 +891,20 @@ What could be lost
   spent today   1.05 USD
 
 What is encrypted
-  phones        1: signalling of 1, audio of 0 encrypted
+  phones        1: 1 with encrypted signalling, 0 with encrypted audio
   trunks        none
   exception     Phone 104 (Handset 1.0): audio may be unencrypted
 
 What was stopped in the last 24 hours
-  calls         at least 14; a minute of them together would have cost 92.40
-                USD
-  clear audio   0
-  sign-ins      at least 3
-  bans          0
-  broken rules  0
+  calls            at least 14; a minute of them together would have cost 92.40
+                   USD
+  clear audio      0
+  failed sign-ins  at least 3
+  bans             0
+  broken rules     0
+  held now         2: 203.0.113.5 at 101 until 09:28, 192.0.2.7 at 102 until
+                   09:30 (ringfence bans)
+  shut out now     0
 
 What is up
   phones        1 registered, 2 known

@@ -1,17 +1,18 @@
 //! Who is shut out, held and slowed down, as text.
 
 use super::{laid_out, shown, table};
-use crate::admin::protocol::{Bans, Question};
+use crate::admin::protocol::Bans;
 
 pub(super) fn bans(list: &Bans) -> String {
-    let Bans { banned, held, slowed } = list;
-    if banned.is_empty() && held.is_empty() && slowed.is_empty() {
+    let Bans { banned, held, slowed, stale } = list;
+    if banned.is_empty() && held.is_empty() && slowed.is_empty() && stale.is_empty() {
         return "Nobody is shut out. By hand:  ringfence ban 203.0.113.9 --for 2h --why \"rings at night\"\n"
             .to_owned();
     }
     let mut parts = Vec::new();
     if !banned.is_empty() {
-        let mut table = table(&["shut out", "since", "until", "times", "why", "to undo it"]);
+        let mut table =
+            table(&["shut out", "since", "until", "time in a row", "why", "to undo it"]);
         for one in banned {
             table.add_row([
                 one.source.clone(),
@@ -30,13 +31,17 @@ pub(super) fn bans(list: &Bans) -> String {
             "account",
             "since",
             "until",
-            "times",
-            "secrets tried",
+            "time in a row",
+            "tries",
             "who",
             "to undo it",
         ]);
         for one in held {
-            let who = if one.known_device { "a phone with a stale secret" } else { "a stranger" };
+            let who = match (one.known_device, one.home) {
+                (true, _) => "a phone with a wrong password",
+                (false, true) => "new there; phones of yours are at that address",
+                (false, false) => "a stranger",
+            };
             table.add_row([
                 one.source.clone(),
                 shown(&one.account),
@@ -51,26 +56,40 @@ pub(super) fn bans(list: &Bans) -> String {
         parts.push(laid_out(&table));
     }
     if !slowed.is_empty() {
-        let mut table = table(&["slowed down", "until", "to undo it"]);
+        let mut table = table(&["slowed down", "since", "until", "why", "to undo it"]);
         for one in slowed {
-            table.add_row([one.source.clone(), one.until.clone(), one.remedy.clone()]);
+            table.add_row([
+                one.source.clone(),
+                one.since.clone(),
+                one.until.clone(),
+                shown(&one.why),
+                one.remedy.clone(),
+            ]);
+        }
+        parts.push(laid_out(&table));
+    }
+    if !stale.is_empty() {
+        let mut table = table(&[
+            "former password",
+            "phone",
+            "from",
+            "since",
+            "last",
+            "tries",
+            "shows the new one",
+        ]);
+        for one in stale {
+            table.add_row([
+                one.extension.clone(),
+                one.agent.as_deref().map_or_else(|| "new there".to_owned(), shown),
+                one.source.clone(),
+                one.since.clone(),
+                one.last.clone(),
+                one.tries.to_string(),
+                one.remedy.clone(),
+            ]);
         }
         parts.push(laid_out(&table));
     }
     parts.join("\n")
-}
-
-pub(super) fn done(question: &Question) -> Option<String> {
-    Some(match question {
-        Question::Ban { source, .. } => {
-            format!("{source} is shut out. To undo it:  ringfence unban {source}\n")
-        }
-        Question::Unban { source, account: None } => {
-            format!("{source} may try again; nothing is held against it.\n")
-        }
-        Question::Unban { source, account: Some(account) } => {
-            format!("{source} may try account {account} again.\n")
-        }
-        _ => return None,
-    })
 }
