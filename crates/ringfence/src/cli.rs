@@ -608,10 +608,17 @@ fn warning(rehearsed: &Answer) -> Option<String> {
     if !loosens && !dearer(&before.all, &after.all) {
         return None;
     }
-    let head = if loosens { "This loosens what protects you:" } else { "This lets more be lost:" };
+    let head = match loosens {
+        // Neither more nor less: at other times.
+        true if what.iter().all(|words| words.starts_with("time zone: ")) => {
+            "This moves the hours that your rules speak of:"
+        }
+        true => "This loosens what protects you:",
+        false => "This lets more be lost:",
+    };
     if before.summary == after.summary {
         // Other hours, other numbers: not another sum.
-        return Some(format!("{head}\n  {}\n  at most {}\n", what.join("\n  "), after.summary));
+        return Some(format!("{head}\n  {}\n  {}\n", what.join("\n  "), after.summary));
     }
     Some(format!(
         "{head}\n  {}\n  before  {}\n  after   {}\n",
@@ -1074,6 +1081,8 @@ mod tests {
   after   At most 23.40 USD.
 ";
         assert_eq!(change(true, "9.00", "23.40").as_deref(), Some(expected));
+        // The same sum is said once.
+        assert_eq!(change(true, "9.00", "9.00").unwrap().matches("At most").count(), 1);
         // What more could be lost needs a word of its own where no rule is loosened.
         assert!(change(false, "9.00", "10.00").unwrap().starts_with("This lets more be lost:"));
         // 10 is more than 9, whatever their letters; a tighter rule is no warning.

@@ -11,6 +11,24 @@ use crate::data_dir::Trouble;
 
 /// Asks the node that runs on this data folder. `body`: what follows the question, as long as it says.
 pub(crate) fn ask(data: &Path, question: &Question, body: &[u8]) -> Result<Answer, Trouble> {
+    ask_within(data, question, body, PATIENCE)
+}
+
+/// How long silence is taken for work.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// After so long without an answer, whether the node lives is asked.
+    look: Duration,
+    /// So long for an answer to that.
+    alive: Duration,
+}
+
+fn ask_within(
+    data: &Path,
+    question: &Question,
+    body: &[u8],
+    patience: Patience,
+) -> Result<Answer, Trouble> {
     let path = data.join(SOCKET);
     let mut stream = UnixStream::connect(&path).map_err(|error| match error.kind() {
         ErrorKind::NotFound | ErrorKind::ConnectionRefused => Trouble::new(
@@ -31,7 +49,7 @@ pub(crate) fn ask(data: &Path, question: &Question, body: &[u8]) -> Result<Answe
     };
     let mut line = serde_json::to_vec(question).expect("a question is strings and numbers");
     line.push(b'\n');
-    stream.set_read_timeout(Some(LOOK_AFTER)).map_err(|error| broken(&error))?;
+    stream.set_read_timeout(Some(patience.look)).map_err(|error| broken(&error))?;
     stream.set_write_timeout(Some(ANSWER_TIME_MAX)).map_err(|error| broken(&error))?;
     let sent = stream.write_all(&line).and_then(|()| stream.write_all(body));
     // Whoever refuses what follows says why, and goes before it was sent in full.
@@ -54,7 +72,7 @@ pub(crate) fn ask(data: &Path, question: &Question, body: &[u8]) -> Result<Answe
                 if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
                     && begun.elapsed() < ANSWER_TIME_MAX =>
             {
-                if !is_alive(&path) {
+                if !is_alive(&path, patience.alive) {
                     return Err(hangs(&stream));
                 }
             }
@@ -71,10 +89,10 @@ pub(crate) fn ask(data: &Path, question: &Question, body: &[u8]) -> Result<Answe
 }
 
 /// Whether the node answers what costs nothing.
-fn is_alive(path: &Path) -> bool {
+fn is_alive(path: &Path, within: Duration) -> bool {
     let asked = || {
         let mut stream = UnixStream::connect(path)?;
-        stream.set_read_timeout(Some(ALIVE_MAX))?;
+        stream.set_read_timeout(Some(within))?;
         let mut line = serde_json::to_vec(&Question::LockdownShow).unwrap_or_default();
         line.push(b'\n');
         stream.write_all(&line)?;
@@ -96,9 +114,56 @@ fn hangs(stream: &UnixStream) -> Trouble {
     )
 }
 
-/// After so long without an answer, whether the node lives is asked.
-const LOOK_AFTER: Duration = Duration::from_secs(2);
-/// A node on a busy machine has answered by then.
-const ALIVE_MAX: Duration = Duration::from_secs(4);
+/// A node on a busy machine has answered what costs nothing by then.
+const PATIENCE: Patience = Patience { look: Duration::from_secs(2), alive: Duration::from_secs(4) };
 /// Verifying a long journal is the slowest thing that can be asked.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(300);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead as _, BufReader};
+    use std::os::unix::net::UnixListener;
+
+    const HASTY: Patience =
+        Patience { look: Duration::from_millis(50), alive: Duration::from_millis(500) };
+
+    #[test]
+    fn a_node_that_hangs_is_said_to() {
+        let folder = tempfile::tempdir().unwrap();
+        // The kernel takes the connection, as for a process that is stopped; nobody answers.
+        let _listener = UnixListener::bind(folder.path().join(SOCKET)).unwrap();
+        let hangs = ask_within(folder.path(), &Question::Status, &[], HASTY).unwrap_err();
+        let text = hangs.to_string();
+        let own = format!("the node (process {}) does not answer", std::process::id());
+        assert!(text.contains(&own) && text.contains("journalctl"), "{text}");
+    }
+
+    #[test]
+    fn a_node_that_works_long_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(folder.path().join(SOCKET)).unwrap();
+        let node = std::thread::spawn(move || {
+            let mut slow = None;
+            for stream in listener.incoming().flatten() {
+                let mut line = String::new();
+                BufReader::new(&stream).read_line(&mut line).unwrap();
+                // It answers the small question, and the long one once that was asked.
+                if line.contains("Status") || line.contains("status") {
+                    slow = Some(stream);
+                    continue;
+                }
+                let answer = serde_json::to_vec(&Answer::Lockdown(Vec::new())).unwrap();
+                (&stream).write_all(&answer).unwrap();
+                if let Some(slow) = slow.take() {
+                    let answer = serde_json::to_vec(&Answer::Done).unwrap();
+                    (&slow).write_all(&answer).unwrap();
+                    return;
+                }
+            }
+        });
+        let answer = ask_within(folder.path(), &Question::Status, &[], HASTY).unwrap();
+        assert_eq!(answer, Answer::Done);
+        node.join().unwrap();
+    }
+}

@@ -334,6 +334,7 @@ fn with_the_former_secret() {
           1000ms  alice   > pbx     ACK
           1000ms  alice   > pbx     INVITE 12125550177
           1000ms  pbx     > alice   100
+                  fact   authentication-failed
           1000ms  pbx     > alice   401
           1000ms  alice   > pbx     ACK
           2000ms  alice dials 911

@@ -429,10 +429,14 @@ impl Known<'_> {
                         format!("type the right one into it: ringfence extension reveal {account}"),
                     )
                 }
-                (Who::Unknown, Some(_)) => (
+                (Who::Unknown, Some(home)) => (
                     format!(
-                        "Somebody at {source}, where phones of yours are, tries wrong passwords for extension \
-                         {account}; that is held until {until}."
+                        "Somebody {} tries wrong passwords for extension {account}; that is held until {until}.",
+                        match home {
+                            guard::wall::Protected::Ourselves =>
+                                format!("on this machine ({source})"),
+                            _ => format!("at {source}, where phones of yours are or were,"),
+                        }
                     ),
                     format!(
                         "if it is a phone that is being set up: ringfence extension reveal {account}, then {}",

@@ -131,7 +131,10 @@ impl Kept {
             Change::Ban(ban) if ban.source.ip().is_loopback() => {
                 return Reply::Refused(Refusal::Protected(Protected::Ourselves));
             }
-            Change::Ban(ban) => self.bans.push(ban),
+            Change::Ban(ban) => {
+                self.bans.retain(|known| known.source != ban.source);
+                self.bans.push(ban);
+            }
             Change::Unban { source, .. } => self.bans.retain(|ban| ban.source != source),
             other => panic!("{other:?}"),
         }

@@ -148,6 +148,10 @@ pub(super) fn policy_change(change: &PolicyChange) -> String {
     if !change.still_locked.is_empty() {
         let _ = writeln!(out, "Still locked: {}.", change.still_locked.join(", "));
     }
+    if change.before.summary == change.after.summary {
+        let _ = writeln!(out, "{}", change.after.summary);
+        return out;
+    }
     let _ = writeln!(out, "Before: {}", change.before.summary);
     let _ = writeln!(out, "After:  {}", change.after.summary);
     out
