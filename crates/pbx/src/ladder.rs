@@ -78,13 +78,23 @@ fn says_info(head: &[u8]) -> bool {
 }
 
 fn push_without_keys(text: &mut String, line: &[u8]) {
-    let Some(at) = find_ignoring_case(line, b"inline:") else { return push(text, line) };
+    let inline = |at: usize| {
+        at.checked_sub(b"inline".len())
+            .is_some_and(|from| line[from..at].eq_ignore_ascii_case(b"inline"))
+    };
+    let mut colons = line.iter().enumerate().filter(|(_, b)| **b == b':').map(|(at, _)| at);
+    let Some(at) = colons.find(|at| inline(*at)) else { return push(text, line) };
     // Everything behind the first key: the line may hold several.
-    push(text, &line[..at + b"inline:".len()]);
+    push(text, &line[..=at]);
     text.push_str(STRUCK);
 }
 
 fn push(text: &mut String, bytes: &[u8]) {
+    if bytes.iter().all(|b| matches!(b, b' '..=b'~'))
+        && let Ok(plain) = std::str::from_utf8(bytes)
+    {
+        return text.push_str(plain);
+    }
     text.extend(String::from_utf8_lossy(bytes).chars().map(|c| match c {
         '\t' => ' ',
         c if c.is_control() => char::REPLACEMENT_CHARACTER,
@@ -93,10 +103,14 @@ fn push(text: &mut String, bytes: &[u8]) {
 }
 
 fn split(message: &[u8]) -> (&[u8], &[u8]) {
-    let crlf = message.windows(4).position(|w| w == b"\r\n\r\n").map(|at| (at, 4));
-    let lf = message.windows(2).position(|w| w == b"\n\n").map(|at| (at, 2));
-    match [crlf, lf].into_iter().flatten().min() {
-        Some((at, len)) => (&message[..at], &message[at + len..]),
+    let mut ends = message.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at);
+    let found = ends.find_map(|at| match &message[at + 1..] {
+        [b'\n', ..] => Some((at, at + 2)),
+        [b'\r', b'\n', ..] if at > 0 && message[at - 1] == b'\r' => Some((at - 1, at + 3)),
+        _ => None,
+    });
+    match found {
+        Some((end, body)) => (&message[..end], &message[body..]),
         None => (message, &[]),
     }
 }
@@ -108,10 +122,6 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn starts_with(line: &[u8], prefix: &[u8]) -> bool {
     line.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix))
-}
-
-fn find_ignoring_case(line: &[u8], word: &[u8]) -> Option<usize> {
-    line.windows(word.len()).position(|w| w.eq_ignore_ascii_case(word))
 }
 
 /// Header names whose value proves who somebody is.

@@ -154,7 +154,13 @@ impl Response {
 
 impl<S> Builder<S> {
     fn new(start: S, fault: Option<Violation>) -> Self {
-        Self { start, rows: String::new(), content_type: None, body: Bytes::new(), fault }
+        Self {
+            start,
+            rows: String::with_capacity(ROWS_USUAL),
+            content_type: None,
+            body: Bytes::new(),
+            fault,
+        }
     }
 
     /// Any header by id. Content-Length and Content-Type are set by [`Builder::body`] alone.
@@ -221,6 +227,7 @@ impl<S> Builder<S> {
         if let Some(fault) = self.fault {
             return Err(fault);
         }
+        head.reserve(self.rows.len() + LENGTH_ROW + self.body.len());
         head.push_str(&self.rows);
         judged(head, &self.body)
     }
@@ -345,6 +352,7 @@ fn rewritten(
     body: &Bytes,
     edit: impl FnOnce(Rows<'_>, Print<'_>),
 ) -> Result<Message, Violation> {
+    head.reserve(headers.message_len() + ROWS_USUAL / 4);
     let rows = headers.rows().filter(|(name, _, _)| *name != Name::ContentLength);
     edit(Box::new(rows), &mut |name, value| print_row(&mut head, name, value));
     judged(head, body)
@@ -380,6 +388,11 @@ fn print_row(head: &mut String, name: &str, value: &str) {
     head.push_str(value);
     head.push_str("\r\n");
 }
+
+/// What the rows of a message of ours come to, most often.
+const ROWS_USUAL: usize = 1_024;
+/// `Content-Length` and the empty line.
+const LENGTH_ROW: usize = 32;
 
 fn judged(mut head: String, body: &Bytes) -> Result<Message, Violation> {
     let _ = write!(head, "Content-Length: {}\r\n\r\n", body.len());

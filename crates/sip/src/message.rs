@@ -176,6 +176,11 @@ impl Response {
 }
 
 impl Headers {
+    /// Of the whole message, in bytes.
+    pub(crate) fn message_len(&self) -> usize {
+        self.bytes.len()
+    }
+
     fn text(&self, span: Span) -> &str {
         let bytes = &self.bytes[usize::from(span.start)..usize::from(span.end)];
         std::str::from_utf8(bytes)
