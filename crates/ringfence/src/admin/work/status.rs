@@ -193,7 +193,7 @@ impl Office {
                     "leg-not-encrypted" => stopped.not_encrypted += 1,
                     "authentication-failed" => stopped.sign_ins_failed += count("failures"),
                     "ban-placed" => stopped.bans += 1,
-                    "violation-seen" => stopped.violations += count("count"),
+                    "violation-seen" | "strangers-summed" => stopped.violations += count("count"),
                     "persist-failed" => writes_failed += 1,
                     _ => {}
                 }

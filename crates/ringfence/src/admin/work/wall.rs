@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use guard::access::Actor;
 use guard::source::Source;
-use guard::wall::{Ban, BanCause, Held, Protected, Slowed, Who};
+use guard::wall::{Ban, BanCause, Held, Protected, Slowed};
 use pbx::command::{Bans, Change, Command, Reply};
 
 use super::{Office, Result, confused, failure};
@@ -99,7 +99,7 @@ fn pair(held: &Held) -> HeldPair {
         remedy: format!("ringfence unban {source} --account {account}"),
         source,
         account,
-        known_device: held.pair.who != Who::Unknown,
+        known_device: held.pair.who.is_known(),
         since: held.since.to_string(),
         until: held.until.to_string(),
         times: held.times,
