@@ -69,6 +69,13 @@ pub struct Detectors {
     homes: Homes,
 }
 
+/// What came in datagrams that anybody may have sent under that address: all of it is one story, so that
+/// forged addresses neither fill the owner's mailbox nor take the places of those that are real.
+fn unproved(at: At, what: What, words: String) -> Finding {
+    let words = format!("Datagrams whose sender proved nothing. The latest: {words}");
+    Finding::new(at, Key::Unproved, what, Severity::Notice, words)
+}
+
 impl Finding {
     /// The journal cuts texts at 512 bytes; a cut sentence would lose its end.
     pub const WORDS_MAX: usize = 480;

@@ -166,6 +166,48 @@ impl fmt::Display for Incidents {
     }
 }
 
+/// How a caller for help is known, strongest first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KnownBy {
+    Secret,
+    FormerSecret,
+    /// It speaks on the very path where a device is registered now.
+    Path,
+    /// A device registered from its address before. It proved nothing.
+    Address,
+    /// The owner opened help to strangers.
+    Nothing,
+}
+
+/// What an earlier version wrote doesn't say.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CallerKnown(pub Option<KnownBy>);
+
+impl KnownBy {
+    /// Whether it is no more than somebody at an address.
+    pub fn proved_nothing(self) -> bool {
+        match self {
+            Self::Address | Self::Nothing => true,
+            Self::Secret | Self::FormerSecret | Self::Path => false,
+        }
+    }
+}
+
+impl fmt::Display for CallerKnown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            None => "",
+            Some(KnownBy::Secret) => ", known by its secret",
+            Some(KnownBy::FormerSecret) => ", known by its former secret",
+            Some(KnownBy::Path) => ", known by the path where it is registered",
+            Some(KnownBy::Address) => ": somebody at its address, who proved nothing",
+            Some(KnownBy::Nothing) => ": somebody unknown, who proved nothing",
+        })
+    }
+}
+
 /// What was changed of an extension.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -508,7 +550,7 @@ facts! {
     "After {failures} wrong passwords for {account}, what {address} tries there is not compared for {seconds}."
 
     424 Notice ScannerSeen "scanner-seen"
-    { sign: BanCause } personal { address: Address => Holder::Stranger }
+    { sign: BanCause, proved: Option<bool> } personal { address: Address => Holder::Stranger }
     "{address} scans: {sign}."
 
     425 Warn SprayingSeen "spraying-seen"
@@ -525,13 +567,17 @@ facts! {
     "{actor} lets {address} try {account} again."
 
     430 Notice ViolationSeen "violation-seen"
-    { kind: ViolationKind, count: u32 } personal { address: Address => Holder::Stranger }
+    { kind: ViolationKind, count: u32, proved: Option<bool> } personal { address: Address => Holder::Stranger }
     "{address} broke the protocol ({count} × {kind})."
 
     431 Notice StrangersShed "strangers-shed"
     { banned: u64, source_rate: u64, strangers_total: u64, no_room: u64, kernel: u64 }
     personal { loudest: Option<Address> => Holder::Stranger }
     "Packets dropped unread within a minute: {banned} of banned sources, {source_rate} over a source's rate, {strangers_total} over what strangers may send together, {no_room} without room, {kernel} by the kernel."
+
+    432 Notice StrangersSummed "strangers-summed"
+    { what: String, count: u64 } personal { loudest: Address => Holder::Stranger }
+    "Within a minute, beyond what is told source by source: {what}, {count} times, most often from {loudest}."
 
     440 Notice TrunkUp "trunk-up"
     { trunk: TrunkId, name: String, how: String } personal {}
@@ -572,9 +618,9 @@ facts! {
     "A leg of call {call} is weak by an exception of device {device}: {exception}."
 
     510 Warn EmergencyCalled "emergency-called"
-    { call: CallId, extension: Option<ExtensionId>, device: Option<DeviceId>, number: String, kind: EmergencyKind }
+    { call: CallId, extension: Option<ExtensionId>, device: Option<DeviceId>, number: String, kind: EmergencyKind, known: CallerKnown }
     personal { from: Number => holder_of(extension) }
-    "{from} called {number} for help."
+    "{from} called {number} for help{known}."
 
     511 Info MoneyHeld "money-held"
     { call: CallId, leg: LegId, held: Money, seconds: u64 } personal {}
@@ -928,6 +974,7 @@ pub(crate) mod tests {
             },
             Fact::ScannerSeen {
                 sign: BanCause::Scanner { agent: "friendly-scanner".to_owned() },
+                proved: Some(true),
                 address: address.clone(),
             },
             Fact::SprayingSeen { accounts: 11, slowed: Slowed(true), address: address.clone() },
@@ -936,7 +983,12 @@ pub(crate) mod tests {
                 address: address.clone(),
                 actor: actor.clone(),
             },
-            Fact::ViolationSeen { kind: ViolationKind::Malformed, count: 9, address },
+            Fact::ViolationSeen {
+                kind: ViolationKind::Malformed,
+                count: 9,
+                proved: Some(false),
+                address: address.clone(),
+            },
             Fact::StrangersShed {
                 banned: 1,
                 source_rate: 2,
@@ -944,6 +996,11 @@ pub(crate) mod tests {
                 no_room: 4,
                 kernel: 5,
                 loudest: Pii::new(Some(Address("192.0.2.7".to_owned()))),
+            },
+            Fact::StrangersSummed {
+                what: "malformed messages".to_owned(),
+                count: 3_790,
+                loudest: address,
             },
             Fact::TrunkUp {
                 trunk: TrunkId(1),
@@ -989,6 +1046,7 @@ pub(crate) mod tests {
                 device: Some(device),
                 number: "911".to_owned(),
                 kind: EmergencyKind::General,
+                known: CallerKnown(Some(KnownBy::Secret)),
                 from: "101".into(),
             },
             Fact::MoneyHeld { call, leg, held: Money(250_000), seconds: 60 },
@@ -1121,6 +1179,7 @@ pub(crate) mod tests {
 426 hold-lifted
 430 violation-seen
 431 strangers-shed
+432 strangers-summed
 440 trunk-up
 441 trunk-down
 500 gate-decided
@@ -1229,6 +1288,19 @@ pub(crate) mod tests {
             told.contains("ended: answered, ended by the day budget of extension 111, 9000"),
             "{told}"
         );
+    }
+
+    /// Who called for help says how that is known; what was written before is still read.
+    #[test]
+    fn a_call_for_help_tells_how_its_caller_is_known() {
+        let text = r#"{"fact":"emergency-called","call":"0000000000000000000000000000ca11",
+                       "extension":null,"device":null,"number":"911","kind":"general","from":"101"}"#;
+        let mut fact: Fact = serde_json::from_str(text).expect("an older entry");
+        let Fact::EmergencyCalled { known, .. } = &mut fact else { panic!("{fact:?}") };
+        assert_eq!(*known, CallerKnown(None));
+        *known = CallerKnown(Some(KnownBy::Address));
+        let told = fact.revealed().to_string();
+        assert_eq!(told, "101 called 911 for help: somebody at its address, who proved nothing.");
     }
 
     #[test]

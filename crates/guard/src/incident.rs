@@ -38,11 +38,19 @@ pub enum Key {
     Account(String),
     /// More strangers than are told apart.
     ManySources,
+    /// Whatever came from addresses that anybody can write into a datagram.
+    Unproved,
     Extension(ExtensionId),
     Device(DeviceId),
     /// A budget that is no extension's, in words.
     Budget(String),
     Call(CallId),
+    /// Calls for help of one device: the second within the hour is counted. What was proved stands apart.
+    Help {
+        device: Option<DeviceId>,
+        extension: Option<ExtensionId>,
+        proved: bool,
+    },
     Trunk(TrunkId),
     /// A secret of this extension that was looked at.
     Secret(ExtensionId),
@@ -126,7 +134,7 @@ pub const OWN_MAX: usize = 1_024;
 
 impl Key {
     fn is_strangers(&self) -> bool {
-        matches!(self, Self::Source(_) | Self::Account(_) | Self::ManySources)
+        matches!(self, Self::Source(_) | Self::Account(_) | Self::ManySources | Self::Unproved)
     }
 }
 
@@ -137,7 +145,12 @@ impl Incidents {
             return open.continued(finding).then(|| Change::Raised(open.clone()));
         }
         let strangers = finding.key.is_strangers();
-        let count = self.open.keys().filter(|key| key.is_strangers() == strangers).count();
+        // What can be forged is one incident, and takes no place of those that can't.
+        if finding.key == Key::Unproved {
+            return Some(self.opened(finding));
+        }
+        let of_strangers = |key: &&Key| key.is_strangers() == strangers && **key != Key::Unproved;
+        let count = self.open.keys().filter(of_strangers).count();
         match strangers {
             true if count >= STRANGERS_MAX => {
                 let words = cut(
@@ -289,11 +302,16 @@ impl Incident {
             Key::Source(source) => source.to_string(),
             Key::Account(account) => format!("account {}", shown(account)),
             Key::ManySources => "many sources".to_owned(),
+            Key::Unproved => "addresses that proved nothing".to_owned(),
             Key::Extension(id) | Key::Secret(id) | Key::PhonesException(id) => extension(Some(*id)),
             Key::Device(_) => format!("a phone of {}", extension(self.extension)),
             Key::Budget(account) => shown(account),
             Key::Call(_) if self.extension.is_none() => "somebody unknown".to_owned(),
             Key::Call(_) => extension(self.extension),
+            Key::Help { proved: true, .. } => extension(self.extension),
+            Key::Help { proved: false, .. } => {
+                format!("somebody at the address of {}", extension(self.extension))
+            }
             Key::Trunk(_) => "a carrier".to_owned(),
             Key::Exception(device) => {
                 let id = device.to_string();

@@ -803,6 +803,7 @@ mod tests {
         let fact = Fact::ViolationSeen {
             kind: crate::fact::ViolationKind::Flood,
             count: 1,
+            proved: None,
             address: Pii::new(Address("192.0.2.7".to_owned())),
         };
         let new_keys =

@@ -22,5 +22,6 @@ pub mod rate;
 pub mod secret;
 pub mod sink;
 pub mod source;
+pub mod tally;
 pub mod wall;
 pub mod zone;

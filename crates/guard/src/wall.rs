@@ -35,7 +35,7 @@ use pure::{Instant, Now, Utc};
 pub use ban::{BAN_FIRST, BAN_MAX, BAN_SCANNER, Ban, BanCause, Protected};
 pub use pair::{
     FAILURES_MAX, FAILURES_WITHIN, HOLD_FIRST, HOLD_MAX, PEACE, Pair, SPARE_AT_ONCE, SPARE_EVERY,
-    Who,
+    SPARE_EVERY_UNKNOWN, Who,
 };
 pub use scanner::scanner;
 pub use standing::STANDING;
@@ -46,6 +46,7 @@ use crate::fact::{self, Fact, Lifted, Seconds};
 use crate::id::{ExtensionId, TenantId};
 use crate::pii::Pii;
 use crate::source::Source;
+use crate::tally::{Line, Tally};
 use bounded::Bounded;
 use pair::Failures;
 use standing::Standings;
@@ -57,11 +58,16 @@ pub struct Wall {
     /// A test may show what happens without it.
     off: bool,
     pairs: Bounded<Pair, Failures>,
+    /// The same of accounts that don't exist. They have a table of their own: whoever invents names pushes
+    /// out no line of an account that somebody can guess at.
+    nobodies: Bounded<Pair, Failures>,
     suspects: Bounded<Source, Suspect>,
     bans: Bounded<Source, Standstill>,
     standings: Standings,
     /// What the gate before the parser was told to trust.
     trusted: BTreeSet<Source>,
+    /// Scanners seen, so that a thousand written addresses are no thousand lines.
+    scanners: Tally,
     effects: VecDeque<Effect>,
 }
 
@@ -116,10 +122,12 @@ impl Wall {
         let mut wall = Self {
             off,
             pairs: Bounded::new(PAIRS_MAX),
+            nobodies: Bounded::new(NOBODIES_MAX),
             suspects: Bounded::new(SUSPECTS_MAX),
             bans: Bounded::new(BANS_MAX),
             standings: Standings::default(),
             trusted: BTreeSet::new(),
+            scanners: Tally::default(),
             effects: VecDeque::new(),
         };
         for ban in bans.into_iter().filter(|_| !off) {
@@ -163,16 +171,21 @@ impl Wall {
     }
 
     /// Whether what this pair says may be compared with a secret. Ask only where its nonce is good: a
-    /// comparison may be one of a few. `help`: it is a call for help.
+    /// comparison may be one of a few. `help`: it is a call for help from where a device is known.
     pub fn may_compare(&mut self, now: Instant, pair: &Pair, help: bool) -> bool {
         if self.off {
             return true;
         }
-        let excused = help || pair.who != Who::Unknown;
-        if let Some(failures) = self.pairs.get_mut(pair)
+        let excused = help || pair.who.is_known();
+        let spares = excused || pair.who == Who::Home;
+        let line = match self.pairs.get(pair) {
+            Some(_) => self.pairs.get_mut(pair),
+            None => self.nobodies.get_mut(pair),
+        };
+        if let Some(failures) = line
             && failures.held(now).is_some()
         {
-            return excused && failures.spare(now);
+            return spares && failures.spare(now);
         }
         excused || self.suspects.get_mut(&pair.source).is_none_or(|found| found.may_compare(now))
     }
@@ -186,16 +199,12 @@ impl Wall {
             return;
         }
         self.forget(now.instant);
-        let mut failures = self.pairs.remove(&pair).unwrap_or_default();
-        failures.compared = failures.compared.saturating_add(u32::from(compared));
-        let held = failures.count(now.instant);
-        let ends = failures.ends();
-        self.pairs.put(pair.clone(), failures, ends);
+        let held = self.count(now.instant, &pair, compared, exists);
         if let Some(span) = held {
             let fact = Fact::GuessingHeld {
                 failures: FAILURES_MAX as u32,
                 seconds: Seconds(span.as_secs()),
-                known_device: pair.who != Who::Unknown,
+                known_device: pair.who.is_known(),
                 account: pair.account.as_ref().into(),
                 account_exists: Pii::new(Some(exists)),
                 address: pair.source.ip().into(),
@@ -215,7 +224,11 @@ impl Wall {
 
     /// A right response.
     pub fn succeeded(&mut self, now: Now, pair: &Pair, extension: ExtensionId) {
-        self.pairs.remove(pair);
+        // A phone that came back into an office where somebody guesses at it doesn't begin his count anew.
+        let held = self.pairs.get(pair).is_some_and(|found| found.held(now.instant).is_some());
+        if pair.who != Who::Home || !held {
+            self.pairs.remove(pair);
+        }
         if let Some(suspect) = self.suspects.get_mut(&pair.source) {
             suspect.succeeded(&pair.account);
         }
@@ -230,7 +243,7 @@ impl Wall {
         let account = Arc::from(account);
         let many = self.suspect(now.instant, source, |found| found.asked(now.instant, &account));
         if let Some(accounts) = many {
-            self.scanner_seen(source, &BanCause::Scanning { accounts });
+            self.scanner_seen(now.instant, source, &BanCause::Scanning { accounts }, proved);
             if proved {
                 self.shut_out(now, source, BanCause::Scanning { accounts });
             }
@@ -253,7 +266,7 @@ impl Wall {
         let first = self.suspects.get(&source).is_none_or(|suspect| !suspect.is_tool(now.instant));
         self.suspect(now.instant, source, |suspect| suspect.tool(now.instant));
         if first {
-            self.scanner_seen(source, &cause);
+            self.scanner_seen(now.instant, source, &cause, proved);
         }
         if proved {
             self.shut_out(now, source, cause);
@@ -294,7 +307,9 @@ impl Wall {
         for source in self.standings.disown(extension) {
             self.review(source);
         }
-        self.pairs.take(|pair, _| pair.tenant == tenant && *pair.account == *account);
+        let of = |pair: &Pair| pair.tenant == tenant && *pair.account == *account;
+        self.pairs.take(|pair, _| of(pair));
+        self.nobodies.take(|pair, _| of(pair));
     }
 
     // Administrators.
@@ -323,6 +338,7 @@ impl Wall {
             pair.source == source && account.is_none_or(|account| *pair.account == *account)
         };
         self.pairs.take(|pair, _| of(pair));
+        self.nobodies.take(|pair, _| of(pair));
         match account {
             Some(account) => {
                 if let Some(suspect) = self.suspects.get_mut(&source) {
@@ -343,12 +359,13 @@ impl Wall {
 
     /// Wrong secrets of this source that were compared, as far as it is remembered.
     pub fn guesses(&self, source: Source) -> u32 {
-        let of_source = self.pairs.iter().filter(|(pair, _)| pair.source == source);
+        let all = self.pairs.iter().chain(self.nobodies.iter());
+        let of_source = all.filter(|(pair, _)| pair.source == source);
         of_source.map(|(_, failures)| failures.compared).sum()
     }
 
     pub fn held(&self, now: Now) -> Vec<Held> {
-        let held = self.pairs.iter().filter_map(|(pair, failures)| {
+        let held = self.pairs.iter().chain(self.nobodies.iter()).filter_map(|(pair, failures)| {
             let (since, until) = failures.held(now.instant)?;
             let since = before(now, since);
             let until = now.utc_at(until);
@@ -438,12 +455,55 @@ impl Wall {
 
     fn forget(&mut self, now: Instant) {
         while self.pairs.expire(now).is_some() {}
+        while self.nobodies.expire(now).is_some() {}
         while self.suspects.expire(now).is_some() {}
     }
 
-    fn scanner_seen(&mut self, source: Source, sign: &BanCause) {
-        let fact = Fact::ScannerSeen { sign: sign.clone(), address: source.ip().into() };
-        self.effects.push_back(Effect::Fact { tenant: None, fact });
+    /// Counts a failure where it has a line, or may have one. How long the pair is held, where this one was
+    /// too many.
+    fn count(
+        &mut self,
+        now: Instant,
+        pair: &Pair,
+        compared: bool,
+        exists: bool,
+    ) -> Option<Duration> {
+        let known = self.pairs.remove(pair).or_else(|| self.nobodies.remove(pair));
+        if known.is_none() && !exists {
+            let first = Pair::first(pair.source);
+            let lines = self.nobodies.from(&first);
+            let invented = lines.take_while(|other| other.source == pair.source).count();
+            if invented >= NOBODIES_PER_SOURCE_MAX {
+                return None;
+            }
+        }
+        let mut failures = known.unwrap_or_default();
+        failures.compared = failures.compared.saturating_add(u32::from(compared));
+        let held = failures.count(now, pair.who);
+        let ends = failures.ends();
+        let table = if exists { &mut self.pairs } else { &mut self.nobodies };
+        table.put(pair.clone(), failures, ends);
+        held
+    }
+
+    fn scanner_seen(&mut self, now: Instant, source: Source, sign: &BanCause, proved: bool) {
+        self.tell(now);
+        if self.scanners.admit(now, source) {
+            let (sign, proved) = (sign.clone(), Some(proved));
+            let fact = Fact::ScannerSeen { sign, proved, address: source.ip().into() };
+            self.effects.push_back(Effect::Fact { tenant: None, fact });
+        }
+    }
+
+    /// Tells of scanners that were only counted. Call it as time passes.
+    pub fn tell(&mut self, now: Instant) {
+        for line in self.scanners.due(now) {
+            // What a source that was told went on with is the same story.
+            let Line::Others { count, loudest } = line else { continue };
+            let what = "scans of sources that were not told one by one".to_owned();
+            let fact = Fact::StrangersSummed { what, count, loudest: loudest.ip().into() };
+            self.effects.push_back(Effect::Fact { tenant: None, fact });
+        }
     }
 }
 
@@ -468,6 +528,10 @@ fn micros(span: Duration) -> i64 {
 
 /// Pairs that have failed within a day: some 300 bytes each, ten megabytes in all.
 pub const PAIRS_MAX: usize = 32_768;
+/// Pairs of accounts that don't exist: nothing is compared with them, their lines only tell of them.
+pub const NOBODIES_MAX: usize = 8_192;
+/// Of one source; further names that it invents are not counted one by one.
+pub const NOBODIES_PER_SOURCE_MAX: usize = 64;
 /// Sources that have asked or failed within a day: some kilobytes each at the worst.
 pub const SUSPECTS_MAX: usize = 8_192;
 /// Sources that are shut out at once.

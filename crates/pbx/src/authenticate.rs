@@ -67,7 +67,7 @@ impl Identity {
 }
 
 impl Registrar {
-    /// Judges the credentials of any request. `help`: it is a call for help.
+    /// Judges the credentials of any request. `help`: it is a call for help from where a device is known.
     pub fn authenticate(
         &mut self,
         now: Now,
@@ -83,20 +83,21 @@ impl Registrar {
         let values = request.headers().authorization();
         let credentials = match Credentials::for_realm(values.map(str::as_bytes), &realm) {
             None => {
-                let cseq = request.headers().cseq().number;
-                if let Some(puzzled) = self.puzzled.get_mut(request.headers().call_id()) {
-                    puzzled.came_back_without |= puzzled.cseq < cseq;
-                }
-                let proved = path.flow.transport.is_reliable();
-                self.wall.asked(now, source, &asked_for(request), proved);
+                self.came_without(now, request, path);
+                return Verdict::Challenge(self.challenge(now, request, path, &realm, false));
+            }
+            // Said once to an address that anybody may have written: a 400 to an INVITE would be repeated.
+            Some(Err(_)) if is_loose(request, path) => {
                 return Verdict::Challenge(self.challenge(now, request, path, &realm, false));
             }
             Some(Err(fault)) => return Verdict::Refused(self.malformed(request, fault)),
             Some(Ok(credentials)) => credentials,
         };
         self.wall.answered(source, &asked_for(request));
+        let good = self.nonces.is_good(now, &credentials.nonce, &binding);
         let better_offered = self.offered(request).iter().any(|one| *one > credentials.algorithm);
-        if better_offered && self.is_too_weak(tenant, request, path, credentials.algorithm) {
+        if good && better_offered && self.is_too_weak(tenant, request, path, credentials.algorithm)
+        {
             self.failed(now, path, &credentials, tenant, AuthenticationFailure::WeakAlgorithm, out);
             return Verdict::Challenge(self.challenge(now, request, path, &realm, false));
         }
@@ -108,9 +109,8 @@ impl Registrar {
             realm: &realm,
             binding: &binding,
         };
-        let pair = self.pair(tenant, &credentials.username, request, path);
+        let pair = self.pair(now, tenant, &credentials.username, request, path);
         // A comparison may be one of few: it isn't spent on what can't be right.
-        let good = self.nonces.is_good(now, &credentials.nonce, &binding);
         let compared = good && self.wall.may_compare(now.instant, &pair, help);
         let user = &credentials.username;
         let (account, current, former) =
@@ -132,6 +132,9 @@ impl Registrar {
                 self.failed(now, path, &credentials, tenant, AuthenticationFailure::Replay, out);
                 Verdict::Challenge(self.challenge(now, request, path, &realm, true))
             }
+            Digest::Malformed(_) if is_loose(request, path) => {
+                Verdict::Challenge(self.challenge(now, request, path, &realm, false))
+            }
             Digest::Malformed(fault) => Verdict::Refused(self.malformed(request, fault)),
             Digest::Failed => {
                 let again = self.nonces.check(now, &attempt, &former);
@@ -151,6 +154,51 @@ impl Registrar {
                 Verdict::Challenge(challenge)
             }
         }
+    }
+
+    /// The challenge to a call for help whose sender has not answered one of ours, with whatever secret. It
+    /// needs no transaction. `None`: it has answered, so it is where it says.
+    pub(crate) fn ask_where(
+        &mut self,
+        now: Now,
+        request: &Request,
+        path: Path,
+    ) -> Option<Response> {
+        let realm = self.realm(self.tenant_of(request)).to_owned();
+        let values = request.headers().authorization();
+        let credentials = Credentials::for_realm(values.map(str::as_bytes), &realm);
+        let stale = match &credentials {
+            Some(Ok(found)) if self.nonces.is_good(now, &found.nonce, &nonce_binding(path)) => {
+                return None;
+            }
+            Some(Ok(_)) => true,
+            Some(Err(_)) => false,
+            None => {
+                self.came_without(now, request, path);
+                false
+            }
+        };
+        Some(self.challenge(now, request, path, &realm, stale))
+    }
+
+    /// Whether this answers a challenge of ours, with whatever secret.
+    pub(crate) fn answers_us(&self, now: Now, request: &Request, path: Path) -> bool {
+        let realm = self.realm(self.tenant_of(request));
+        let values = request.headers().authorization();
+        match Credentials::for_realm(values.map(str::as_bytes), realm) {
+            Some(Ok(found)) => self.nonces.is_good(now, &found.nonce, &nonce_binding(path)),
+            Some(Err(_)) | None => false,
+        }
+    }
+
+    /// A request without credentials.
+    fn came_without(&mut self, now: Now, request: &Request, path: Path) {
+        let cseq = request.headers().cseq().number;
+        if let Some(puzzled) = self.puzzled.get_mut(request.headers().call_id()) {
+            puzzled.came_back_without |= puzzled.cseq < cseq;
+        }
+        let proved = path.flow.transport.is_reliable();
+        self.wall.asked(now, path.remote.ip().into(), &asked_for(request), proved);
     }
 
     /// The 401 with one challenge for each algorithm, strongest first (RFC 8760 §2.3).
@@ -212,13 +260,13 @@ impl Registrar {
     }
 
     /// Whose failures are counted together with this one's.
-    fn pair(&self, tenant: TenantId, user: &str, request: &Request, path: Path) -> Pair {
+    fn pair(&self, now: Now, tenant: TenantId, user: &str, request: &Request, path: Path) -> Pair {
         let extension = self.account_named(tenant, user).map(|(extension, _)| extension);
         Pair {
             source: path.remote.ip().into(),
             tenant,
             account: cut(user).into(),
-            who: self.who(extension, request, path),
+            who: self.who(now, extension, request, path),
         }
     }
 
@@ -299,6 +347,11 @@ fn nonce_binding(path: Path) -> Vec<u8> {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets()[..8].to_vec(),
     }
+}
+
+/// An INVITE in a datagram: whatever but a challenge is said to it is repeated until somebody acknowledges.
+fn is_loose(request: &Request, path: Path) -> bool {
+    request.method() == Method::Invite && !path.flow.transport.is_reliable()
 }
 
 /// The account that a request without credentials is about: whom it registers, or whom it wants.

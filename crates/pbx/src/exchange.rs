@@ -19,8 +19,6 @@ mod outside;
 mod strangers;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
-use std::time::Duration;
 
 use bytes::Bytes;
 use guard::access::Actor;
@@ -30,6 +28,8 @@ use guard::gate::{Attempt, Decision, Destination, Gate, Origin, Standing, Verdic
 use guard::id::{CallId, LegId, NodeId, TenantId, TrunkId};
 use guard::ledger::{Crossing, Ledger, Spend};
 use guard::policy::Scope;
+use guard::source::Source;
+use guard::tally::{Line, Tally};
 use pure::{Chance, Instant, Now};
 use sip::transaction::Key;
 use sip::{Message, Method, Name, Rejected, Request, Response, ResponseBuilder, Status, Violation};
@@ -39,12 +39,11 @@ use crate::back_to_back::{BackToBack, Event, Owner};
 use crate::command::Change;
 use crate::flow::{FlowId, Path, Realm, Transport};
 use crate::io::{Input, Output, Ticket};
-use crate::pace::{Pace, Ringing};
+use crate::pace::{Pace, Ringing, Unproved};
 use crate::record::{Loaded, Row};
 use crate::recovery::Recovery;
 use crate::registrar::{Effect, Registrar, RegistrarSettings};
 use crate::settings::Settings;
-use crate::throttle::Throttle;
 use crate::trunk::{self, Trunks};
 
 /// See the module.
@@ -62,7 +61,9 @@ pub struct Exchange {
     /// Our tag in answers without a transaction, once there was one.
     passing: Option<String>,
     changes: BTreeMap<Ticket, Pending>,
-    violations: Throttle<(IpAddr, ViolationKind)>,
+    violations: BTreeMap<ViolationKind, Tally>,
+    /// Calls for help of whoever is known by its address alone.
+    unproved: Unproved,
     drain: Drain,
 }
 
@@ -124,12 +125,14 @@ impl Exchange {
         let registrar = Registrar::new(registrar, node, directory, now, chance.fork());
         let timeout = settings.orphan_timeout;
         let gate = gate.dangerously_open(settings.dangerous.without_gate);
-        let violations = Throttle::new(VIOLATION_INTERVAL, chance.hash_seed());
+        // One is drawn and not used, so that the random worlds that are known by their seeds stay as they are.
+        chance.hash_seed();
         let by_extension = chance.hash_seed();
         let mut exchange = Self {
             node,
             registrar,
-            violations,
+            violations: BTreeMap::new(),
+            unproved: Unproved::default(),
             refusals: Pace::new(by_extension),
             ringing: Ringing::new(by_extension),
             passing: None,
@@ -202,6 +205,8 @@ impl Exchange {
             Input::Wake => self.wake(now),
         }
         self.serve(now);
+        self.tell_violations(now);
+        self.registrar.wall.tell(now.instant);
         self.obey_wall();
         self.tell_crossings();
         self.maybe_drained();
@@ -442,7 +447,7 @@ impl Exchange {
             return;
         }
         if let Message::Request(request) = &message
-            && self.refused_in_passing(now, path, request)
+            && (self.refused_in_passing(now, path, request) || self.sent_back(now, path, request))
         {
             return;
         }
@@ -450,12 +455,34 @@ impl Exchange {
     }
 
     fn violated(&mut self, now: Now, path: Path, kind: ViolationKind) {
-        let key = (path.remote.ip(), kind);
-        if let Some(count) = self.violations.admit(now.instant, key) {
-            let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.tell_violations(now);
+        let source = Source::from(path.remote.ip());
+        if self.violations.entry(kind).or_default().admit(now.instant, source) {
+            let proved = Some(path.flow.transport.is_reliable());
             let address = path.remote.ip().into();
-            let fact = Fact::ViolationSeen { kind, count, address };
+            let fact = Fact::ViolationSeen { kind, count: 1, proved, address };
             self.core.output(Output::Fact { tenant: None, fact });
+        }
+    }
+
+    /// What was only counted, once its minute is over. Whether those further ones were proved isn't known.
+    fn tell_violations(&mut self, now: Now) {
+        for (kind, tally) in &mut self.violations {
+            for line in tally.due(now.instant) {
+                let fact = match line {
+                    Line::Of { source, count } => {
+                        let count = u32::try_from(count).unwrap_or(u32::MAX);
+                        let connected = self.registrar.has_connection_from(source);
+                        let (kind, proved) = (*kind, Some(connected));
+                        Fact::ViolationSeen { kind, count, proved, address: source.ip().into() }
+                    }
+                    Line::Others { count, loudest } => {
+                        let (what, loudest) = (kind.to_string(), loudest.ip().into());
+                        Fact::StrangersSummed { what, count, loudest }
+                    }
+                };
+                self.core.output(Output::Fact { tenant: None, fact });
+            }
         }
     }
 
@@ -491,10 +518,10 @@ impl Exchange {
     }
 
     /// The table of transactions, or the sender's share of it, is full. A call for help still enters,
-    /// through a reserve of its own, if its sender may make one: anybody can write an emergency number
-    /// into a message. It is given back once only, so what was `admitted` is refused.
+    /// through a reserve of its own, if its sender has shown where it is: anybody can write an emergency
+    /// number into a message, and any address. It is given back once only, so what was `admitted` is refused.
     fn overloaded(&mut self, now: Now, path: Path, request: Request, admitted: bool) {
-        if !admitted && self.may_enter_for_help(now, path, &request) {
+        if !admitted && self.is_help_in_earnest(now, path, &request) {
             return self.on_core(now, |core, now, is_at| core.admit(now, path, request, is_at));
         }
         let after = self.core.settings.retry_after.as_secs().to_string();
@@ -505,6 +532,20 @@ impl Exchange {
         if let Ok(reply) = reply {
             self.core.transmit(path, reply.as_bytes().clone());
         }
+    }
+
+    /// A call for help on the connection of a phone, or one that answers a challenge of ours.
+    fn is_help_in_earnest(&mut self, now: Now, path: Path, request: &Request) -> bool {
+        if request.method() != Method::Invite
+            || request.headers().to().tag().is_some()
+            || self.emergency(request).is_none()
+        {
+            return false;
+        }
+        let open = self.registrar.is_bound(path) || self.core.gate.policy().emergency_for_strangers;
+        let connected = path.flow.transport.is_reliable() && open;
+        connected && self.may_enter_for_help(now, path, request)
+            || self.registrar.answers_us(now, request, path)
     }
 
     /// Whether the gate would permit this call for help by what is known of the path alone.
@@ -601,9 +642,6 @@ fn status_of(outcome: Outcome) -> Status {
 
 /// Calls whose BYE waits for a carrier's next connection: as many as a trunk may carry.
 const OWING_MAX: usize = 1_000;
-
-/// One line of the journal a minute, address and kind of violation.
-const VIOLATION_INTERVAL: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests;

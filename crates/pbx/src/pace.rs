@@ -3,9 +3,11 @@
 //! Whoever holds a stolen secret can be refused a thousand times a second, and each refusal is a
 //! record, a decision and a line of the journal. Beyond a rate they are only counted.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use guard::id::ExtensionId;
+use guard::id::{CallId, ExtensionId};
+use guard::source::Source;
 use pure::{HashSeed, Instant, Map};
 
 /// Refusals of each extension within a minute. Holds [`Pace::EXTENSIONS_MAX`] of them at the most; at
@@ -46,6 +48,55 @@ impl Pace {
             self.0.clear();
         }
         self.0.insert(extension, Minute { since: now, refusals: 1 });
+    }
+}
+
+/// Calls for help of whoever is known by its address alone: anybody behind that address, a guest in the office too.
+/// One at a time and a few in ten minutes are enough to be heard; beyond them a secret is asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Unproved(BTreeMap<Source, Asked>);
+
+#[derive(Debug)]
+struct Asked {
+    /// At the most [`Unproved::CALLS_MAX`].
+    at: Vec<Instant>,
+    /// The last one.
+    call: CallId,
+}
+
+impl Unproved {
+    pub(crate) const CALLS_MAX: usize = 3;
+    pub(crate) const WITHIN: Duration = Duration::from_secs(600);
+    /// Each is a place where a phone registered, and has shown that it is there. At the bound the one that was
+    /// quiet the longest begins anew.
+    pub(crate) const SOURCES_MAX: usize = 4_096;
+
+    /// Whether one more may be made, which is then counted. `is_up`: whether a call still is.
+    pub(crate) fn admit(
+        &mut self,
+        now: Instant,
+        source: Source,
+        call: CallId,
+        is_up: impl Fn(CallId) -> bool,
+    ) -> bool {
+        if !self.0.contains_key(&source) && self.0.len() >= Self::SOURCES_MAX {
+            let quiet = self.0.iter().min_by_key(|(_, asked)| (is_up(asked.call), asked.at.last()));
+            let quiet = quiet.map(|(source, _)| *source);
+            quiet.and_then(|source| self.0.remove(&source));
+        }
+        let asked = self.0.entry(source).or_insert(Asked { at: Vec::new(), call });
+        asked.at.retain(|at| now.since(*at) < Self::WITHIN);
+        if asked.at.len() >= Self::CALLS_MAX || asked.call != call && is_up(asked.call) {
+            return false;
+        }
+        asked.at.push(now);
+        asked.call = call;
+        true
+    }
+
+    /// Whether this call is one of them.
+    pub(crate) fn holds(&self, call: CallId) -> bool {
+        self.0.values().any(|asked| asked.call == call)
     }
 }
 
@@ -129,5 +180,29 @@ mod tests {
         assert!(ringing.takes(at(10), bob, 8));
         // Somebody who transfers calls rings two phones every three seconds, for an hour.
         assert!((40..1_240).all(|n| ringing.takes(at(n * 3), alice, 2)));
+    }
+
+    #[test]
+    fn an_address_has_one_call_for_help_at_a_time_and_three_in_ten_minutes() {
+        let mut unproved = Unproved::default();
+        let at = |seconds: u64| Instant(seconds * 1_000_000_000);
+        let (office, other) = ([192, 0, 2, 1], [192, 0, 2, 2]);
+        let source = |address: [u8; 4]| Source::from(std::net::IpAddr::from(address));
+        let up = |up: u128| move |call: CallId| call == CallId(up);
+        assert!(unproved.admit(at(0), source(office), CallId(1), up(0)));
+        assert!(unproved.holds(CallId(1)));
+        assert!(!unproved.admit(at(1), source(office), CallId(2), up(1)));
+        assert!(unproved.admit(at(1), source(other), CallId(3), up(1)), "elsewhere");
+        assert!(unproved.admit(at(2), source(office), CallId(4), up(0)));
+        assert!(unproved.admit(at(3), source(office), CallId(5), up(0)));
+        assert!(!unproved.admit(at(4), source(office), CallId(6), up(0)));
+        assert!(unproved.admit(at(601), source(office), CallId(7), up(0)));
+        assert!(!unproved.holds(CallId(5)) && unproved.holds(CallId(7)));
+        for n in 0..3 * u32::try_from(Unproved::SOURCES_MAX).expect("few") {
+            let source = Source::from(std::net::IpAddr::from(std::net::Ipv4Addr::from_bits(n)));
+            assert!(unproved.admit(at(700), source, CallId(100 + u128::from(n)), up(7)));
+        }
+        assert!(unproved.0.len() <= Unproved::SOURCES_MAX);
+        assert!(unproved.holds(CallId(7)), "what is up isn't forgotten");
     }
 }

@@ -21,10 +21,10 @@ use guard::fact::Fact;
 use guard::id::{DeviceId, ExtensionId, NodeId, RealmId, TenantId};
 use guard::number::{Country, ExtensionNumber};
 use guard::source::Source;
-use guard::wall::{Ban, Wall, Who};
+use guard::wall::{Ban, STANDING, Wall, Who};
 use pure::{Chance, Instant, Map, Now, TimerId, Timers, Utc};
 use sip::digest::{Algorithm, Nonces, NoncesConfig};
-use sip::{Request, Response, ResponseBuilder, Status};
+use sip::{Name, Request, Response, ResponseBuilder, Status};
 
 pub use change::Prepared;
 pub use stale::Stale;
@@ -288,11 +288,13 @@ impl Registrar {
     }
 
     /// A device that an emergency call from this path is believed to come from, and when it last
-    /// registered: the one bound there, else one that registered from this address before.
+    /// registered: the one bound there, else one of an extension in service that registered from this
+    /// address before. [`Self::is_bound`] tells them apart.
     pub fn known_device(&self, path: Path) -> Option<(DeviceId, Utc)> {
         let here = self.at.get(&path).and_then(|devices| devices.first());
         let from_here = |known: &&Known| {
             known.last.as_ref().is_some_and(|last| last.remote.ip() == path.remote.ip())
+                && self.accounts.get(&known.device.extension).is_some_and(Account::enabled)
         };
         let known = match here {
             Some(id) => self.devices.get(id),
@@ -372,6 +374,12 @@ impl Registrar {
         self.flows.values().filter(from).map(|opened| opened.flow).collect()
     }
 
+    pub(crate) fn has_connection_from(&self, source: Source) -> bool {
+        let connections = self.flows.values().filter(|flow| flow.flow.transport.is_reliable());
+        let mut remotes = connections.filter_map(|flow| flow.remote);
+        remotes.any(|remote| Source::from(remote.ip()) == source)
+    }
+
     /// Whether this is an address of ours.
     pub(crate) fn is_own_address(&self, source: Source) -> bool {
         self.flows.values().any(|flow| Source::from(flow.local.ip()) == source)
@@ -419,7 +427,13 @@ impl Registrar {
 
     /// Which device of this extension a request says it comes from, as far as failures are concerned: what
     /// it is known by must have been at this source before. `None`: no such extension.
-    pub(crate) fn who(&self, extension: Option<ExtensionId>, request: &Request, path: Path) -> Who {
+    pub(crate) fn who(
+        &self,
+        now: Now,
+        extension: Option<ExtensionId>,
+        request: &Request,
+        path: Path,
+    ) -> Who {
         let extension = extension.unwrap_or(NOBODY);
         if let Some(device) = self.device_at(path, extension) {
             return Who::Bound(device);
@@ -428,16 +442,32 @@ impl Registrar {
         let (instance, call_id) = (instance_of(request), request.headers().call_id());
         let contact = request.headers().contacts().next();
         let contact = contact.as_ref().map(|contact| contact.uri().as_str());
-        let known = self.devices.values().find(|known| {
+        let here = |known: &&Known| {
             known.device.extension == extension
-                && known.last.as_ref().is_some_and(|last| {
-                    Source::from(last.remote.ip()) == source
-                        && (instance.as_ref() == Some(&known.device.instance)
-                            || last.call_id == call_id
-                            || contact == Some(last.contact.as_str()))
-                })
-        });
-        known.map_or(Who::Unknown, |known| Who::Known(known.device.id))
+                && known.last.as_ref().is_some_and(|last| Source::from(last.remote.ip()) == source)
+        };
+        // After a power cut a phone without an instance has another Call-ID and another port in its Contact;
+        // what it is, and where in the house, stay.
+        let agent = request.headers().get(Name::UserAgent).unwrap_or_default();
+        let alike = |known: &Known, last: &Last| {
+            !agent.is_empty()
+                && known.device.agent == agent
+                && contact.is_some_and(|contact| are_of_one_host(contact, &last.contact))
+        };
+        let itself = |known: &&Known| {
+            known.last.as_ref().is_some_and(|last| {
+                instance.as_ref() == Some(&known.device.instance)
+                    || last.call_id == call_id
+                    || contact == Some(last.contact.as_str())
+                    || alike(known, last)
+            })
+        };
+        let of_here = self.devices.values().filter(here);
+        if let Some(known) = of_here.clone().find(itself) {
+            return Who::Known(known.device.id);
+        }
+        let lately = |known: &Known| now.utc.since(known.device.last_seen) < STANDING;
+        if of_here.into_iter().any(lately) { Who::Home } else { Who::Unknown }
     }
 
     /// An answer of ours to `request`. A header that could not be printed would be our own fault; the
@@ -552,6 +582,13 @@ fn instance_of(request: &Request) -> Option<String> {
         contact.param_unquoted("+sip.instance").map(std::borrow::Cow::into_owned)
     };
     request.headers().contacts().find_map(instance)
+}
+
+fn are_of_one_host(one: &str, other: &str) -> bool {
+    match (sip::Uri::parse(one), sip::Uri::parse(other)) {
+        (Ok(one), Ok(other)) => one.host_str() == other.host_str(),
+        _ => false,
+    }
 }
 
 /// Stands for an extension that doesn't exist, where it must be looked for like one that does.

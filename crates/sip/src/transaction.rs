@@ -50,7 +50,7 @@ pub struct Transactions<P> {
     by_ack: Map<Arc<str>, Key>,
     by_path: Map<P, BTreeSet<Key>>,
     /// How many are counted under each [`Path::share`].
-    by_share: Map<P, usize>,
+    by_share: Map<P, Share>,
     timers: Timers<(Key, Timer)>,
     out: VecDeque<Output<P>>,
     next_key: u64,
@@ -66,6 +66,14 @@ pub trait Path: Copy + Eq + Hash + fmt::Debug {
     fn share(&self) -> (Self, usize) {
         (*self, 1)
     }
+}
+
+/// What one [`Path::share`] has under way.
+#[derive(Clone, Copy, Default)]
+struct Share {
+    live: usize,
+    /// Of these, calls for help that came in when it was full.
+    help: usize,
 }
 
 /// Names one transaction; never used twice.
@@ -236,7 +244,8 @@ pub struct Config {
     pub reserve: usize,
     /// Transactions at once of one [`Path::share`], whoever began them, before a new request from there
     /// comes back as [`Output::Overloaded`]: no single peer fills the table. [`Rank::Progress`] may have as many
-    /// again, [`Rank::Emergency`] once more. What we send ourselves isn't held back by it.
+    /// again; of [`Rank::Emergency`] there are [`HELP_PER_SHARE_MAX`] beside, so that nobody fills everybody's
+    /// reserve with calls for help. What we send ourselves isn't held back by it.
     pub per_path_max: usize,
 }
 
@@ -361,7 +370,7 @@ impl<P: Path> Transactions<P> {
             Method::Invite => Machine::ServerInvite(ServerInvite::new()),
             _ => Machine::ServerOther(ServerOther::new(&request)),
         };
-        self.begin(key, path, matched, machine);
+        self.begin(key, path, matched, machine, rank == Rank::Emergency);
         self.step(now, key, Event::Begin(request.clone()));
         self.out.push_back(match method {
             Method::Cancel => Output::Cancel { key, path, request, invite },
@@ -416,7 +425,7 @@ impl<P: Path> Transactions<P> {
             Method::Invite => Machine::ClientInvite(ClientInvite::new(&request)),
             _ => Machine::ClientOther(ClientOther::new(&request)),
         };
-        self.begin(key, path, matched, machine);
+        self.begin(key, path, matched, machine, false);
         self.step(now, key, Event::Begin(request));
     }
 
@@ -437,30 +446,33 @@ impl<P: Path> Transactions<P> {
 
     /// Whether one more from this path leaves enough for everybody else.
     fn has_share(&self, path: P, rank: Rank) -> bool {
-        let shares = match rank {
-            Rank::Ordinary => 1,
-            Rank::Progress => 2,
-            Rank::Emergency => 3,
-        };
         let (whose, times) = path.share();
-        let live = self.by_share.get(&whose).copied().unwrap_or_default();
-        live < self.config.per_path_max.saturating_mul(times).saturating_mul(shares)
+        let share = self.by_share.get(&whose).copied().unwrap_or_default();
+        let own = self.config.per_path_max.saturating_mul(times);
+        match rank {
+            Rank::Ordinary => share.live < own,
+            Rank::Progress => share.live < own.saturating_mul(2),
+            Rank::Emergency => share.help < HELP_PER_SHARE_MAX,
+        }
     }
 
     /// Whether more than half of what may be begun from here is under way: time to answer without a
     /// transaction what is refused anyway. False for a request that has one.
     pub fn is_pressed(&self, path: P, request: &Request) -> bool {
         let (whose, times) = path.share();
-        let live = self.by_share.get(&whose).copied().unwrap_or_default();
-        live > self.config.per_path_max.saturating_mul(times) / 2
+        let share = self.by_share.get(&whose).copied().unwrap_or_default();
+        share.live > self.config.per_path_max.saturating_mul(times) / 2
             && !self.by_match.contains_key(&Match::of_request(request, path))
     }
 
-    fn begin(&mut self, key: Key, path: P, matched: Match<P>, machine: Machine) {
+    fn begin(&mut self, key: Key, path: P, matched: Match<P>, machine: Machine, help: bool) {
         self.by_match.insert(matched.clone(), key);
         self.by_path.get_or_insert_with(path, BTreeSet::new).insert(key);
-        *self.by_share.get_or_insert_with(path.share().0, || 0) += 1;
-        self.live.insert(key, Slot { path, matched, ack: None, armed: Armed::default(), machine });
+        let share = self.by_share.get_or_insert_with(path.share().0, Share::default);
+        share.live += 1;
+        share.help += usize::from(help);
+        let armed = Armed::default();
+        self.live.insert(key, Slot { path, matched, help, ack: None, armed, machine });
     }
 
     /// Gives one event to one machine, and buries it where it is over.
@@ -531,9 +543,10 @@ impl<P: Path> Transactions<P> {
             self.by_ack.remove(&ack);
         }
         let whose = slot.path.share().0;
-        if let Some(live) = self.by_share.get_mut(&whose) {
-            *live -= 1;
-            if *live == 0 {
+        if let Some(share) = self.by_share.get_mut(&whose) {
+            share.live -= 1;
+            share.help -= usize::from(slot.help);
+            if share.live == 0 {
                 self.by_share.remove(&whose);
             }
         }
@@ -588,6 +601,8 @@ impl Config {
 struct Slot<P> {
     path: P,
     matched: Match<P>,
+    /// It was admitted as a call for help.
+    help: bool,
     ack: Option<Arc<str>>,
     armed: Armed,
     machine: Machine,
@@ -733,6 +748,9 @@ const UNANSWERED_MAX: Duration = Duration::from_secs(600);
 const PROVISIONAL_GAP: Duration = Duration::from_secs(60);
 /// About 1 to 3 KiB each: some hundred MiB at the worst.
 const LIVE_MAX: usize = 50_000;
+/// Calls for help at once that one [`Path::share`] may have beside what it has anyway: an office of forty
+/// desks, and nobody fills the reserve that all have together.
+pub const HELP_PER_SHARE_MAX: usize = 16;
 /// A fifth more for what goes on with calls, and as much again for emergencies.
 const RESERVE: usize = 10_000;
 /// A phone has a handful; this leaves room for a hundred keys of a switchboard.

@@ -6,16 +6,32 @@
 //! misses:* tripwires on new extensions, trunks and rules come with the console.
 
 use super::{At, Finding};
-use crate::fact::{Exception, Fact, Severity};
+use crate::fact::{Exception, Fact, KnownBy, Severity};
 use crate::incident::{Key, What, shown};
 
 pub(super) fn observe(at: At, fact: &Fact) -> Option<Finding> {
     let found = |key, what, severity, words| Finding::new(at, key, what, severity, words);
     Some(match fact {
-        Fact::EmergencyCalled { call, extension, number, from, .. } => {
-            let words = format!("{} called {} for help.", shown(&from.reveal().0), shown(number));
-            let finding = found(Key::Call(*call), What::Emergency, Severity::Error, words);
-            Finding { extension: *extension, ..finding }
+        Fact::EmergencyCalled { call, extension, device, number, known, from, .. } => {
+            let (from, number) = (shown(&from.reveal().0), shown(number));
+            let unproved = known.0.is_some_and(KnownBy::proved_nothing);
+            let words = match unproved {
+                false => format!("{from} called {number} for help."),
+                true if from.is_empty() => {
+                    format!("Somebody unknown, who proved nothing, called {number} for help.")
+                }
+                true => format!(
+                    "Somebody at the address of {from}, who proved nothing, called {number} for help."
+                ),
+            };
+            // Whoever proved nothing must not hide the same device's own call.
+            let key = match (device, extension) {
+                (None, None) => Key::Call(*call),
+                _ => Key::Help { device: *device, extension: *extension, proved: !unproved },
+            };
+            let finding = found(key, What::Emergency, Severity::Error, words);
+            let done = unproved.then(|| "It was put through if a line was free.".to_owned());
+            Finding { extension: *extension, done, ..finding }
         }
         Fact::PersistFailed { what, error } => {
             let words = format!("Writing {} failed: {}", shown(what), shown(error));

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use pure::Utc;
 
-use super::{At, Finding, Homes, RUSH, insert_bounded, source, span};
+use super::{At, Finding, Homes, RUSH, insert_bounded, source, span, unproved};
 use crate::fact::{Fact, Severity, ViolationKind};
 use crate::incident::{Key, What};
 use crate::source::Source;
@@ -33,7 +33,7 @@ struct Seen {
 
 impl Scanning {
     pub(super) fn observe(&mut self, at: At, fact: &Fact, homes: &Homes) -> Option<Finding> {
-        let Fact::ViolationSeen { kind, count, address } = fact else { return None };
+        let Fact::ViolationSeen { kind, count, proved, address } = fact else { return None };
         let (source, events) = (source(address)?, u64::from(*count));
         let mut seen = self.sources.get(&source).copied();
         seen.take_if(|seen| at.utc.since(seen.began) > RUSH);
@@ -62,6 +62,9 @@ impl Scanning {
             seen.violations,
             span(at.utc.since(seen.began)),
         );
+        if *proved == Some(false) && !home {
+            return Some(Finding { events, ..unproved(at, What::Scanning, words) });
+        }
         let key = Key::Source(source);
         let finding = Finding::new(at, key, What::Scanning, Severity::Notice, words);
         Some(Finding { events, ..finding })

@@ -7,14 +7,18 @@
 
 use std::time::Duration;
 
-use super::{At, Finding, source, span};
+use super::{At, Finding, source, span, unproved};
 use crate::fact::{Fact, Severity};
 use crate::incident::{Key, What};
 use crate::wall::BanCause;
 
 pub(super) fn observe(at: At, fact: &Fact) -> Option<Finding> {
     let (address, what, severity, words, done) = match fact {
-        Fact::ScannerSeen { sign, address } => {
+        Fact::ScannerSeen { sign, proved, address } => {
+            if *proved == Some(false) {
+                let source = source(address)?;
+                return Some(unproved(at, kind(sign)?, format!("{source}: It scans: {sign}.")));
+            }
             (address, kind(sign)?, Severity::Notice, format!("It scans: {sign}."), None)
         }
         Fact::SprayingSeen { accounts, slowed, address } => {

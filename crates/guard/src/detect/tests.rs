@@ -1,7 +1,9 @@
 //! Attacks that must be told, and the honest people they resemble.
 
 use super::*;
-use crate::fact::{AuthenticationFailure, Exception, Seconds, Slowed, ViolationKind};
+use crate::fact::{
+    AuthenticationFailure, CallerKnown, Exception, KnownBy, Seconds, Slowed, ViolationKind,
+};
 use crate::gate::{Algorithm, Origin, PolicyVersion, Rule};
 use crate::id::{CallId, DeviceId, LegId, NodeId, TrunkId};
 use crate::incident::{Change, Incident, Incidents};
@@ -241,7 +243,8 @@ fn people_and_phones_that_only_err_are_left_alone() {
 }
 
 fn violated(from: &str, count: u32) -> Fact {
-    Fact::ViolationSeen { kind: ViolationKind::Malformed, count, address: address(from) }
+    let proved = Some(true);
+    Fact::ViolationSeen { kind: ViolationKind::Malformed, count, proved, address: address(from) }
 }
 
 #[test]
@@ -387,17 +390,22 @@ fn a_carrier_that_stays_away_is_told_and_a_hiccup_is_not() {
 #[test]
 fn what_is_an_alert_by_itself() {
     let mut desk = Desk::new();
-    let call = |n| Fact::EmergencyCalled {
+    let call = |n, known| Fact::EmergencyCalled {
         call: CallId(n),
         extension: Some(ALICE),
         device: Some(PHONE),
         number: "911".to_owned(),
         kind: EmergencyKind::General,
+        known: CallerKnown(Some(known)),
         from: "101".into(),
     };
-    desk.at(0, &call(1));
-    // Each call for help is told.
-    desk.at(1, &call(2));
+    desk.at(0, &call(1, KnownBy::Address));
+    // What nobody proved doesn't hide the phone's own call; each is told once within the hour.
+    desk.at(0, &call(2, KnownBy::Secret));
+    for n in 3..60 {
+        desk.at(1, &call(n, KnownBy::Address));
+        desk.at(1, &call(n + 100, KnownBy::Path));
+    }
     desk.at(2, &Fact::PersistFailed { what: "a call".into(), error: "disk full".into() });
     desk.at(3, &Fact::PersistFailed { what: "a call".into(), error: "disk full".into() });
     let actor = Pii::new(Actor::LocalAdmin { uid: 0, name: "root".to_owned() });
@@ -407,7 +415,7 @@ fn what_is_an_alert_by_itself() {
     let exception = Exception::PlainMedia;
     desk.at(6, &Fact::ExceptionGranted { device: PHONE, exception, actor: actor.clone() });
     let expected = [
-        "emergency Error extension 101",
+        "emergency Error somebody at the address of extension 101",
         "emergency Error extension 101",
         "storage Error this node",
         "secret-revealed Notice extension 101",
@@ -415,7 +423,12 @@ fn what_is_an_alert_by_itself() {
         "exception Warn phone 00000000",
     ];
     assert_eq!(desk.alerts(), expected);
-    assert_eq!(desk.told[0].incident().words, "101 called 911 for help.");
+    let words = |n: usize| desk.told[n].incident().words.as_str();
+    assert_eq!(
+        words(0),
+        "Somebody at the address of 101, who proved nothing, called 911 for help."
+    );
+    assert_eq!(words(1), "101 called 911 for help.");
     assert_eq!(desk.told[3].incident().by.as_ref(), Some(actor.reveal()));
 }
 
@@ -447,7 +460,14 @@ fn what_the_wall_does_is_one_incident_with_the_guessing() {
 
     // A tool that gives its name, and is shut out for it.
     let tool = BanCause::Scanner { agent: "friendly-scanner".to_owned() };
-    desk.at(70, &Fact::ScannerSeen { sign: tool.clone(), address: address("192.0.2.8") });
+    desk.at(
+        70,
+        &Fact::ScannerSeen {
+            sign: tool.clone(),
+            proved: Some(true),
+            address: address("192.0.2.8"),
+        },
+    );
     desk.at(71, &shut_out("192.0.2.8", tool));
     assert!(desk.alerts().iter().any(|line| line.contains("192.0.2.8")));
 }
@@ -460,4 +480,20 @@ fn a_phone_with_an_old_secret_and_the_owners_own_ban_alert_nobody() {
     desk.at(11, &held(OFFICE, false));
     desk.at(12, &shut_out("192.0.2.9", BanCause::Administrator { why: "rings at night".into() }));
     assert!(desk.alerts().is_empty(), "{:?}", desk.alerts());
+}
+
+#[test]
+fn forged_scanners_take_no_place_of_those_that_are_real() {
+    let mut desk = Desk::new();
+    let tool = BanCause::Scanner { agent: "friendly-scanner".to_owned() };
+    for n in 0..200 {
+        let (sign, from) = (tool.clone(), address(&format!("203.0.113.{n}")));
+        desk.at(n, &Fact::ScannerSeen { sign, proved: Some(false), address: from.clone() });
+        let kind = ViolationKind::Malformed;
+        desk.at(n, &Fact::ViolationSeen { kind, count: 10, proved: Some(false), address: from });
+    }
+    assert_eq!(desk.alerts(), ["scanning Notice addresses that proved nothing"]);
+    // Whoever holds a connection is told by its address.
+    desk.at(300, &shut_out("192.0.2.8", tool));
+    assert_eq!(desk.alerts()[1..], ["scanning Warn 192.0.2.8"]);
 }

@@ -61,6 +61,11 @@ impl<K: Keyed, V> Bounded<K, V> {
         self.lines.iter().map(|(key, line)| (key, &line.value))
     }
 
+    /// The keys from this one on, in order.
+    pub(super) fn from(&self, first: &K) -> impl Iterator<Item = &K> {
+        self.lines.range(first..).map(|(key, _)| key)
+    }
+
     /// For small changes that don't move the end.
     pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         self.lines.get_mut(key).map(|line| &mut line.value)

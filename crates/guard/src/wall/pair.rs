@@ -29,10 +29,30 @@ pub struct Pair {
 pub enum Who {
     /// One that was never seen at this source: all of them are one.
     Unknown,
+    /// The same, where another of its extension was at this source lately: perhaps one of those, which
+    /// came back without anything that it is known by.
+    Home,
     /// It says that it is this one, which was at this source before.
     Known(DeviceId),
     /// It speaks on the very path where this one is registered now: nobody else can.
     Bound(DeviceId),
+}
+
+impl Who {
+    /// Whether it is, or says that it is, a device that was at this source before.
+    pub fn is_known(self) -> bool {
+        match self {
+            Self::Unknown | Self::Home => false,
+            Self::Known(_) | Self::Bound(_) => true,
+        }
+    }
+}
+
+impl Pair {
+    /// Stands before all pairs of this source.
+    pub(super) fn first(source: Source) -> Self {
+        Self { source, tenant: TenantId(0), account: Arc::from(""), who: Who::Unknown }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -73,7 +93,7 @@ impl Failures {
     }
 
     /// Counts one. How long the pair is held from now on, where this one was too many.
-    pub(super) fn count(&mut self, now: Instant) -> Option<Duration> {
+    pub(super) fn count(&mut self, now: Instant, who: Who) -> Option<Duration> {
         self.last = now;
         if self.held(now).is_some() {
             return None;
@@ -86,7 +106,7 @@ impl Failures {
         self.recent = Vec::new();
         let span = HOLD_FIRST.saturating_mul(1 << self.times.min(20)).min(HOLD_MAX);
         self.times = self.times.saturating_add(1);
-        let spare = Lane::new(SPARE_AT_ONCE, SPARE_EVERY, now);
+        let spare = Lane::new(SPARE_AT_ONCE, spare_every(who), now);
         self.held = Some(Hold { since: now, until: now + span, spare });
         Some(span)
     }
@@ -107,8 +127,15 @@ pub const HOLD_FIRST: Duration = Duration::from_secs(600);
 pub const HOLD_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// Without a failure for so long after its hold, a pair is as if it had never failed.
 pub const PEACE: Duration = Duration::from_secs(24 * 3_600);
-/// Comparisons that a held pair has left for calls for help and for devices that were at this source
-/// before: enough to redial, too few to guess with ...
+/// Comparisons that a held pair has left where its extension or its device was at this source before, and
+/// for calls for help from such a place: enough to redial, too few to guess with ...
 pub const SPARE_AT_ONCE: u32 = 6;
 /// ... and one more in this time, so that a phone whose secret is put right is back by itself.
 pub const SPARE_EVERY: Duration = Duration::from_secs(600);
+/// The same for unknown devices, since a guest in the office has these too: about 140 comparisons in a day of
+/// an account that is at home there.
+pub const SPARE_EVERY_UNKNOWN: Duration = Duration::from_secs(1_800);
+
+fn spare_every(who: Who) -> Duration {
+    if who.is_known() { SPARE_EVERY } else { SPARE_EVERY_UNKNOWN }
+}

@@ -359,3 +359,58 @@ fn switched_off_it_is_no_wall() {
     assert!(!wall.scanner(at(0), guesser.source, "sipvicious", true));
     assert!(effects(&mut wall).is_empty());
 }
+
+/// A guest in an office whose phone lost its power: how often either is compared.
+#[test]
+fn a_phone_that_comes_back_without_a_name_is_let_in_beside_a_guest_who_guesses() {
+    let mut wall = wall();
+    let home = pair(source("192.0.2.1"), "100", Who::Home);
+    assert_eq!(guesses(&mut wall, &home, 5, 1, 0), 5);
+    assert!(!wall.held(at(6)).is_empty());
+    assert!(wall.may_compare(at(10).instant, &home, false), "the phone");
+    wall.succeeded(at(10), &home, ExtensionId(1));
+    assert!(!wall.held(at(11)).is_empty(), "and the guest begins nothing anew");
+    let day = guesses(&mut wall, &home, 86_400, 1, 20);
+    assert!((50..=140).contains(&day), "{day} comparisons in a day");
+    // Whoever knows what a phone there is known by has some more.
+    let known = pair(source("192.0.2.1"), "100", Who::Known(DeviceId(1)));
+    let day = guesses(&mut wall, &known, 86_400, 1, 200_000);
+    assert!((140..=230).contains(&day), "{day} comparisons in a day");
+    // Where nobody of this extension ever was, there is nothing to spare.
+    let stranger = pair(source("203.0.113.9"), "100", Who::Unknown);
+    assert!(guesses(&mut wall, &stranger, 86_400, 1, 100_000) <= 40);
+}
+
+#[test]
+fn whoever_invents_names_empties_no_limit() {
+    let mut wall = wall();
+    let office = source("192.0.2.1");
+    wall.stands(at(0), office, ExtensionId(1), Duration::ZERO);
+    let guesser = pair(office, "100", Who::Unknown);
+    let mut compared = 0;
+    for round in 0..6 {
+        let begin = round * 35;
+        compared += guesses(&mut wall, &guesser, 4, 1, begin);
+        for n in 0..34_000 {
+            let junk = pair(office, &format!("junk-{round}-{n}"), Who::Unknown);
+            wall.failed(at(begin + 5), junk, true, false);
+        }
+        assert!(wall.nobodies.iter().count() <= NOBODIES_PER_SOURCE_MAX);
+    }
+    // The slow lane of a sprayer apart, five in ten minutes.
+    assert!(compared <= 5, "{compared}");
+    assert_eq!(wall.pairs.iter().count(), 1);
+}
+
+#[test]
+fn forged_scanners_are_some_lines_a_minute() {
+    let mut wall = wall();
+    for n in 0..3_800_u32 {
+        let from = source(&std::net::Ipv4Addr::from_bits(0xcb00_0000 + n).to_string());
+        assert!(wall.scanner(at(u64::from(n) / 190), from, "friendly-scanner", false));
+    }
+    wall.tell(at(61).instant);
+    let told = facts(&mut wall);
+    assert_eq!(told.len(), 11, "{told:?}");
+    assert_eq!(told.last(), Some(&"strangers-summed"));
+}

@@ -1,29 +1,57 @@
 //! Calls for help. Nothing may stand in their way: no bound, no budget, no lockdown, no full line.
 //!
+//! How their caller is known decides what they may take from others. By a *secret*, the present or the
+//! former one, or on the *path* where a phone is registered now: all of it. By the *address* where a phone
+//! registered before: anybody behind that address may be it, so such a call takes a free line and
+//! nothing else, one at a time, and a few in ten minutes. Whoever isn't on its own connection is
+//! challenged first ([`Exchange::sent_back`]): a phone with the right secret is known by it, one with a
+//! spoilt secret has shown at least where it is, and whoever wrote an address into a datagram hears nothing.
+//!
 //! They aren't paid for, don't wait for the disk, take plain audio where there is nothing better, and
 //! take a line from somebody else where none is free.
 
 use std::collections::VecDeque;
 
 use guard::cause::{Cause, EndedBy};
-use guard::fact::Fact;
+use guard::fact::{CallerKnown, Fact, KnownBy};
 use guard::gate::{Attempt, Destination, Origin, Permit, Standing, Verdict};
 use guard::id::{CallId, ExtensionId, LegId, TenantId, TrunkId};
 use guard::number::Emergency;
 use pure::Now;
+use sip::dialog::Dialog;
 use sip::transaction::Key;
-use sip::{Name, Request, Response, Status};
+use sip::{Method, Name, Request, Response, Status};
 
 use super::Exchange;
 use super::invite::{Asker, Begin};
-use crate::authenticate::Identity;
+use crate::authenticate::{Identity, Verdict as Authenticated};
 use crate::back_to_back::call::{Outside, Way};
 use crate::back_to_back::leg::Leg;
 use crate::flow::Path;
 use crate::record::{Cdr, Row};
 
 impl Exchange {
-    #[allow(clippy::too_many_arguments, reason = "all that is known of one request, used once")]
+    /// Challenges a call for help in passing, without a transaction, where it comes neither on the
+    /// connection of a phone nor with an answer to a challenge of ours. Whether it did.
+    pub(super) fn sent_back(&mut self, now: Now, path: Path, request: &Request) -> bool {
+        if request.method() != Method::Invite
+            || request.headers().to().tag().is_some()
+            || self.emergency(request).is_none()
+            || self.trunks.identify(path, request).is_some()
+            || path.flow.transport.is_reliable() && self.registrar.is_bound(path)
+        {
+            return false;
+        }
+        // Where the owner opened help to strangers, nobody there has a secret to answer with.
+        let open = self.core.gate.policy().emergency_for_strangers;
+        if open && !self.registrar.is_bound(path) {
+            return false;
+        }
+        let Some(challenge) = self.registrar.ask_where(now, request, path) else { return false };
+        self.core.transmit(path, challenge.as_bytes().clone());
+        true
+    }
+
     pub(super) fn help(
         &mut self,
         now: Now,
@@ -31,13 +59,20 @@ impl Exchange {
         path: Path,
         request: &Request,
         emergency: Emergency,
-        identity: Option<Identity>,
-        standing: Standing,
-        otherwise: Option<Response>,
+        verdict: Authenticated,
     ) {
         let (call, leg) = {
             let desk = self.core.desk(now);
             (CallId::draw(desk.chance), LegId::draw(desk.chance))
+        };
+        let (identity, known_by, otherwise) = self.caller_for_help(path, verdict);
+        // Beyond its turns an address is a stranger's.
+        let has_turn = known_by != KnownBy::Address || self.has_turn(now, path, call);
+        let known_by = if has_turn { known_by } else { KnownBy::Nothing };
+        let standing = match (&identity, known_by) {
+            (Some(identity), _) => identity.standing(),
+            (None, KnownBy::Nothing) => Standing::Stranger,
+            (None, _) => self.standing_of(path),
         };
         let device = match standing {
             Standing::KnownDevice { device, .. } => Some(device),
@@ -68,7 +103,7 @@ impl Exchange {
             name: caller.map(|caller| caller.name.clone()).unwrap_or_default(),
             number: caller.map(|caller| caller.number.to_string()).unwrap_or_default(),
             dialled: emergency.number().to_owned(),
-            quiet: false,
+            quiet: extension.is_some_and(|one| self.refusals.is_full(now.instant, one)),
             emergency: true,
         };
         let attempt = Attempt {
@@ -88,17 +123,30 @@ impl Exchange {
             }
             return;
         };
+        let party = self.caller(path, request, &asker);
+        // What can be no call is none: it is answered before it is told and before it takes anything.
+        let heard = match self.offer(request, path, &party, &asker) {
+            Ok(heard) if has_dialog(request, path) => heard,
+            Ok(_) => {
+                let refused = Cause::ProtocolError.into();
+                return self.refuse(now, key, path, request, &asker, &refused);
+            }
+            Err(cause) => {
+                return self.refuse(now, key, path, request, &asker, &cause.into());
+            }
+        };
         let fact = Fact::EmergencyCalled {
             call,
             extension,
             device,
             number: emergency.number().to_owned(),
             kind: emergency.kind(),
+            known: CallerKnown(Some(known_by)),
             from: asker.number.as_str().into(),
         };
         self.tell(tenant, fact);
         let decision = permit.decision();
-        if let Some(extension) = extension {
+        if let Some(extension) = extension.filter(|_| !known_by.proved_nothing()) {
             self.give_way(now, tenant, extension, call);
         }
         let mut outside = Outside {
@@ -108,8 +156,6 @@ impl Exchange {
             tried: None,
             last_ways: false,
         };
-        let party = self.caller(path, request, &asker);
-        let heard = self.offer(request, path, &party, &asker);
         let Some(leg) = self.first_leg_for_help(now, &mut outside) else {
             self.answer(now, key, request, Status::SERVICE_UNAVAILABLE, |answer| {
                 answer
@@ -136,30 +182,56 @@ impl Exchange {
             };
             return self.write(vec![Row::Cdr(Box::new(cdr))]);
         };
-        let begun = match heard {
-            Ok(heard) => {
-                let begin = Begin {
-                    party,
-                    heard,
-                    decision,
-                    forks: vec![leg],
-                    called: None,
-                    outside: Some(outside),
-                };
-                self.begin(now, key, request, &asker, begin)
-            }
-            Err(cause) => {
-                leg.forget(&mut self.core.desk(now));
-                Err(cause.into())
-            }
+        let begin = Begin {
+            party,
+            heard,
+            decision,
+            forks: vec![leg],
+            called: None,
+            outside: Some(outside),
         };
-        if let Err(refused) = begun {
+        if let Err(refused) = self.begin(now, key, request, &asker, begin) {
             self.refuse(now, key, path, request, &asker, &refused);
         }
     }
 
+    /// Who calls for help, how that is known, and what is said where that isn't enough.
+    fn caller_for_help(
+        &self,
+        path: Path,
+        verdict: Authenticated,
+    ) -> (Option<Identity>, KnownBy, Option<Response>) {
+        match verdict {
+            Authenticated::Proved(identity) => (Some(identity), KnownBy::Secret, None),
+            Authenticated::Former { identity, challenge } => {
+                (Some(identity), KnownBy::FormerSecret, Some(challenge))
+            }
+            Authenticated::Challenge(response) | Authenticated::Refused(response) => {
+                let known_by = match self.registrar.known_device(path) {
+                    Some(_) if self.registrar.is_bound(path) => KnownBy::Path,
+                    Some(_) => KnownBy::Address,
+                    None => KnownBy::Nothing,
+                };
+                (None, known_by, Some(response))
+            }
+        }
+    }
+
+    /// Whether whoever is known by its address alone may call for help once more.
+    fn has_turn(&mut self, now: Now, path: Path, call: CallId) -> bool {
+        let (core, source) = (&self.core, path.remote.ip().into());
+        let is_up = |call| core.call(call).is_some_and(|call| !call.is_ending());
+        self.unproved.admit(now.instant, source, call, is_up)
+    }
+
+    /// Whether this call for help takes what others have.
+    fn takes_from_others(&self, attempt: &Attempt) -> bool {
+        attempt.standing != Standing::Stranger && !self.unproved.holds(attempt.call)
+    }
+
     /// Of too many calls for help of one extension one of its own gives way, never another's: a stolen
-    /// secret must not take every line from those who need one. What rings goes before what talks, and of
+    /// secret must not take every line from those who need one. Calls of whoever proved nothing are not its
+    /// own: they neither count nor make anything give way. What rings goes before what talks, and of
     /// those the oldest.
     fn give_way(&mut self, now: Now, tenant: TenantId, extension: ExtensionId, by: CallId) {
         let own: Vec<_> = self
@@ -167,6 +239,7 @@ impl Exchange {
             .calls()
             .filter(|call| call.emergency && !call.is_ending())
             .filter(|call| call.caller_extension == Some(extension))
+            .filter(|call| !self.unproved.holds(call.id))
             .collect();
         if own.len() < HELP_PER_EXTENSION_MAX {
             return;
@@ -197,13 +270,14 @@ impl Exchange {
         }
     }
 
-    /// A leg on the next way, on a line that is made free where none is. `None`: that way can't be used.
+    /// A leg on the next way, on a line that is made free where none is. For a caller who proved nothing none
+    /// is made free; the carrier may still have one. `None`: that way can't be used.
     pub(super) fn next_leg_for_help(&mut self, now: Now, outside: &mut Outside) -> Option<Leg> {
         let way = outside.ways.pop_front()?;
         outside.tried = Some(way.clone());
         let trunk = self.trunks.get(way.route.trunk).filter(|trunk| trunk.enabled).cloned()?;
         let taken = self.core.calls().filter(|call| call.occupies(trunk.id)).count();
-        if taken >= usize::from(trunk.channels) {
+        if taken >= usize::from(trunk.channels) && self.takes_from_others(&outside.attempt) {
             self.preempt(now, trunk.id, outside.attempt.call);
         }
         let leg = LegId::draw(self.core.desk(now).chance);
@@ -245,7 +319,9 @@ impl Exchange {
                 }
             }
             // RFC 3398 §7.2.6.1: what a carrier without a free circuit says.
-            480 | 486 | 500 | 503 | 600 if self.preempt(now, trunk, call) => {
+            480 | 486 | 500 | 503 | 600
+                if self.takes_from_others(&outside.attempt) && self.preempt(now, trunk, call) =>
+            {
                 if let Some(way) = known {
                     outside.ways.push_front(way);
                 }
@@ -268,6 +344,13 @@ impl Exchange {
         self.on_core(now, |core, now, is_at| core.end(now, call, Cause::Preempted, is_at));
         true
     }
+}
+
+/// Whether a dialog can come of this INVITE: as the leg will ask.
+fn has_dialog(request: &Request, path: Path) -> bool {
+    let early = Response::builder(request, Status::RINGING).to_tag("1").build();
+    let over_tls = path.flow.transport.is_encrypted();
+    early.is_ok_and(|early| Dialog::uas(request, &early, over_tls).is_ok())
 }
 
 /// Q.850 3: no route to destination.

@@ -70,37 +70,29 @@ impl Exchange {
             return self.called_by_carrier(now, key, path, request, trunk, proof);
         }
         let emergency = self.emergency(request);
-        // What a call for help asks for beside help is ignored; nothing may stand in its way.
-        if emergency.is_none() && self.turned_away(now, key, request) {
+        // What a call for help asks for beside help is ignored; nothing may stand in its way. Nobody but a
+        // phone on its own connection hears anything before it has said who it is.
+        let at_home = path.flow.transport.is_reliable() && self.registrar.is_bound(path);
+        if emergency.is_none() && at_home && self.turned_away(now, key, request) {
             return;
         }
         let mut effects = Vec::new();
-        let help = emergency.is_some();
+        let help = emergency.is_some() && self.registrar.known_device(path).is_some();
         let verdict = self.registrar.authenticate(now, request, path, help, &mut effects);
         self.carry_out(now, effects);
-        let (identity, standing, otherwise) = match verdict {
-            authenticate::Verdict::Proved(identity) => {
-                let standing = identity.standing();
-                (Some(identity), standing, None)
-            }
-            authenticate::Verdict::Former { identity, challenge } => {
-                // Enough for help, for nothing else.
-                let standing = identity.standing();
-                (Some(identity).filter(|_| emergency.is_some()), standing, Some(challenge))
-            }
-            authenticate::Verdict::Challenge(response)
-            | authenticate::Verdict::Refused(response) => {
-                (None, self.standing_of(path), Some(response))
-            }
-        };
         if let Some(emergency) = emergency {
-            return self.help(now, key, path, request, emergency, identity, standing, otherwise);
+            return self.help(now, key, path, request, emergency, verdict);
         }
-        let identity = match (identity, otherwise) {
-            (Some(identity), _) => identity,
-            (None, Some(response)) => return self.respond(now, key, response),
-            (None, None) => return,
+        let identity = match verdict {
+            authenticate::Verdict::Proved(identity) => identity,
+            // Enough for help, for nothing else.
+            authenticate::Verdict::Former { challenge: response, .. }
+            | authenticate::Verdict::Challenge(response)
+            | authenticate::Verdict::Refused(response) => return self.respond(now, key, response),
         };
+        if !at_home && self.turned_away(now, key, request) {
+            return;
+        }
         let caller = self.registrar.extension(identity.extension);
         let number = caller.map(|extension| extension.number.to_string()).unwrap_or_default();
         let name = caller.map(|extension| extension.name.clone()).unwrap_or_default();
@@ -145,7 +137,7 @@ impl Exchange {
         false
     }
 
-    /// What is wrong with an INVITE before anybody asks whose it is.
+    /// What is wrong with an INVITE, whosever it is.
     fn unfit(&self, request: &Request) -> Option<(Status, Option<(Name, String)>)> {
         let headers = request.headers();
         let unknown: Vec<&str> = headers

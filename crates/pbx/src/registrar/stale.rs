@@ -36,7 +36,7 @@ impl Stale {
     pub fn device(&self) -> Option<DeviceId> {
         match self.pair.who {
             Who::Known(device) | Who::Bound(device) => Some(device),
-            Who::Unknown => None,
+            Who::Unknown | Who::Home => None,
         }
     }
 }
@@ -79,8 +79,8 @@ impl Stales {
     /// It has the right one now. A phone that was not recognised may be by now.
     pub(crate) fn put_right(&mut self, pair: &Pair) {
         self.0.remove(pair);
-        if pair.who != Who::Unknown {
-            self.0.remove(&Pair { who: Who::Unknown, ..pair.clone() });
+        for who in [Who::Unknown, Who::Home] {
+            self.0.remove(&Pair { who, ..pair.clone() });
         }
     }
 

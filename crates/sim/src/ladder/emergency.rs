@@ -1,9 +1,11 @@
 //! Calls for help. Each against one thing that would stop any other call.
 
+use actors::phone::Security;
 use guard::id::RoleId;
 use guard::ledger::Window;
 use guard::money::Money;
 use guard::policy::{Account, Budget, Hours};
+use sip::digest::Algorithm;
 
 use super::*;
 
@@ -321,6 +323,7 @@ fn where_the_carrier_takes_no_encryption() {
     );
 }
 
+/// Rotating signed the phone off, so it is on no path of its own any more: it says who it is first.
 #[test]
 fn with_the_former_secret() {
     Ladder::outside(|_| {}).check(
@@ -338,6 +341,9 @@ fn with_the_former_secret() {
           1000ms  pbx     > alice   401
           1000ms  alice   > pbx     ACK
           2000ms  alice dials 911
+          2000ms  alice   > pbx     INVITE 911
+          2000ms  pbx     > alice   401
+          2000ms  alice   > pbx     ACK
           2000ms  alice   > pbx     INVITE 911
           2000ms  pbx     > alice   100
                   fact   emergency-called
@@ -464,6 +470,52 @@ fn a_call_for_help_may_be_silent() {
                   cdr    101 911 answered 199s
                   heard  alice acme
                   bill   acme 911 199s 0
+         ",
+    );
+}
+
+/// In a datagram anybody can write a phone's address: the challenge comes first, without a 100 and without a
+/// transaction, and its answer shows where the phone is, whatever the secret.
+#[test]
+fn over_datagrams_with_an_answer_to_the_challenge() {
+    fn tell(name: &str, phone: &mut PhoneSettings) {
+        phone.weakest = Algorithm::Md5;
+        if name == "alice" {
+            phone.security = Security::Plain;
+            phone.transport = sip::Transport::Udp;
+        }
+    }
+    Ladder::outside(|house| {
+        house.weak = vec!["101"];
+        house.tell = &tell;
+    })
+    .check(
+        "
+             0ms  alice dials 911
+             0ms  alice   > pbx     INVITE 911
+             0ms  pbx     > alice   401
+             0ms  alice   > pbx     ACK
+             0ms  alice   > pbx     INVITE 911
+             0ms  pbx     > alice   100
+                  fact   emergency-called
+             0ms  pbx     > acme    INVITE 911
+             0ms  acme    > pbx     100
+             0ms  acme    > pbx     180
+             0ms  pbx     > alice   180
+          1000ms  acme    > pbx     200 sdp
+          1000ms  pbx     > acme    ACK
+                  fact   exception-used
+                  fact   exception-used
+          1000ms  pbx     > alice   200 sdp
+          1000ms  alice   > pbx     ACK
+          5000ms  alice hangs up
+          5000ms  alice   > pbx     BYE
+          5000ms  pbx     > alice   200 BYE
+          5000ms  pbx     > acme    BYE
+          5000ms  acme    > pbx     200 BYE
+                  cdr    101 911 answered 4s
+                  heard  alice acme
+                  bill   acme 911 4s 0
         ",
     );
 }

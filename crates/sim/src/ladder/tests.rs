@@ -781,6 +781,9 @@ fn help_with_the_former_secret() {
           1000ms  alice   > pbx     ACK
           2000ms  alice dials 911
           2000ms  alice   > pbx     INVITE 911
+          2000ms  pbx     > alice   401
+          2000ms  alice   > pbx     ACK
+          2000ms  alice   > pbx     INVITE 911
           2000ms  pbx     > alice   100
                   fact   emergency-called
           2000ms  pbx     > alice   503

@@ -383,6 +383,29 @@ fn an_enumerator_learns_no_extension_and_is_shut_out_on_a_connection_only() {
     }
 }
 
+/// Without a secret, from the address where the phones of the office are.
+#[test]
+fn whoever_dials_for_help_from_the_offices_address_reaches_and_cuts_nobody() {
+    for transport in [sip::Transport::Udp, sip::Transport::Tls] {
+        let mut office = Office::new(3);
+        let action = Action::Dial { number: "911".to_owned() };
+        office.world.act(Act::Phone { phone: 0, action });
+        office.world.run(Duration::from_secs(5));
+        let attacker = office.attacker(transport, "Phone 1.0", OFFICE);
+        let numbers = vec!["911".to_owned(); 100];
+        office.attack(attacker, Attack::Dial { extension: "100".to_owned(), numbers });
+        office.world.run(Duration::from_secs(60));
+        assert_eq!(office.gains(attacker), []);
+        let told = ["emergency-called", "help-gave-way", "call-preempted", "call-ended"];
+        assert_eq!(told.map(|name| office.facts(name)), [1, 0, 0, 0], "{transport:?}");
+        office.world.act(Act::InCall { phone: 0, what: InCall::HangUp });
+        office.world.run(Duration::from_secs(5));
+        office.everybody_is_in();
+        office.help(1);
+        office.nothing_broke();
+    }
+}
+
 #[test]
 fn the_gate_before_the_parser_trusts_the_office_and_the_carrier() {
     let office = Office::new(1);

@@ -558,6 +558,31 @@ fn what_was_admitted_and_finds_no_room_says_so() {
     assert_eq!(outcomes, [up, up, again, up, again]);
 }
 
+/// Whoever may call for help from one address doesn't take the reserve from the others.
+#[test]
+fn one_share_has_a_few_calls_for_help_beside_it() {
+    let config = Config { live_max: 100, reserve: 100, per_path_max: 1, ..Config::default() };
+    let mut world = World::new(true, config);
+    for peer in 0..2 {
+        let path = Wire { reliable: true, peer };
+        let mut up = 0;
+        for n in 0..40 {
+            let now = Now { instant: world.now, ..Now::default() };
+            let text = request("INVITE").as_bytes().clone();
+            let text = String::from_utf8(text.to_vec()).expect("ASCII");
+            let text = text.replace("branch=z9hG4bK", &format!("branch=z9hG4bK{n}"));
+            let Ok(Message::Request(request)) = Message::parse(text.into_bytes().into()) else {
+                panic!("a request")
+            };
+            world.engine.handle(now, Input::Admit { path, request, rank: Rank::Emergency });
+            while let Some(output) = world.engine.poll_output() {
+                up += usize::from(matches!(output, Output::NewRequest { .. }));
+            }
+        }
+        assert_eq!(up, HELP_PER_SHARE_MAX, "of peer {peer}");
+    }
+}
+
 #[test]
 fn one_path_gets_its_share_and_no_more() {
     let config = Config { per_path_max: 1, ..Config::default() };

@@ -223,7 +223,7 @@ impl Office {
                     "ban-placed" if public["cause"]["cause"] != "administrator" => {
                         stopped.bans += 1;
                     }
-                    "violation-seen" => stopped.violations += count("count"),
+                    "violation-seen" | "strangers-summed" => stopped.violations += count("count"),
                     "persist-failed" | "change-refused" => writes_failed += 1,
                     _ => {}
                 }
@@ -429,7 +429,7 @@ impl Known<'_> {
                         format!("type the right one into it: ringfence extension reveal {account}"),
                     )
                 }
-                (Who::Unknown, Some(home)) => (
+                (Who::Unknown | Who::Home, Some(home)) => (
                     format!(
                         "Somebody {} tries wrong passwords for extension {account}; that is held until {until}.",
                         match home {
@@ -444,7 +444,7 @@ impl Known<'_> {
                     ),
                 ),
                 // A guesser in the street is what the wall is for.
-                (Who::Unknown, None) => continue,
+                (Who::Unknown | Who::Home, None) => continue,
             };
             found.push((what, remedy));
         }

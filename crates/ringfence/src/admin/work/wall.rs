@@ -6,7 +6,7 @@ use std::time::Duration;
 use guard::access::Actor;
 use guard::incident::shown;
 use guard::source::Source;
-use guard::wall::{Ban, BanCause, Held, Pair, Protected, Slowed, Who, undo};
+use guard::wall::{Ban, BanCause, Held, Pair, Protected, Slowed, undo};
 use guard::zone::Zone;
 use pbx::command::{Bans, Change, Command, Reply};
 
@@ -197,7 +197,7 @@ fn pair(held: &Held) -> HeldPair {
         home: held.home.is_some(),
         source,
         account,
-        known_device: held.pair.who != Who::Unknown,
+        known_device: held.pair.who.is_known(),
         since: held.since.to_string(),
         until: held.until.to_string(),
         times: held.times,
