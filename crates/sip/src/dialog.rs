@@ -97,18 +97,19 @@ impl Refusal {
 }
 
 impl Dialog {
-    /// Our side where we sent `request` and `response` (101 to 299, with a To tag) came (§12.1.2). Of a
-    /// provisional without Contact the target stays the Request-URI.
+    /// Our side where we sent `request` and `response` (101 to 299, with a To tag) came (§12.1.2). Where
+    /// no Contact came, which a 2xx must have, the target stays the Request-URI: somebody believes in that
+    /// call, and our BYE must have a way to them.
     ///
     /// # Errors
-    /// [`Violation::HeaderValue`]: a 100 or a failure, no To tag in a provisional, no Contact in a 2xx.
+    /// [`Violation::HeaderValue`]: a 100 or a failure, no To tag in a provisional.
     pub fn uac(request: &Request, response: &Response) -> Result<Self, Violation> {
         let status = response.status();
         let (sent, came) = (request.headers(), response.headers());
         let establishes = status.code() > 100 && !status.is_failure();
         let tagged = came.to().tag().is_some() || status.is_success();
         let contact = came.contacts().next();
-        if !establishes || !tagged || (contact.is_none() && status.is_success()) {
+        if !establishes || !tagged {
             return Err(Violation::HeaderValue);
         }
         let remote_target = match contact {
@@ -477,6 +478,15 @@ mod tests {
             dialog.refresh_target(invite.headers());
             assert!(dialog.request(Method::Bye, HOP).expect("numbers left").build().is_ok());
         }
+    }
+
+    #[test]
+    fn an_answer_without_a_contact_can_be_hung_up_on() {
+        let invite = request("INVITE", 5, "a", "", "");
+        let answered = Response::builder(&invite, Status::OK).to_tag("c").build().expect("sound");
+        let mut dialog = Dialog::uac(&invite, &answered).expect("a dialog");
+        let bye = dialog.request(Method::Bye, HOP).expect("numbers left").build().expect("sound");
+        assert_eq!(bye.uri().as_str(), invite.uri().as_str());
     }
 
     #[test]

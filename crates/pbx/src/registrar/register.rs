@@ -41,6 +41,7 @@ impl Registrar {
                 Refused::OtherAccount => answer.reason("Another Account Than The Credentials"),
                 Refused::TooManyContacts => answer.reason("One Live Contact Per REGISTER"),
                 Refused::UncallableContact => answer.reason("Contact Can't Be Called"),
+                Refused::WildcardStays => answer.reason("Contact * Without Expires 0"),
                 Refused::TooManyDevices => answer.reason("Too Many Devices Registered"),
                 Refused::OutOfOrder => answer.reason("CSeq Out Of Order"),
             }),
@@ -72,9 +73,10 @@ impl Registrar {
         }
 
         if headers.is_star_contact() {
-            if headers.expires() == Some(0) {
-                self.remove_all(request, identity.extension, out)?;
+            if headers.expires() != Some(0) {
+                return Err(Refused::WildcardStays);
             }
+            self.remove_all(request, identity.extension, out)?;
             return Ok(None);
         }
         let mut live = None;
@@ -398,6 +400,8 @@ enum Refused {
     OtherAccount,
     TooManyContacts,
     UncallableContact,
+    /// `Contact: *` that isn't for removal (RFC 3261 §10.3 step 6).
+    WildcardStays,
     TooManyDevices,
     OutOfOrder,
 }
@@ -408,7 +412,9 @@ impl Refused {
             Self::TooBrief(_) => Status::INTERVAL_TOO_BRIEF,
             Self::Requires(_) => Status::BAD_EXTENSION,
             Self::OtherAccount | Self::TooManyDevices => Status::FORBIDDEN,
-            Self::TooManyContacts | Self::UncallableContact => Status::BAD_REQUEST,
+            Self::TooManyContacts | Self::UncallableContact | Self::WildcardStays => {
+                Status::BAD_REQUEST
+            }
             Self::OutOfOrder => Status::SERVER_INTERNAL_ERROR,
         }
     }

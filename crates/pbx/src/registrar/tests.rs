@@ -239,6 +239,19 @@ fn signing_off_removes_the_binding_and_an_old_request_does_not() {
 }
 
 #[test]
+fn the_wildcard_removes_every_binding_and_does_nothing_else() {
+    let mut world = World::new();
+    let path = world.connect(1);
+    let mut phone = Phone::new("101", PASSWORD);
+    world.register(&mut phone, path, 60);
+    phone.contact = Some("*");
+    assert_eq!(world.register(&mut phone, path, 60).0, Status::BAD_REQUEST);
+    assert_eq!(world.registrar.targets(world.extension).len(), 1);
+    assert_eq!(world.register(&mut phone, path, 0).0, Status::OK);
+    assert!(world.registrar.targets(world.extension).is_empty());
+}
+
+#[test]
 fn devices_of_an_extension_are_bounded() {
     let mut world = World::new();
     let names: Vec<String> = (0..40).map(|n| format!("phone-{n}")).collect();
@@ -514,7 +527,7 @@ impl Phone {
             contact = format!("<sip:{instance}@10.0.0.9:4444>;+sip.instance=\"<{instance}>\"");
         }
         if let Some(uri) = self.contact {
-            contact = format!("<{uri}>");
+            contact = if uri == "*" { uri.to_owned() } else { format!("<{uri}>") };
         }
         if self.moved {
             contact = format!("<sip:new@10.0.0.9:5555>, {contact};expires=0");
