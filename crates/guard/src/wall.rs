@@ -171,7 +171,9 @@ impl Wall {
     }
 
     /// Whether what this pair says may be compared with a secret. Ask only where its nonce is good: a
-    /// comparison may be one of a few. `help`: it is a call for help from where a device is known.
+    /// comparison may be one of a few. `help`: it is a call for help from where a device is known. Where its
+    /// own extension is at home nothing counts them: whoever guesses there could else keep a phone with the
+    /// right secret from help, and tells us of each guess.
     pub fn may_compare(&mut self, now: Instant, pair: &Pair, help: bool) -> bool {
         if self.off {
             return true;
@@ -185,7 +187,7 @@ impl Wall {
         if let Some(failures) = line
             && failures.held(now).is_some()
         {
-            return spares && failures.spare(now);
+            return help && pair.who != Who::Unknown || spares && failures.spare(now);
         }
         excused || self.suspects.get_mut(&pair.source).is_none_or(|found| found.may_compare(now))
     }

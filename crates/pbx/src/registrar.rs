@@ -320,7 +320,7 @@ impl Registrar {
         let on_flow = self.at.range(first..).take_while(|(path, _)| path.flow == flow);
         let lost: Vec<DeviceId> = on_flow.flat_map(|(_, devices)| devices).copied().collect();
         for device in lost {
-            if let Some(extension) = self.unbind(device, out) {
+            if let Some(extension) = self.unbind(device) {
                 let fact = Fact::FlowLost { device, extension };
                 out.push(self.of_extension(extension, fact));
             }
@@ -335,7 +335,7 @@ impl Registrar {
     /// Ends the bindings whose time has come.
     pub fn expire(&mut self, now: Now, out: &mut Vec<Effect>) {
         while let Some(device) = self.expiries.pop(now.instant) {
-            if let Some(extension) = self.unbind(device, out) {
+            if let Some(extension) = self.unbind(device) {
                 let fact = Fact::RegistrationExpired { device, extension };
                 out.push(self.of_extension(extension, fact));
             }
@@ -449,22 +449,25 @@ impl Registrar {
         // After a power cut a phone without an instance has another Call-ID and another port in its Contact;
         // what it is, and where in the house, stay.
         let agent = request.headers().get(Name::UserAgent).unwrap_or_default();
-        let alike = |known: &Known, last: &Last| {
+        let alike = |known: &&Known| {
+            let host = |last: &Last| contact.is_some_and(|one| are_of_one_host(one, &last.contact));
             !agent.is_empty()
                 && known.device.agent == agent
-                && contact.is_some_and(|contact| are_of_one_host(contact, &last.contact))
+                && known.last.as_ref().is_some_and(host)
         };
         let itself = |known: &&Known| {
             known.last.as_ref().is_some_and(|last| {
                 instance.as_ref() == Some(&known.device.instance)
                     || last.call_id == call_id
                     || contact == Some(last.contact.as_str())
-                    || alike(known, last)
             })
         };
         let of_here = self.devices.values().filter(here);
         if let Some(known) = of_here.clone().find(itself) {
             return Who::Known(known.device.id);
+        }
+        if let Some(known) = of_here.clone().find(alike) {
+            return Who::Alike(known.device.id);
         }
         let lately = |known: &Known| now.utc.since(known.device.last_seen) < STANDING;
         if of_here.into_iter().any(lately) { Who::Home } else { Who::Unknown }
@@ -496,14 +499,14 @@ impl Registrar {
         Effect::Fact { tenant: found.unwrap_or(TenantId::HOUSE), fact }
     }
 
-    /// Takes the device's binding away; the extension it belonged to, where there was one.
-    fn unbind(&mut self, id: DeviceId, out: &mut Vec<Effect>) -> Option<ExtensionId> {
+    /// Takes the device's binding away; the extension it belonged to, where there was one. Its row stays: it
+    /// says where the phone was, which its calls for help and its standing there depend on after a restart.
+    fn unbind(&mut self, id: DeviceId) -> Option<ExtensionId> {
         let known = self.devices.get_mut(&id)?;
         let binding = known.binding.take()?;
         self.expiries.cancel(binding.timer);
         self.leave(id, binding.path);
         self.wall.unbound(binding.path.remote.ip().into());
-        out.push(Effect::Persist(vec![Row::RemoveBinding(id)]));
         self.devices.get(&id).map(|known| known.device.extension)
     }
 

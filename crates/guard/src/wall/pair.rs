@@ -32,6 +32,9 @@ pub enum Who {
     /// The same, where another of its extension was at this source lately: perhaps one of those, which
     /// came back without anything that it is known by.
     Home,
+    /// It is of the make of this one, which was at this source before, and of one Contact host: what a
+    /// guest can see and say. Apart from the next, so that he holds no phone that is known by more.
+    Alike(DeviceId),
     /// It says that it is this one, which was at this source before.
     Known(DeviceId),
     /// It speaks on the very path where this one is registered now: nobody else can.
@@ -43,7 +46,7 @@ impl Who {
     pub fn is_known(self) -> bool {
         match self {
             Self::Unknown | Self::Home => false,
-            Self::Known(_) | Self::Bound(_) => true,
+            Self::Alike(_) | Self::Known(_) | Self::Bound(_) => true,
         }
     }
 }

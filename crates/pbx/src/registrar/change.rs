@@ -84,7 +84,9 @@ impl Registrar {
             Change::RemoveExtension { extension } => {
                 let number = self.number(*extension)?;
                 facts.push(Fact::ExtensionRemoved { extension: *extension, number, actor });
-                let devices = self.devices_of(*extension).into_iter().map(Row::RemoveDevice);
+                let devices = self.devices_of(*extension).into_iter();
+                let devices =
+                    devices.flat_map(|id| [Row::RemoveBinding(id), Row::RemoveDevice(id)]);
                 devices.chain([Row::RemoveExtension(*extension)]).collect()
             }
             Change::SetExtensionExceptions { extension, exceptions } => {
@@ -108,7 +110,7 @@ impl Registrar {
             }
             Change::RemoveDevice { device } => {
                 self.device(*device).ok_or(Refusal::NotFound)?;
-                vec![Row::RemoveDevice(*device)]
+                vec![Row::RemoveBinding(*device), Row::RemoveDevice(*device)]
             }
             Change::SetCallerId { extension, caller_id } => {
                 facts.push(self.changed(*extension, ExtensionChange::CallerId, actor)?);

@@ -145,7 +145,8 @@ impl Registrar {
                 .map(|known| known.device.id);
             if let Some(forgotten) = unseen {
                 self.devices.remove(&forgotten);
-                out.push(Effect::Persist(vec![Row::RemoveDevice(forgotten)]));
+                let rows = vec![Row::RemoveBinding(forgotten), Row::RemoveDevice(forgotten)];
+                out.push(Effect::Persist(rows));
             }
         }
         let device = Device {
@@ -360,7 +361,7 @@ impl Registrar {
     }
 
     pub(super) fn sign_off(&mut self, device: DeviceId, out: &mut Vec<Effect>) {
-        if let Some(extension) = self.unbind(device, out) {
+        if let Some(extension) = self.unbind(device) {
             let fact = Fact::RegistrationRemoved { device, extension };
             out.push(self.of_extension(extension, fact));
         }

@@ -35,7 +35,7 @@ impl Stale {
     /// Which phone, where it was there before.
     pub fn device(&self) -> Option<DeviceId> {
         match self.pair.who {
-            Who::Known(device) | Who::Bound(device) => Some(device),
+            Who::Alike(device) | Who::Known(device) | Who::Bound(device) => Some(device),
             Who::Unknown | Who::Home => None,
         }
     }

@@ -238,6 +238,29 @@ fn signing_off_removes_the_binding_and_an_old_request_does_not() {
     assert!(world.registrar.targets(world.extension).is_empty());
 }
 
+/// Where a phone was is remembered over a restart, also when it was away then.
+#[test]
+fn the_row_of_a_binding_stays_when_its_connection_ends_and_goes_with_the_device() {
+    let removes = |effects: &[Effect]| {
+        effects.iter().any(|effect| {
+            matches!(effect, Effect::Persist(rows)
+                if rows.iter().any(|row| matches!(row, Row::RemoveBinding(_))))
+        })
+    };
+    let mut world = World::new();
+    let path = world.connect(1);
+    let mut phone = Phone::new("101", PASSWORD);
+    world.register(&mut phone, path, 60);
+    let mut effects = Vec::new();
+    world.registrar.flow_closed(path.flow, &mut effects);
+    assert!(world.registrar.targets(world.extension).is_empty());
+    assert!(!effects.is_empty() && !removes(&effects), "{effects:?}");
+    let device = world.registrar.device_views()[0].device.id;
+    let change = Change::RemoveDevice { device };
+    let prepared = world.registrar.prepare(&Actor::System, change).expect("it is there");
+    assert!(removes(&[Effect::Persist(prepared.rows)]));
+}
+
 #[test]
 fn the_wildcard_removes_every_binding_and_does_nothing_else() {
     let mut world = World::new();

@@ -203,6 +203,30 @@ fn a_phone_that_comes_back_as_it_was_is_not_held_for_a_guest() {
     assert!(heard.starts_with("SIP/2.0 200"), "{heard}");
 }
 
+/// A guest guesses under every guise that he can see, and uses up the address's own turns: a phone that comes
+/// back with the right secret reaches help all the same.
+#[test]
+fn a_guest_keeps_no_phone_with_the_right_secret_from_help() {
+    let mut w = World::with_carriers(|_| {});
+    let mut phone = Guesser::new(w.connect_from(OFFICE, Transport::Tls));
+    assert!(phone.guess(&mut w, "REGISTER", "101", "secret").starts_with("SIP/2.0 200"));
+    w.close(phone.path);
+    for agent in ["Guest", "Phone"] {
+        let mut guest = Guesser::new(w.connect_from(OFFICE, Transport::Tls));
+        (guest.agent, guest.port) = (agent, 7_777);
+        for n in 0..30 {
+            guest.guess(&mut w, "REGISTER", "101", &format!("wrong-{n}"));
+        }
+        for n in 0..30 {
+            guest.help(&mut w, "101", &format!("wrong-{n}"));
+        }
+    }
+    assert!(helped(&w).iter().all(|known| *known == KnownBy::Address));
+    let mut phone = Guesser::new(w.connect_from(OFFICE, Transport::Tls));
+    phone.help(&mut w, "101", "secret");
+    assert_eq!(helped(&w).last(), Some(&KnownBy::Secret));
+}
+
 #[test]
 fn before_it_has_said_who_it_is_an_invite_hears_the_challenge() {
     let mut w = World::new();

@@ -419,7 +419,7 @@ impl Known<'_> {
             let until = self.clock(one.until);
             let (what, remedy) = match (one.pair.who, one.home) {
                 _ if !ours => continue,
-                (Who::Known(device) | Who::Bound(device), _) => {
+                (Who::Alike(device) | Who::Known(device) | Who::Bound(device), _) => {
                     let view = self.devices.iter().find(|view| view.device.id == device);
                     let who = view.map_or_else(|| format!("A phone of extension {account}"), phone);
                     (
