@@ -3,10 +3,7 @@
 //! A terminal obeys control characters, also those of eight bits (U+0080 to U+009F), and a table or a mail
 //! would take a line break for its own. What turns the reading direction can make `101` look like `011`.
 
-/// What has no place in a line of text.
-pub(crate) fn is_hostile(c: char) -> bool {
-    c.is_control() || turns(c) || matches!(c, '\u{2028}' | '\u{2029}')
-}
+pub(crate) use guard::fact::is_hostile;
 
 /// One line: nothing in it moves the cursor, breaks the line or turns the direction.
 pub(crate) fn line(text: &str) -> String {
@@ -33,11 +30,6 @@ pub(crate) fn json(text: &str) -> String {
         }
     }
     out
-}
-
-/// Marks that change the direction of the text after them (Unicode UAX #9).
-fn turns(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

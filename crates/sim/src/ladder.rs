@@ -486,6 +486,8 @@ fn secret(number: &str) -> String {
 }
 
 #[cfg(test)]
+mod absent;
+#[cfg(test)]
 mod emergency;
 #[cfg(test)]
 mod money;

@@ -37,7 +37,7 @@ use self::client_other::ClientOther;
 use self::server_invite::ServerInvite;
 use self::server_other::ServerOther;
 use self::turn::{Armed, Event, Turn};
-use crate::{Message, Method, Name, Request, Response};
+use crate::{Message, Method, Name, Request, Response, Status};
 
 /// All transactions of one node. See the module for how to drive it.
 pub struct Transactions<P> {
@@ -730,6 +730,13 @@ fn companion(invite: &Request, method: Method, to: &str) -> Option<Request> {
         .cseq(headers.cseq().number)
         .build()
         .ok()
+}
+
+/// What anybody hears who has shown nothing of himself: the challenge, and that there is no such call. It is
+/// not waited on and not repeated (RFC 3261 §8.2.7): nobody without an account holds a place, and whose
+/// address was forged hears it once. Where it was lost, the request comes again and hears it again.
+fn is_said_once(status: Status) -> bool {
+    status.is_challenge() || status == Status::CALL_DOES_NOT_EXIST
 }
 
 /// RFC 3261 §17.1.1.1.

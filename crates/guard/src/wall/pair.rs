@@ -42,12 +42,17 @@ pub enum Who {
 }
 
 impl Who {
+    /// Which device it is, or says that it is.
+    pub fn device(self) -> Option<DeviceId> {
+        match self {
+            Self::Unknown | Self::Home => None,
+            Self::Alike(device) | Self::Known(device) | Self::Bound(device) => Some(device),
+        }
+    }
+
     /// Whether it is, or says that it is, a device that was at this source before.
     pub fn is_known(self) -> bool {
-        match self {
-            Self::Unknown | Self::Home => false,
-            Self::Alike(_) | Self::Known(_) | Self::Bound(_) => true,
-        }
+        self.device().is_some()
     }
 }
 

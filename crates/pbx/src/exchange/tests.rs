@@ -858,13 +858,61 @@ fn many_ports_of_one_address_have_one_share() {
     let settings =
         Settings { transactions_max: 100, transactions_per_path_max: 5, ..Settings::default() };
     let mut w = World::with(settings, Exceptions::default());
-    let socket = w.connect_from([203, 0, 113, 9], Transport::Udp);
-    for branch in 0..100_u16 {
-        let remote = ([203, 0, 113, 9], 20_000 + branch).into();
-        let path = Path { flow: socket.flow, remote };
-        w.say(path, &unknown("BYE", "101", branch.into(), ""));
+    w.plug_in("dave", "101", Transport::Udp);
+    w.plug_in("erin", "102", Transport::Udp);
+    let socket = w.phones["dave"].path.flow;
+    w.phones.get_mut("erin").expect("plugged in").path.flow = socket;
+    w.register("erin");
+    w.pass(40_000);
+    assert_eq!(transactions(&w), 0);
+    for branch in 0..100 {
+        let path = w.phones[if branch % 2 == 0 { "dave" } else { "erin" }].path;
+        let heard = w.say(path, &unknown("OPTIONS", "101", branch, ""));
+        assert_eq!(heard, [if branch < 80 { 200 } else { 503 }]);
     }
     assert_eq!(transactions(&w), 80);
+}
+
+/// Whatever is said in a datagram by somebody who has shown nothing, the answer is said once and nothing stays.
+#[test]
+fn nobody_holds_a_transaction_by_writing_an_address() {
+    let mut w = World::new();
+    let socket = w.connect_from([203, 0, 113, 9], Transport::Udp);
+    w.plug_in("dave", "101", Transport::Udp);
+    w.pass(40_000);
+    let methods = [
+        "BYE",
+        "INFO",
+        "UPDATE",
+        "PRACK",
+        "CANCEL",
+        "NOTIFY",
+        "OPTIONS",
+        "SUBSCRIBE",
+        "PUBLISH",
+        "REFER",
+        "MESSAGE",
+        "REGISTER",
+        "INVITE",
+        "FOO",
+    ];
+    let strange = w.phones["dave"].path.flow;
+    // A stranger's address, and one where a phone is registered, at another port.
+    for (path, tag) in
+        [(socket, ""), (socket, ";tag=mine")].into_iter().chain(["", ";tag=mine"].map(|tag| {
+            let remote = (w.phones["dave"].path.remote.ip(), 9).into();
+            (Path { flow: strange, remote }, tag)
+        }))
+    {
+        for (n, method) in (0..).zip(methods) {
+            for bad in ["", "Authorization: Digest username=\"\", realm=\"pbx.test\"\r\n"] {
+                let text = unknown(method, "101", 100 + n, tag)
+                    .replace("Contact:", &format!("{bad}Contact:"));
+                w.say(path, &text);
+                assert_eq!(transactions(&w), 0, "{method} {tag} {bad}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -34,10 +34,7 @@ struct Entry {
 impl Stale {
     /// Which phone, where it was there before.
     pub fn device(&self) -> Option<DeviceId> {
-        match self.pair.who {
-            Who::Alike(device) | Who::Known(device) | Who::Bound(device) => Some(device),
-            Who::Unknown | Who::Home => None,
-        }
+        self.pair.who.device()
     }
 }
 
@@ -76,10 +73,11 @@ impl Stales {
         Some(1)
     }
 
-    /// It has the right one now. A phone that was not recognised may be by now.
+    /// It has the right one now. A phone that was not recognised, or by less, may be by now.
     pub(crate) fn put_right(&mut self, pair: &Pair) {
-        self.0.remove(pair);
-        for who in [Who::Unknown, Who::Home] {
+        let of = |device| [Who::Alike(device), Who::Known(device), Who::Bound(device)];
+        let known = pair.who.device().into_iter().flat_map(of);
+        for who in [Who::Unknown, Who::Home].into_iter().chain(known) {
             self.0.remove(&Pair { who, ..pair.clone() });
         }
     }
@@ -98,5 +96,34 @@ impl Stales {
     pub(crate) fn list(&self, now: Instant) -> Vec<Stale> {
         let fresh = self.0.values().filter(|entry| now.since(entry.last) < Self::LASTS);
         fresh.map(|entry| entry.stale.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use guard::id::TenantId;
+    use guard::source::Source;
+
+    #[test]
+    fn a_phone_that_is_put_right_is_named_no_more_however_it_was_known() {
+        let phone = DeviceId(7);
+        for before in
+            [Who::Unknown, Who::Home, Who::Alike(phone), Who::Known(phone), Who::Bound(phone)]
+        {
+            for after in [Who::Known(phone), Who::Bound(phone)] {
+                let pair = |who| Pair {
+                    source: Source::from(std::net::IpAddr::from([192, 0, 2, 1])),
+                    tenant: TenantId::HOUSE,
+                    account: "101".into(),
+                    who,
+                };
+                let mut stales = Stales::default();
+                assert_eq!(stales.tried(Now::default(), &pair(before), ExtensionId(101)), Some(1));
+                stales.put_right(&pair(after));
+                assert_eq!(stales.list(Instant::default()), [], "{before:?} {after:?}");
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::turn::{Event, Turn};
-use super::{PROVISIONAL_GAP, Path, Timer};
+use super::{PROVISIONAL_GAP, Path, Timer, is_said_once};
 use crate::{Response, Status};
 
 #[derive(Debug)]
@@ -122,11 +122,8 @@ impl Proceeding {
             turn.arm(Timer::L, turn.config.t1_64());
             return ServerInvite::Accepted(Accepted { answer: bytes, gap });
         }
-        // A challenge is all that a stranger gets, and the next INVITE comes with another branch. It is
-        // not waited on and not repeated (RFC 3261 §8.2.7): nobody without an account holds a place, and
-        // whose address was forged hears it once. Where it was lost, the INVITE comes again and is
-        // challenged again. Its ACK finds nothing and changes nothing.
-        if status.is_challenge() {
+        // Its ACK finds nothing and changes nothing.
+        if is_said_once(status) {
             return ServerInvite::Terminated;
         }
         turn.arm_unreliable(Timer::G, gap);

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::turn::{Event, Turn};
-use super::{Path, Timer};
+use super::{Path, Timer, is_said_once};
 use crate::{Request, Response, Status};
 
 #[derive(Debug)]
@@ -56,9 +56,10 @@ impl ServerOther {
         }
         turn.disarm();
         turn.transmit(response.as_bytes());
-        // Timer J is zero on a connection (§17.2.2). A challenge leaves nothing on datagrams either, as in
-        // `server_invite`: the repeated request is challenged again.
-        if turn.is_reliable() || response.status().is_challenge() {
+        // Timer J is zero on a connection (§17.2.2). What strangers hear leaves nothing on datagrams either:
+        // the repeated request hears it again. So with a 400, which judges the message alone.
+        let status = response.status();
+        if turn.is_reliable() || is_said_once(status) || status == Status::BAD_REQUEST {
             return Self::Terminated;
         }
         turn.arm(Timer::J, turn.config.t1_64());

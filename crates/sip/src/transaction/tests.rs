@@ -628,6 +628,35 @@ fn a_challenge_leaves_nothing_behind() {
     }
 }
 
+/// Forged requests within calls that don't exist fill no table, and their forged sender hears little.
+#[test]
+fn that_there_is_no_such_call_is_said_once() {
+    for reliable in [true, false] {
+        ladder(
+            reliable,
+            "   0ms in INVITE
+                0ms out 100
+                0ms up INVITE
+                0ms core 481
+                0ms out 481
+                0ms end",
+        );
+    }
+    ladder(
+        false,
+        "   0ms in BYE
+            0ms up BYE
+            0ms core 481
+            0ms out 481
+            0ms end
+          500ms in BYE
+          500ms up BYE
+          500ms core 481
+          500ms out 481
+          500ms end",
+    );
+}
+
 #[test]
 fn on_datagrams_whoever_lost_a_challenge_gets_another() {
     ladder(
