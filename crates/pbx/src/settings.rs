@@ -10,15 +10,15 @@ use rtp::srtp::Suite;
 pub struct Settings {
     /// Calls up, being set up or ending (for five seconds at most). The next INVITE gets 503 with Retry-After; emergency still passes.
     /// 500 calls are a thousand legs, which one signalling thread and one media thread carry with
-    /// room to spare.
+    /// room to spare; a carrier's engineer says more in `limits.calls`.
     pub calls_max: usize,
     /// Legs beside the caller's that one call may open: the devices of an extension that ring
     /// together. Further devices don't ring. A person has three; eight leaves room for a hot desk.
     pub forks_max: usize,
-    /// Transactions in progress, all methods. The next request is answered 503, statelessly where it
-    /// can be. Each holds a message of a few kilobytes.
+    /// Transactions at work, all methods: those that only absorb what is repeated don't count. The next request is
+    /// answered 503, statelessly where it can be. Each holds a message of a few kilobytes.
     pub transactions_max: usize,
-    /// Transactions in progress with one peer (connection and remote address). Its next request is
+    /// Transactions at work with one peer (connection and remote address). Its next request is
     /// answered 503, statelessly; those within its own calls, and calls for help by who may make them,
     /// have as much again. A phone has a handful; without this one stranger could fill the table.
     pub transactions_per_path_max: usize,
@@ -92,6 +92,18 @@ pub struct Dangerous {
     /// A call for help is a call like another.
     pub without_emergency: bool,
 }
+
+impl Settings {
+    /// For a node that carries so many calls at once.
+    pub fn for_calls(calls_max: usize) -> Self {
+        let own = Self::default();
+        let transactions_max = calls_max.saturating_mul(TRANSACTIONS_PER_CALL);
+        Self { calls_max, transactions_max: transactions_max.max(own.transactions_max), ..own }
+    }
+}
+
+/// A call that rings at [`Settings::forks_max`] devices has nine INVITEs under way, and as many CANCELs.
+const TRANSACTIONS_PER_CALL: usize = 16;
 
 impl Default for Settings {
     fn default() -> Self {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::hash::{BuildHasher, Hash};
 
 use siphasher::sip::SipHasher13;
+use siphasher::sip128::{self, Hasher128};
 
 use crate::HashSeed;
 
@@ -87,6 +88,16 @@ impl BuildHasher for HashSeed {
     }
 }
 
+impl HashSeed {
+    /// A keyed digest that stands for a value in a table, so that the table needn't hold it. Two values have
+    /// one digest with a chance of 2^-128, and nobody without the key can look for such a pair.
+    pub fn digest(self, value: impl Hash) -> u128 {
+        let mut hasher = sip128::SipHasher13::new_with_keys(self.0, self.1);
+        value.hash(&mut hasher);
+        hasher.finish128().as_u128()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,5 +110,14 @@ mod tests {
         assert_eq!(map.get("101"), Some(&1));
         assert_eq!(map.remove("101"), Some(1));
         assert!(map.is_empty());
+    }
+
+    #[test]
+    fn a_digest_depends_on_each_part_and_on_the_key() {
+        let seed = Chance::from_number(1).hash_seed();
+        let digest = seed.digest(("ab", "c", 1));
+        assert_eq!(seed.digest(("ab", "c", 1)), digest);
+        assert_ne!(seed.digest(("a", "bc", 1)), digest);
+        assert_ne!(Chance::from_number(2).hash_seed().digest(("ab", "c", 1)), digest);
     }
 }

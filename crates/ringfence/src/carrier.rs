@@ -482,7 +482,8 @@ mod tests {
     impl Ours {
         fn new(port: Option<u16>) -> Self {
             let (sender, events) = mpsc::unbounded_channel();
-            let limits = Limits { connections: 2, connections_per_source: 2, handshakes: 4 };
+            let limits =
+                Limits { calls: 1, connections: 2, connections_per_source: 2, handshakes: 4 };
             let tls = crate::tls::tests::server();
             let front = crate::front::tests::front();
             let flows = Flows::new(NodeId(0), 40, limits, tls, front.clone(), Inbox(sender));

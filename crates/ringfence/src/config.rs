@@ -123,9 +123,11 @@ pub(crate) enum KernelTable {
     Off,
 }
 
-/// Bounds on connections. Each protects memory or file descriptors from strangers.
+/// Bounds on calls and connections. Each protects memory or file descriptors from strangers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Limits {
+    /// Calls at once: [`pbx::settings::Settings::calls_max`].
+    pub(crate) calls: usize,
     pub(crate) connections: usize,
     pub(crate) connections_per_source: usize,
     pub(crate) handshakes: usize,
@@ -148,6 +150,8 @@ impl fmt::Display for MediaPorts {
 }
 
 impl Limits {
+    /// As [`pbx::settings::Settings::default`].
+    const CALLS: usize = 500;
     /// A TLS connection costs about 50 KiB with its buffers: 4,000 stay near 200 MiB.
     const CONNECTIONS: usize = 4_000;
     /// An office behind one address has a connection for each phone, and two while one replaces
@@ -303,6 +307,13 @@ pub(crate) const KEYS: &[Key] = &[
         values: "1 to 64",
         default: "cores, at most 4",
         meaning: "Threads that relay audio.",
+    },
+    Key {
+        path: "limits.calls",
+        values: "1 to 20000",
+        default: "500",
+        meaning: "Calls at once, those being set up included; the next one is refused with 503. \
+                  Calls for help always pass. Each takes two media ports of a realm.",
     },
     Key {
         path: "limits.connections",
@@ -468,6 +479,7 @@ struct MediaTable {
 struct LimitsTable {
     connections: Option<Spanned<u64>>,
     connections_per_source: Option<Spanned<u64>>,
+    calls: Option<Spanned<u64>>,
     handshakes: Option<Spanned<u64>>,
 }
 
@@ -924,6 +936,7 @@ impl Judge<'_> {
             Ok(number.map(|n| usize::try_from(n).expect("at most 100,000")))
         };
         Ok(Limits {
+            calls: bound(table.calls, 20_000, "calls")?.unwrap_or(Limits::CALLS),
             connections: bound(table.connections, 100_000, "connections")?
                 .unwrap_or(Limits::CONNECTIONS),
             connections_per_source: bound(

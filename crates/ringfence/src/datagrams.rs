@@ -225,7 +225,8 @@ mod tests {
         fn open(guests: Guests, open: bool) -> Self {
             let front = Front::new(Clock::start(), clock::chance().hash_seed(), open);
             let (sender, received) = mpsc::channel();
-            let limits = Limits { connections: 2, connections_per_source: 2, handshakes: 4 };
+            let limits =
+                Limits { calls: 1, connections: 2, connections_per_source: 2, handshakes: 4 };
             let tls = crate::tls::tests::server();
             let flows = Flows::new(NodeId(0), 0, limits, tls, front.clone(), Exchange(sender));
             let socket = Datagrams::bind("127.0.0.1:0".parse().unwrap()).unwrap();

@@ -785,7 +785,7 @@ pub(crate) mod tests {
     const MESSAGE: &str = "OPTIONS sip:a SIP/2.0\r\nContent-Length: 0\r\n\r\n";
 
     fn limits() -> Limits {
-        Limits { connections: 3, connections_per_source: 2, handshakes: 4 }
+        Limits { calls: 1, connections: 3, connections_per_source: 2, handshakes: 4 }
     }
 
     fn flow() -> FlowId {
@@ -926,7 +926,8 @@ pub(crate) mod tests {
         let (sender, events) = mpsc::unbounded_channel();
         let front = crate::front::tests::front();
         let tls = crate::tls::tests::server();
-        let limits = Limits { connections: 1_000, connections_per_source: 1_000, handshakes: 4 };
+        let limits =
+            Limits { calls: 1, connections: 1_000, connections_per_source: 1_000, handshakes: 4 };
         let flows = Flows::new(NodeId(0), 0, limits, tls, front.clone(), Inbox(sender));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -242,8 +242,8 @@ fn exchange(
             let deck = deck.unwrap_or_else(|| Arc::new(RateDeck::estimates(policy.currency)));
             let registrar = RegistrarSettings { home: policy.home, ..registrar };
             let gate = Gate::new(policy, deck);
-            let Facing { node, realms } = facing.clone();
-            let settings = Settings { dangerous, ..Settings::default() };
+            let Facing { node, realms, calls_max } = facing.clone();
+            let settings = Settings { dangerous, ..Settings::for_calls(calls_max) };
             let chance = clock::chance();
             Exchange::new(now, Setup { node, settings, registrar, gate, realms, loaded, chance })
         })

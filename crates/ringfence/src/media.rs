@@ -96,6 +96,9 @@ impl Media {
         let share = threads.clamp(1, smallest.max(1));
         let counters = Arc::new(Counters::default());
         let own = own(realms)?;
+        // Each endpoint has a pair of ports, so there are never more of them.
+        let endpoints = realms.iter().map(|realm| realm.ports.pairs()).sum();
+        let limits = Limits { endpoints, ..Limits::default() };
         let threads = (0..share)
             .map(|index| {
                 let poll = Poll::new()?;
@@ -105,7 +108,7 @@ impl Media {
                     poll,
                     inbox,
                     clock,
-                    relay: Relay::new(chance.fork(), Limits::default(), own.clone()),
+                    relay: Relay::new(chance.fork(), limits, own.clone()),
                     pools: realms
                         .iter()
                         .map(|realm| (realm.id, PortPool::new(*realm, index, share)))

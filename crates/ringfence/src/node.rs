@@ -93,6 +93,8 @@ type Shown = (Arc<ServerConfig>, ClientJudge);
 pub(crate) struct Facing {
     pub(crate) node: guard::id::NodeId,
     pub(crate) realms: Vec<Realm>,
+    /// Calls at once.
+    pub(crate) calls_max: usize,
 }
 
 /// Brings a node up. `make` builds its exchange, now and after each fault; `dangerous` is what a test may
@@ -309,7 +311,7 @@ where
     }
     let called: Vec<(RealmId, Transport)> =
         opened.stored.trunks.iter().filter_map(called).collect();
-    let make = make(Facing { node: config.node, realms });
+    let make = make(Facing { node: config.node, realms, calls_max: config.limits.calls });
     let outward = Outward {
         carriers: carriers.clone(),
         locator: Arc::new(Locator::new(chance.fork())),

@@ -24,13 +24,12 @@ mod tests;
 mod turn;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::hash::Hash;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pure::{Chance, Instant, Map, Now, Timers};
+use pure::{Chance, HashSeed, Instant, Map, Now, Timers};
 
 use self::client_invite::ClientInvite;
 use self::client_other::ClientOther;
@@ -43,14 +42,20 @@ use crate::{Message, Method, Name, Request, Response, Status};
 pub struct Transactions<P> {
     config: Config,
     chance: Chance,
-    live: BTreeMap<Key, Slot<P>>,
-    by_match: Map<Match<P>, Key>,
+    /// What [`Match`] and [`Ack`] are keyed by.
+    seed: HashSeed,
+    live: Map<Key, Slot<P>>,
+    by_match: Map<Match, Key>,
     /// INVITE server transactions whose 2xx waits for its ACK, by dialog and CSeq: that ACK is a
     /// transaction of its own and shares no branch (§17.1.1.3).
-    by_ack: Map<Arc<str>, Key>,
+    by_ack: Map<Ack, Key>,
+    /// All but those that rest on datagrams.
     by_path: Map<P, BTreeSet<Key>>,
-    /// How many are counted under each [`Path::share`].
+    /// How many are at work under each [`Path::share`].
     by_share: Map<P, Share>,
+    /// How many are at work: all that don't rest.
+    working: usize,
+    resting: Resting,
     timers: Timers<(Key, Timer)>,
     out: VecDeque<Output<P>>,
     next_key: u64,
@@ -183,7 +188,8 @@ pub enum Rank {
     Emergency,
 }
 
-/// Why the engine wakes. Letters are those of RFC 3261 §17 and RFC 6026 §7.
+/// Why the engine wakes. Letters are those of RFC 3261 §17 and RFC 6026 §7; D, I, J, K, M, and L after the ACK,
+/// only let go of what rests, and are told to nobody.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Timer {
     /// INVITE sent again.
@@ -192,8 +198,6 @@ pub enum Timer {
     B,
     /// INVITE with provisional answers only (§16.6: more than three minutes).
     C,
-    /// Client INVITE: absorb repeated failures.
-    D,
     /// Other request sent again.
     E,
     /// Other request without a final answer.
@@ -202,16 +206,8 @@ pub enum Timer {
     G,
     /// Failure of an INVITE without an ACK.
     H,
-    /// Server INVITE: absorb repeated ACKs.
-    I,
-    /// Server: absorb repeated requests.
-    J,
-    /// Client: absorb repeated answers.
-    K,
-    /// Server INVITE: absorb repetitions after a 2xx.
+    /// Server INVITE: a 2xx without an ACK.
     L,
-    /// Client INVITE: collect the 2xx of other forks.
-    M,
     /// Server: the 100 to a request other than INVITE (RFC 4320 §4.1).
     Trying,
     /// A provisional is sent again so that no proxy gives up (§13.3.1.1).
@@ -237,7 +233,8 @@ pub struct Config {
     pub ringing_max: Duration,
     /// How long our own core may leave an INVITE without a final answer.
     pub unanswered_max: Duration,
-    /// Transactions at once. At the bound a new request comes back as [`Output::Overloaded`].
+    /// Transactions at work at once: those that are not yet answered, or whose answer may have to be said again
+    /// by itself. At the bound a new request comes back as [`Output::Overloaded`].
     pub live_max: usize,
     /// Kept beyond `live_max` for [`Rank::Progress`], and as much again beyond that for
     /// [`Rank::Emergency`], which work in progress can't use.
@@ -247,18 +244,25 @@ pub struct Config {
     /// again; of [`Rank::Emergency`] there are [`HELP_PER_SHARE_MAX`] beside, so that nobody fills everybody's
     /// reserve with calls for help. What we send ourselves isn't held back by it.
     pub per_path_max: usize,
+    /// Bytes that served transactions may hold which are over and only absorb what is repeated (Timers I, J and
+    /// L). At the bound the oldest is forgotten before its time: what is repeated so late is a new request.
+    pub resting_max: usize,
 }
 
 impl<P: Path> Transactions<P> {
     /// `chance` makes branches and hash seeds.
     pub fn new(config: Config, mut chance: Chance) -> Self {
+        let seed = chance.hash_seed();
         Self {
             config,
-            live: BTreeMap::new(),
-            by_match: Map::new(chance.hash_seed()),
+            seed,
+            live: Map::new(seed),
+            by_match: Map::new(seed),
             by_ack: Map::new(chance.hash_seed()),
             by_path: Map::new(chance.hash_seed()),
             by_share: Map::new(chance.hash_seed()),
+            working: 0,
+            resting: Resting::default(),
             timers: Timers::new(),
             out: VecDeque::new(),
             next_key: 0,
@@ -305,6 +309,9 @@ impl<P: Path> Transactions<P> {
                 while let Some((key, timer)) = self.timers.pop(now) {
                     self.step(now, key, Event::Fired(timer));
                 }
+                while let Some(key) = self.resting.pop(now) {
+                    self.bury(key);
+                }
             }
         }
     }
@@ -316,7 +323,7 @@ impl<P: Path> Transactions<P> {
 
     /// When to give [`Input::Timeout`].
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.next()
+        [self.timers.next(), self.resting.next()].into_iter().flatten().min()
     }
 
     /// Whether this transaction is still there to be answered: its connection may have broken.
@@ -324,7 +331,7 @@ impl<P: Path> Transactions<P> {
         self.live.contains_key(&key)
     }
 
-    /// Transactions at this moment.
+    /// Transactions at this moment, those included that only absorb what is repeated.
     pub fn live(&self) -> usize {
         self.live.len()
     }
@@ -337,10 +344,12 @@ impl<P: Path> Transactions<P> {
             && self.by_path.is_empty()
             && self.by_share.is_empty()
             && self.timers.is_empty()
+            && self.working == 0
+            && self.resting.bytes == 0
     }
 
     fn receive(&mut self, now: Instant, path: P, request: Request, admitted: Option<Rank>) {
-        let matched = Match::of_request(&request, path);
+        let matched = Match::of_request(self.seed, &request, path);
         let method = request.method();
         let known = self.by_match.get(&matched).copied();
         match (method, known) {
@@ -354,7 +363,7 @@ impl<P: Path> Transactions<P> {
         }
         // Each INVITE has one CANCEL at most: another is a repetition. A To tag alone says nothing.
         let invite = (method == Method::Cancel)
-            .then(|| Match::of(&request, Method::Invite, path, Role::Server))
+            .then(|| Match::of(self.seed, &request, Method::Invite, path, Role::Server))
             .and_then(|invite| self.by_match.get(&invite).copied());
         let rank = match (admitted, invite) {
             (Some(rank), _) => rank,
@@ -381,7 +390,7 @@ impl<P: Path> Transactions<P> {
     /// An ACK that shares no branch with an INVITE: that of a 2xx. It may arrive by another path (it goes
     /// to our Contact); that the sender knows our tag is its proof.
     fn receive_ack(&mut self, now: Instant, path: P, request: Request) {
-        let invite = self.by_ack.get(&*ack_text(request.headers())).copied();
+        let invite = self.by_ack.get(&Ack::of(self.seed, request.headers())).copied();
         if let Some(key) = invite {
             let awaited = self.live.get(&key).is_some_and(|slot| slot.machine.awaits_ack());
             if !awaited {
@@ -393,7 +402,7 @@ impl<P: Path> Transactions<P> {
     }
 
     fn receive_response(&mut self, now: Instant, path: P, response: Response) {
-        let matched = Match::of_response(&response, path);
+        let matched = Match::of_response(self.seed, &response, path);
         if let Some(key) = self.by_match.get(&matched).copied() {
             return self.step(now, key, Event::Response(response));
         }
@@ -405,7 +414,7 @@ impl<P: Path> Transactions<P> {
 
     fn send(&mut self, now: Instant, key: Key, path: P, request: Request, rank: Rank) {
         let method = request.method();
-        let matched = Match::of(&request, method, path, Role::Client);
+        let matched = Match::of(self.seed, &request, method, path, Role::Client);
         // What ends a call must leave, whatever the load.
         let rank = match method {
             Method::Cancel => rank.max(Rank::Progress),
@@ -441,7 +450,7 @@ impl<P: Path> Transactions<P> {
             Rank::Progress => self.config.reserve,
             Rank::Emergency => self.config.reserve.saturating_mul(2),
         };
-        self.live.len() < self.config.live_max.saturating_add(reserve)
+        self.working < self.config.live_max.saturating_add(reserve)
     }
 
     /// Whether one more from this path leaves enough for everybody else.
@@ -462,17 +471,19 @@ impl<P: Path> Transactions<P> {
         let (whose, times) = path.share();
         let share = self.by_share.get(&whose).copied().unwrap_or_default();
         share.live > self.config.per_path_max.saturating_mul(times) / 2
-            && !self.by_match.contains_key(&Match::of_request(request, path))
+            && !self.by_match.contains_key(&Match::of_request(self.seed, request, path))
     }
 
-    fn begin(&mut self, key: Key, path: P, matched: Match<P>, machine: Machine, help: bool) {
-        self.by_match.insert(matched.clone(), key);
+    fn begin(&mut self, key: Key, path: P, matched: Match, machine: Machine, help: bool) {
+        self.by_match.insert(matched, key);
         self.by_path.get_or_insert_with(path, BTreeSet::new).insert(key);
         let share = self.by_share.get_or_insert_with(path.share().0, Share::default);
         share.live += 1;
         share.help += usize::from(help);
+        self.working += 1;
         let armed = Armed::default();
-        self.live.insert(key, Slot { path, matched, help, ack: None, armed, machine });
+        let slot = Slot { path, matched, help, ack: None, armed, machine, rests: None };
+        self.live.insert(key, slot);
     }
 
     /// Gives one event to one machine, and buries it where it is over.
@@ -485,9 +496,9 @@ impl<P: Path> Transactions<P> {
             (&slot.machine, &event)
             && response.status().is_success()
         {
-            let text: Arc<str> = ack_text(response.headers()).into();
-            slot.ack = Some(text.clone());
-            self.by_ack.insert(text, key);
+            let ack = Ack::of(self.seed, response.headers());
+            slot.ack = Some(ack);
+            self.by_ack.insert(ack, key);
         }
         let mut turn = Turn {
             now,
@@ -498,6 +509,7 @@ impl<P: Path> Transactions<P> {
             timers: &mut self.timers,
             out: &mut self.out,
             cancel: None,
+            rest: None,
         };
         let machine = std::mem::replace(&mut slot.machine, Machine::Over);
         slot.machine = match machine {
@@ -519,10 +531,12 @@ impl<P: Path> Transactions<P> {
             },
             Machine::Over => Machine::Over,
         };
-        let (path, cancel) = (slot.path, turn.cancel.take());
+        let (path, cancel, rest) = (slot.path, turn.cancel.take(), turn.rest);
         if let Machine::Over = slot.machine {
             turn.disarm();
             self.bury(key);
+        } else if let Some(span) = rest {
+            self.lay_to_rest(now, key, span);
         }
         // The CANCEL is a transaction of its own beside the INVITE it shares the branch with (§9.1).
         if let Some(request) = cancel {
@@ -531,6 +545,47 @@ impl<P: Path> Transactions<P> {
         }
     }
 
+    /// From now on the transaction only absorbs what is repeated: it is no work under way any more.
+    fn lay_to_rest(&mut self, now: Instant, key: Key, span: Duration) {
+        let Some(slot) = self.live.get_mut(&key) else { return };
+        let served = slot.machine.is_server();
+        let bytes = if served { RESTING_BYTES + slot.machine.bytes_kept() } else { 0 };
+        slot.rests = Some(bytes);
+        let (path, help) = (slot.path, slot.help);
+        self.is_at_work_no_more(path, help);
+        if !path.is_reliable() {
+            self.leave_path(path, key);
+        }
+        self.resting.push(now + span, (span, served), key, bytes);
+        while self.resting.bytes > self.config.resting_max
+            && let Some(oldest) = self.resting.pop_served()
+        {
+            self.bury(oldest);
+        }
+    }
+
+    fn is_at_work_no_more(&mut self, path: P, help: bool) {
+        self.working -= 1;
+        let whose = path.share().0;
+        if let Some(share) = self.by_share.get_mut(&whose) {
+            share.live -= 1;
+            share.help -= usize::from(help);
+            if share.live == 0 {
+                self.by_share.remove(&whose);
+            }
+        }
+    }
+
+    fn leave_path(&mut self, path: P, key: Key) {
+        if let Some(keys) = self.by_path.get_mut(&path) {
+            keys.remove(&key);
+            if keys.is_empty() {
+                self.by_path.remove(&path);
+            }
+        }
+    }
+
+    /// Nothing where it was buried before.
     fn bury(&mut self, key: Key) {
         let Some(slot) = self.live.remove(&key) else {
             return;
@@ -542,21 +597,46 @@ impl<P: Path> Transactions<P> {
         {
             self.by_ack.remove(&ack);
         }
-        let whose = slot.path.share().0;
-        if let Some(share) = self.by_share.get_mut(&whose) {
-            share.live -= 1;
-            share.help -= usize::from(slot.help);
-            if share.live == 0 {
-                self.by_share.remove(&whose);
-            }
+        match slot.rests {
+            Some(bytes) => self.resting.bytes -= bytes,
+            None => self.is_at_work_no_more(slot.path, slot.help),
         }
-        if let Some(keys) = self.by_path.get_mut(&slot.path) {
-            keys.remove(&key);
-            if keys.is_empty() {
-                self.by_path.remove(&slot.path);
-            }
-        }
+        self.leave_path(slot.path, key);
         self.out.push_back(Output::Terminated { key });
+    }
+}
+
+/// Transactions that are over, in the order in which they will be forgotten. There are few spans, and with one
+/// span who began to rest first is forgotten first: a queue each, and no deadline to sort.
+#[derive(Default)]
+struct Resting {
+    queues: BTreeMap<(Duration, bool), VecDeque<(Instant, Key)>>,
+    /// What those hold that are still there and served somebody: our own requests are bounded by our calls.
+    bytes: usize,
+}
+
+impl Resting {
+    fn push(&mut self, at: Instant, queue: (Duration, bool), key: Key, bytes: usize) {
+        self.queues.entry(queue).or_default().push_back((at, key));
+        self.bytes += bytes;
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.queues.values().filter_map(|queue| queue.front()).map(|(at, _)| *at).min()
+    }
+
+    /// The first whose time has come.
+    fn pop(&mut self, now: Instant) -> Option<Key> {
+        let due =
+            |queue: &&mut VecDeque<(Instant, Key)>| queue.front().is_some_and(|(at, _)| *at <= now);
+        let queue = self.queues.values_mut().find(due)?;
+        queue.pop_front().map(|(_, key)| key)
+    }
+
+    /// The oldest that served somebody, of those that rest the longest.
+    fn pop_served(&mut self) -> Option<Key> {
+        let served = self.queues.iter_mut().rev().filter(|((_, served), _)| *served);
+        served.map(|(_, queue)| queue).find_map(VecDeque::pop_front).map(|(_, key)| key)
     }
 }
 
@@ -577,6 +657,7 @@ impl Default for Config {
             live_max: LIVE_MAX,
             reserve: RESERVE,
             per_path_max: PER_PATH_MAX,
+            resting_max: RESTING_MAX,
         }
     }
 }
@@ -600,12 +681,14 @@ impl Config {
 
 struct Slot<P> {
     path: P,
-    matched: Match<P>,
+    matched: Match,
     /// It was admitted as a call for help.
     help: bool,
-    ack: Option<Arc<str>>,
+    ack: Option<Ack>,
     armed: Armed,
     machine: Machine,
+    /// It is over and absorbs what is repeated; what it counts for in [`Resting::bytes`].
+    rests: Option<usize>,
 }
 
 enum Machine {
@@ -627,16 +710,19 @@ impl Machine {
             Self::ClientInvite(_) | Self::ClientOther(_) | Self::Over => false,
         }
     }
+
+    /// The answer that a served transaction keeps to say it again.
+    fn bytes_kept(&self) -> usize {
+        match self {
+            Self::ServerOther(ServerOther::Completed(completed)) => completed.len(),
+            _ => 0,
+        }
+    }
 }
 
-/// What tells one transaction from another (§17.1.3, §17.2.3).
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-struct Match<P> {
-    role: Role,
-    method: Method,
-    path: P,
-    text: Arc<str>,
-}
+/// What tells one transaction from another (§17.1.3, §17.2.3): a digest of role, method, path, branch and sent-by.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Match(u128);
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Role {
@@ -644,72 +730,47 @@ enum Role {
     Server,
 }
 
-impl<P> Match<P> {
-    fn of_request(request: &Request, path: P) -> Self {
+impl Match {
+    fn of_request<P: Path>(seed: HashSeed, request: &Request, path: P) -> Self {
         let method = match request.method() {
             // The ACK of a failure belongs to its INVITE (§17.2.3).
             Method::Ack => Method::Invite,
             method => method,
         };
-        Self::of(request, method, path, Role::Server)
+        Self::of(seed, request, method, path, Role::Server)
     }
 
-    fn of(request: &Request, method: Method, path: P, role: Role) -> Self {
+    fn of<P: Path>(seed: HashSeed, request: &Request, method: Method, path: P, role: Role) -> Self {
         let headers = request.headers();
         let via = headers.top_via();
-        let mut text = String::new();
-        match via.rfc3261_branch() {
-            Some(branch) => push_branch(&mut text, branch, &via),
+        let Some(branch) = via.rfc3261_branch() else {
             // RFC 2543, as §17.2.3 has it. The To tag is left out: an INVITE has none, its ACK ours.
-            None => {
-                text.push_str("2543");
-                let cseq = headers.cseq().number.to_string();
-                let from = headers.from();
-                let uri = request.uri();
-                for part in [
-                    uri.as_str(),
-                    from.tag().unwrap_or_default(),
-                    headers.call_id(),
-                    &cseq,
-                    via.as_str(),
-                ] {
-                    text.push('\n');
-                    text.push_str(part);
-                }
-            }
-        }
-        Self { role, method, path, text: text.into() }
+            let from = headers.from();
+            let uri = request.uri();
+            let own = (uri.as_str(), from.tag(), headers.call_id(), headers.cseq().number);
+            return Self(seed.digest((role, method, path, own, via.as_str())));
+        };
+        Self(seed.digest((role, method, path, branch, via.host_str(), via.port())))
     }
 
-    fn of_response(response: &Response, path: P) -> Self {
+    fn of_response<P: Path>(seed: HashSeed, response: &Response, path: P) -> Self {
         let via = response.headers().top_via();
-        let mut text = String::new();
-        if let Some(branch) = via.rfc3261_branch() {
-            push_branch(&mut text, branch, &via);
-        }
         let method = response.headers().cseq().method;
-        Self { role: Role::Client, method, path, text: text.into() }
+        // Ours have one; what has none matches nothing.
+        let branch = via.rfc3261_branch().unwrap_or_default();
+        Self(seed.digest((Role::Client, method, path, branch, via.host_str(), via.port())))
     }
 }
 
-/// A line end can't stand within a header, so the parts can't run into one another.
-fn push_branch(text: &mut String, branch: &str, via: &crate::Via<'_>) {
-    let _ = write!(text, "{branch}\n{}", via.host_str());
-    if let Some(port) = via.port() {
-        let _ = write!(text, ":{port}");
-    }
-}
+/// Which 2xx an ACK means: a digest of dialog and CSeq number (§13.2.2.4).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Ack(u128);
 
-/// Which 2xx an ACK means: dialog and CSeq number (§13.2.2.4).
-fn ack_text(headers: &crate::Headers) -> String {
-    let (from, to) = (headers.from(), headers.to());
-    format!(
-        "{}\n{}\n{}\n{}",
-        headers.call_id(),
-        from.tag().unwrap_or_default(),
-        to.tag().unwrap_or_default(),
-        headers.cseq().number
-    )
+impl Ack {
+    fn of(seed: HashSeed, headers: &crate::Headers) -> Self {
+        let (from, to) = (headers.from(), headers.to());
+        Self(seed.digest((headers.call_id(), from.tag(), to.tag(), headers.cseq().number)))
+    }
 }
 
 /// The ACK of a failure (§17.1.1.3) or the CANCEL (§9.1): both repeat the INVITE's target, Via, Route,
@@ -760,5 +821,9 @@ const LIVE_MAX: usize = 50_000;
 pub const HELP_PER_SHARE_MAX: usize = 16;
 /// A fifth more for what goes on with calls, and as much again for emergencies.
 const RESERVE: usize = 10_000;
+/// What one that rests holds beside its answer, about: its place in each table.
+const RESTING_BYTES: usize = 512;
+/// A second of 2,000 calls leaves some 4,000 of them, about 1 KiB each: they are absorbed for 32 s.
+const RESTING_MAX: usize = 128 * 1_024 * 1_024;
 /// A phone has a handful; this leaves room for a hundred keys of a switchboard.
 const PER_PATH_MAX: usize = 256;

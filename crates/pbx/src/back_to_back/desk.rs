@@ -94,10 +94,12 @@ pub(crate) enum Purpose {
 /// Which call and leg something belongs to.
 #[derive(Debug)]
 pub(crate) struct Lines {
-    /// By Call-ID and our tag.
-    dialogs: Map<(String, String), (CallId, LegId)>,
-    /// For the ladder: by Call-ID and path, with the messages shown so far.
-    traced: Map<(String, Path), Traced>,
+    /// What the digests below are keyed by.
+    seed: HashSeed,
+    /// By the digest of Call-ID and our tag.
+    dialogs: Map<u128, (CallId, LegId)>,
+    /// For the ladder: by the digest of Call-ID and path, with the messages shown so far.
+    traced: Map<u128, Traced>,
     clients: BTreeMap<Key, (CallId, LegId, Purpose)>,
     /// INVITEs to be answered, or whose ACK is awaited.
     servers: BTreeMap<Key, (CallId, LegId)>,
@@ -254,8 +256,10 @@ impl Lines {
     }
 
     pub(crate) fn new(mut seed: impl FnMut() -> HashSeed) -> Self {
+        let dialogs = seed();
         Self {
-            dialogs: Map::new(seed()),
+            seed: dialogs,
+            dialogs: Map::new(dialogs),
             traced: Map::new(seed()),
             clients: BTreeMap::new(),
             servers: BTreeMap::new(),
@@ -273,7 +277,7 @@ impl Lines {
         tag: &str,
         path: Path,
     ) {
-        self.dialogs.insert((call_id.to_owned(), tag.to_owned()), (call, leg));
+        self.dialogs.insert(self.seed.digest((call_id, tag)), (call, leg));
         self.trace_on(tenant, (call, leg), call_id, path);
         self.media.insert(leg, call);
     }
@@ -287,15 +291,15 @@ impl Lines {
         path: Path,
     ) {
         let traced = Traced { tenant, call, leg, shown: 0 };
-        self.traced.insert((call_id.to_owned(), path), traced);
+        self.traced.insert(self.seed.digest((call_id, path)), traced);
     }
 
     pub(crate) fn forget_trace(&mut self, call_id: &str, path: Path) {
-        self.traced.remove(&(call_id.to_owned(), path));
+        self.traced.remove(&self.seed.digest((call_id, path)));
     }
 
     pub(crate) fn forget_leg(&mut self, leg: LegId, call_id: &str, tag: &str, path: Path) {
-        self.dialogs.remove(&(call_id.to_owned(), tag.to_owned()));
+        self.dialogs.remove(&self.seed.digest((call_id, tag)));
         self.forget_trace(call_id, path);
         self.media.remove(&leg);
     }
@@ -310,7 +314,7 @@ impl Lines {
     }
 
     pub(crate) fn dialog(&self, call_id: &str, tag: &str) -> Option<(CallId, LegId)> {
-        self.dialogs.get(&(call_id.to_owned(), tag.to_owned())).copied()
+        self.dialogs.get(&self.seed.digest((call_id, tag))).copied()
     }
 
     pub(crate) fn client(&self, key: Key) -> Option<(CallId, LegId, Purpose)> {
@@ -348,7 +352,7 @@ impl Lines {
         out: &mut VecDeque<Output>,
     ) {
         let Some(call_id) = call_id_of(bytes) else { return };
-        let Some(traced) = self.traced.get_mut(&(call_id.to_owned(), path)) else { return };
+        let Some(traced) = self.traced.get_mut(&self.seed.digest((call_id, path))) else { return };
         if traced.shown >= TRACES_MAX {
             return;
         }
@@ -421,5 +425,5 @@ impl Transport {
 const TRACES_MAX: u32 = 600;
 
 /// How many times a connection's share of the transactions one address may have over UDP: 4,096 of the
-/// 8,000, which are some 30 calls a second of an office, each with four that are kept for 64·T1.
+/// 8,000, which are the calls of an office that all ring at once, many times over.
 const DATAGRAM_SHARES: usize = 16;

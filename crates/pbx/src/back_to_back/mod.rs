@@ -66,6 +66,8 @@ pub(crate) struct BackToBack {
     lines: Lines,
     tickets: u64,
     calls: BTreeMap<CallId, Call>,
+    /// How many of the calls don't linger: of each caller, `None` being whoever is no extension.
+    counted: BTreeMap<Option<ExtensionId>, usize>,
     out: VecDeque<Output>,
     events: VecDeque<Event>,
 }
@@ -132,6 +134,7 @@ impl BackToBack {
             chance: chance.fork(),
             tickets: 0,
             calls: BTreeMap::new(),
+            counted: BTreeMap::new(),
             out: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -322,6 +325,7 @@ impl BackToBack {
         desk.tenant = Some(new.tenant);
         desk.help = new.emergency;
         let call = Call::begin(&mut desk, new, heard);
+        *self.counted.entry(call.caller_extension).or_default() += 1;
         self.calls.insert(id, call);
         self.pump(now, is_at);
     }
@@ -355,6 +359,7 @@ impl BackToBack {
     pub(crate) fn live(&self) -> Vec<(&'static str, usize)> {
         let mut live = vec![
             ("calls", self.calls.len()),
+            ("callers", self.counted.len()),
             ("transactions", self.transactions.live()),
             ("timers", self.timers.len()),
         ];
@@ -374,14 +379,13 @@ impl BackToBack {
     /// Calls that take up room: all but those that only wait for a phone to answer our CANCEL or BYE
     /// long after their end.
     pub(crate) fn calls_counted(&self) -> usize {
-        self.calls.values().filter(|call| !call.is_lingering()).count()
+        self.counted.values().sum()
     }
 
     /// As [`Self::calls_counted`], for one caller. A call that is ending counts: whoever calls and
     /// cancels in a loop would else open as many as there is room for.
     pub(crate) fn calls_of(&self, extension: ExtensionId) -> usize {
-        let of = |call: &&Call| call.caller_extension == Some(extension) && !call.is_lingering();
-        self.calls.values().filter(of).count()
+        self.counted.get(&Some(extension)).copied().unwrap_or_default()
     }
 
     pub(crate) fn views(&self) -> Vec<CallView> {
@@ -427,14 +431,23 @@ impl BackToBack {
         let Some(call) = calls.get_mut(&id) else { return };
         desk.tenant = Some(call.tenant());
         desk.help = call.emergency;
+        let (caller, lingered) = (call.caller_extension, call.is_lingering());
         handle(call, &mut desk);
         call.settle_gone(&mut desk);
-        if desk.is_recorded(id) && call.all_gone() {
+        let over = desk.is_recorded(id) && call.all_gone();
+        let counts_no_more = !lingered && (over || call.is_lingering());
+        if over {
             for leg in call.legs() {
                 leg.forget(&mut desk);
             }
             desk.lines.forget_call(id);
             calls.remove(&id);
+        }
+        if counts_no_more && let Some(counted) = self.counted.get_mut(&caller) {
+            *counted -= 1;
+            if *counted == 0 {
+                self.counted.remove(&caller);
+            }
         }
     }
 

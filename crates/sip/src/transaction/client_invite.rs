@@ -72,12 +72,12 @@ impl ClientInvite {
                 }
                 Self::Accepted
             }
-            Event::Fired(_) => Self::Terminated,
             // The call stands; whether its path does is seen by what is sent next.
             Event::Failed
             | Event::Cancel
             | Event::Begin(_)
             | Event::Repeated
+            | Event::Fired(_)
             | Event::Ack
             | Event::Respond(_) => Self::Accepted,
         }
@@ -87,7 +87,7 @@ impl ClientInvite {
     fn finish<P: Path>(turn: &mut Turn<'_, P>, invite: &Request, response: Response) -> Self {
         turn.disarm();
         if response.status().is_success() {
-            turn.arm(Timer::M, turn.config.t1_64());
+            turn.rest(turn.config.t1_64()); // Timer M
             turn.pass_up(response);
             return Self::Accepted;
         }
@@ -100,7 +100,7 @@ impl ClientInvite {
         if turn.is_reliable() {
             return Self::Terminated; // Timer D is zero (§17.1.1.2)
         }
-        turn.arm(Timer::D, turn.config.t1_64().max(D_MIN));
+        turn.rest(turn.config.t1_64().max(D_MIN)); // Timer D
         Self::Completed(Completed { ack })
     }
 }
@@ -209,12 +209,14 @@ impl Completed {
                 }
                 ClientInvite::Completed(self)
             }
-            Event::Fired(_) => ClientInvite::Terminated,
             // Answered already: the core needs no second ending.
             Event::Failed => ClientInvite::Terminated,
-            Event::Begin(_) | Event::Repeated | Event::Ack | Event::Respond(_) | Event::Cancel => {
-                ClientInvite::Completed(self)
-            }
+            Event::Begin(_)
+            | Event::Repeated
+            | Event::Fired(_)
+            | Event::Ack
+            | Event::Respond(_)
+            | Event::Cancel => ClientInvite::Completed(self),
         }
     }
 }

@@ -39,8 +39,7 @@ impl ClientOther {
             Self::Trying(s) => s.handle(turn, event),
             Self::Proceeding(s) => s.handle(turn, event),
             Self::Completed => match event {
-                // Timer K, or a broken path: nothing more can come.
-                Event::Fired(_) | Event::Failed => Self::Terminated,
+                Event::Failed => Self::Terminated, // nothing more can come
                 _ => Self::Completed,
             },
             Self::Terminated => Self::Terminated,
@@ -54,7 +53,7 @@ impl ClientOther {
         if turn.is_reliable() {
             return Self::Terminated; // Timer K is zero (§17.1.2.2)
         }
-        turn.arm(Timer::K, turn.config.t4);
+        turn.rest(turn.config.t4); // Timer K
         Self::Completed
     }
 }

@@ -51,18 +51,14 @@ impl ServerInvite {
             Self::Accepted(s) => s.handle(turn, event),
             // RFC 6026 §7.1: the 2xx has its ACK; repeated INVITEs are absorbed until Timer L.
             Self::Acknowledged => match event {
-                Event::Fired(_) => Self::Terminated,
                 // Nothing can be repeated over a connection that is gone.
-                Event::Failed if turn.is_reliable() => {
-                    turn.disarm();
-                    Self::Terminated
-                }
+                Event::Failed if turn.is_reliable() => Self::Terminated,
                 _ => Self::Acknowledged,
             },
             Self::Completed(s) => s.handle(turn, event),
             // Repeated ACKs are absorbed until Timer I (§17.2.1).
             Self::Confirmed => match event {
-                Event::Fired(_) | Event::Failed => Self::Terminated,
+                Event::Failed => Self::Terminated,
                 _ => Self::Confirmed,
             },
             Self::Terminated => Self::Terminated,
@@ -140,7 +136,7 @@ impl Accepted {
     fn handle<P: Path>(mut self, turn: &mut Turn<'_, P>, event: Event) -> ServerInvite {
         match event {
             Event::Ack => {
-                turn.cancel_timer(Timer::Retransmit2xx);
+                turn.rest(turn.config.t1_64());
                 ServerInvite::Acknowledged
             }
             Event::Fired(Timer::Retransmit2xx) => {
@@ -182,7 +178,7 @@ impl Completed {
                 if turn.is_reliable() {
                     return ServerInvite::Terminated; // Timer I is zero (§17.2.1)
                 }
-                turn.arm(Timer::I, turn.config.t4);
+                turn.rest(turn.config.t4); // Timer I
                 ServerInvite::Confirmed
             }
             Event::Fired(Timer::G) => {

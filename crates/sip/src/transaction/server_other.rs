@@ -62,7 +62,7 @@ impl ServerOther {
         if turn.is_reliable() || is_said_once(status) || status == Status::BAD_REQUEST {
             return Self::Terminated;
         }
-        turn.arm(Timer::J, turn.config.t1_64());
+        turn.rest(turn.config.t1_64()); // Timer J
         Self::Completed(Completed { answer: response.as_bytes().clone() })
     }
 }
@@ -129,15 +129,20 @@ impl Proceeding {
 }
 
 impl Completed {
+    /// Bytes of the answer.
+    pub(super) fn len(&self) -> usize {
+        self.answer.len()
+    }
+
     fn handle<P: Path>(self, turn: &mut Turn<'_, P>, event: Event) -> ServerOther {
         match event {
             Event::Repeated => {
                 turn.transmit(&self.answer);
                 ServerOther::Completed(self)
             }
-            // Timer J, or nobody left to repeat to.
-            Event::Fired(_) | Event::Failed => ServerOther::Terminated,
+            Event::Failed => ServerOther::Terminated, // nobody left to repeat to
             Event::Begin(_)
+            | Event::Fired(_)
             | Event::Ack
             | Event::Response(_)
             | Event::Respond(_)

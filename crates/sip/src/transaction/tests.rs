@@ -349,7 +349,7 @@ fn an_answered_invite_repeats_its_2xx_until_the_ack() {
          5000ms up ACK of ours
          5100ms in ACK2        // said again
          6000ms in INVITE      // absorbed (RFC 6026 §7.1)
-        35000ms end            // Timer L",
+        37000ms end            // Timer L, counted from the ACK",
     );
 }
 
@@ -483,7 +483,7 @@ fn an_ack_may_come_another_way_than_the_broken_one() {
           200ms failed
           300ms in ACK2 elsewhere
           300ms up ACK of ours
-        32100ms end",
+        32300ms end            // Timer L, counted from the ACK",
     );
 }
 
@@ -612,6 +612,59 @@ fn one_path_gets_its_share_and_no_more() {
 }
 
 #[test]
+fn what_only_absorbs_repetitions_is_no_work_under_way() {
+    let config = Config { live_max: 1, reserve: 0, per_path_max: 1, ..Config::default() };
+    ladder_with(
+        false,
+        config,
+        "   0ms in OPTIONS
+            0ms up OPTIONS
+          100ms core 200
+          100ms out 200
+          200ms in OPTIONS            // said again
+          200ms out 200
+          300ms in INVITE             // there is room for it
+          300ms out 100
+          300ms up INVITE
+          400ms in OPTIONS elsewhere  // the INVITE is under way
+          400ms overloaded OPTIONS
+          500ms core 200
+          500ms out 200
+          600ms in ACK2
+          600ms up ACK of ours
+        32100ms end
+        32600ms end",
+    );
+}
+
+/// Memory is bounded by what is kept, and who was answered the longest ago is forgotten first.
+#[test]
+fn at_the_bound_of_what_rests_the_oldest_is_forgotten() {
+    let config = Config { resting_max: 1_200, ..Config::default() };
+    ladder_with(
+        false,
+        config,
+        "   0ms in OPTIONS
+            0ms up OPTIONS
+          100ms core 200
+          100ms out 200
+          200ms in OPTIONS elsewhere
+          200ms up OPTIONS
+          300ms core 200
+          300ms out 200
+          300ms end                   // the first
+          400ms in OPTIONS            // a new request
+          400ms up OPTIONS
+          500ms in OPTIONS elsewhere  // said again
+          500ms out 200
+         3900ms out 100               // RFC 4320 §4.1
+        32300ms end
+        32400ms timeout Unanswered
+        32400ms end",
+    );
+}
+
+#[test]
 fn a_challenge_leaves_nothing_behind() {
     for reliable in [true, false] {
         ladder(
@@ -714,7 +767,7 @@ proptest! {
             ("core", "180"), ("core", "200"), ("core", "486"),
             ("in", "100"), ("in", "180"), ("in", "200"), ("in", "487"), ("core", "ACK"),
         ];
-        let config = Config { live_max: 4, reserve: 1, ..Config::default() };
+        let config = Config { live_max: 4, reserve: 1, resting_max: 1_200, ..Config::default() };
         let mut world = World::new(reliable, config);
         for (act, gap) in events {
             world.wait(world.now + Duration::from_millis(gap));
@@ -723,7 +776,8 @@ proptest! {
             if !needs_request || world.request.is_some() {
                 world.act(actor, what);
             }
-            prop_assert!(world.engine.live() <= 5);
+            prop_assert!(world.engine.working <= 5);
+            prop_assert!(world.engine.resting.bytes <= 1_200);
         }
         world.wait(Instant(u64::MAX));
         prop_assert!(world.is_empty(), "{:?}", world.engine);

@@ -35,6 +35,8 @@ pub(super) struct Turn<'a, P> {
     pub(super) out: &'a mut VecDeque<Output<P>>,
     /// A CANCEL that the engine shall send as a transaction of its own.
     pub(super) cancel: Option<Request>,
+    /// The transaction is over, and absorbs what is repeated for so long.
+    pub(super) rest: Option<Duration>,
 }
 
 impl<P: Path> Turn<'_, P> {
@@ -86,6 +88,12 @@ impl<P: Path> Turn<'_, P> {
                 *slot = None;
             }
         }
+    }
+
+    /// What remains is to absorb what is repeated, for so long. No timer of its own wakes it any more.
+    pub(super) fn rest(&mut self, span: Duration) {
+        self.disarm();
+        self.rest = Some(span);
     }
 
     /// Every timer of a state dies with it.
