@@ -262,15 +262,7 @@ impl Ladder {
             ["breaks"] => Act::Reset { phone },
             ["half-breaks"] => Act::HalfOpen { phone },
             ["says", method, wrong @ ..] => {
-                let slip = match wrong {
-                    [] => Slip::Nothing,
-                    ["with", "another", "To", "tag"] => Slip::ToTag,
-                    ["with", "another", "From", "tag"] => Slip::FromTag,
-                    ["with", "an", "old", "CSeq"] => Slip::OldNumber,
-                    ["with", "a", "far", "CSeq"] => Slip::FarNumber,
-                    other => panic!("nobody can say it {other:?}"),
-                };
-                return self.forge(method, Whose::Phone(phone), Forger::Itself, slip);
+                return self.forge(method, Whose::Phone(phone), Forger::Itself, slip(wrong));
             }
             other => panic!("nobody can {other:?}"),
         };
@@ -345,6 +337,9 @@ impl Ladder {
             ["holds"] => OfCarrier::Do(Do::HoldAll),
             ["resumes"] => OfCarrier::Do(Do::ResumeAll),
             ["vanishes"] => OfCarrier::Cut,
+            ["says", method, wrong @ ..] => {
+                return self.forge(method, Whose::Carrier, Forger::Itself, slip(wrong));
+            }
             ["forges", method, "of", _] => {
                 return self.forge(method, Whose::Carrier, Forger::Carrier(carrier), Slip::Nothing);
             }
@@ -476,6 +471,21 @@ impl Ladder {
 
 /// Who calls from outside.
 const CALLER: &str = "+14155550123";
+
+fn slip(words: &[&str]) -> Slip {
+    let header = |name: &str| sip::Name::parse(name.as_bytes());
+    match words {
+        [] => Slip::Nothing,
+        ["with", "another", "To", "tag"] => Slip::ToTag,
+        ["with", "another", "From", "tag"] => Slip::FromTag,
+        ["with", "an", "old", "CSeq"] => Slip::OldNumber,
+        ["with", "a", "far", "CSeq"] => Slip::FarNumber,
+        ["without", name] => Slip::Without(header(name)),
+        ["with", "a", "malformed", name] => Slip::Malformed(header(name)),
+        ["with", name, "twice"] => Slip::Twice(header(name)),
+        other => panic!("nobody can say it {other:?}"),
+    }
+}
 
 /// Without comment and empty space at the ends.
 fn tidy(line: &str) -> &str {

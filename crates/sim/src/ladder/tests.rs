@@ -1128,6 +1128,54 @@ fn numbers_may_be_far_apart() {
     );
 }
 
+/// A header that may be absent is; one that may not leaves nothing to answer with.
+#[test]
+fn absent_malformed_and_repeated_are_three_answers() {
+    check(
+        "
+            0ms  alice dials 102
+            0ms  alice   > pbx     INVITE 102
+            0ms  pbx     > alice   100
+            0ms  pbx     > alice   401
+            0ms  alice   > pbx     ACK
+            0ms  alice   > pbx     INVITE 102
+            0ms  pbx     > alice   100
+            0ms  pbx     > bob     INVITE 102
+            0ms  bob     > pbx     100
+            0ms  bob     > pbx     180
+            0ms  pbx     > alice   180
+         2000ms  bob     > pbx     200 sdp
+         2000ms  pbx     > bob     ACK
+         2000ms  pbx     > alice   200 sdp
+         2000ms  alice   > pbx     ACK
+         3000ms  alice says BYE with a malformed Max-Forwards
+         3000ms  alice   > pbx     ?
+         3000ms  pbx     > alice   400 BYE: a malformed Max-Forwards
+          fact   violation-seen
+         3100ms  alice says BYE with Max-Forwards twice
+         3100ms  alice   > pbx     ?
+         3100ms  pbx     > alice   400 BYE: a header repeated that may stand once
+         3200ms  alice says BYE without CSeq
+         3200ms  alice   > pbx     ?
+         3300ms  alice says BYE with a malformed CSeq
+         3300ms  alice   > pbx     ?
+         3400ms  alice says BYE with CSeq twice
+         3400ms  alice   > pbx     ?
+         4000ms  alice says BYE without Max-Forwards
+         4000ms  alice   > pbx     BYE
+         4000ms  pbx     > alice   200 BYE
+         4000ms  pbx     > bob     BYE
+         4000ms  bob     > pbx     200 BYE
+          cdr    101 102 answered 2s
+         5000ms  alice hangs up // Her phone doesn't know it yet.
+         5000ms  alice   > pbx     BYE
+         5000ms  pbx     > alice   481 BYE
+          heard  alice bob
+          heard  bob alice
+        ",
+    );
+}
+
 #[test]
 fn audio_from_a_stranger_is_not_heard() {
     check(

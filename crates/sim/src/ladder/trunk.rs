@@ -818,6 +818,53 @@ fn another_carrier_cancels_no_call() {
     );
 }
 
+#[test]
+fn another_tag_of_a_carrier_is_another_call() {
+    Ladder::outside(|_| {}).check(
+        "
+             0ms  alice dials 12125550177
+             0ms  alice   > pbx     INVITE 12125550177
+             0ms  pbx     > alice   100
+             0ms  pbx     > alice   401
+             0ms  alice   > pbx     ACK
+             0ms  alice   > pbx     INVITE 12125550177
+             0ms  pbx     > alice   100
+             0ms  pbx     > acme    INVITE +12125550177
+             0ms  acme    > pbx     100
+             0ms  acme    > pbx     180
+             0ms  pbx     > alice   180
+          1000ms  acme    > pbx     200 sdp
+          1000ms  pbx     > acme    ACK
+          1000ms  pbx     > alice   200 sdp
+          1000ms  alice   > pbx     ACK
+          2000ms  acme says BYE with another To tag
+          2000ms  acme    > pbx     BYE
+          2000ms  pbx     > acme    481 BYE
+          2500ms  acme says INVITE with another To tag
+          2500ms  acme    > pbx     re-INVITE
+          2500ms  pbx     > acme    100
+          2500ms  pbx     > acme    481
+          3000ms  acme says BYE with another From tag
+          3000ms  acme    > pbx     BYE
+          3000ms  pbx     > acme    481 BYE
+                  fact   violation-seen
+          3500ms  acme says INVITE with another From tag
+          3500ms  acme    > pbx     re-INVITE
+          3500ms  pbx     > acme    100
+          3500ms  pbx     > acme    481
+          5000ms  alice hangs up
+          5000ms  alice   > pbx     BYE
+          5000ms  pbx     > alice   200 BYE
+          5000ms  pbx     > acme    BYE
+          5000ms  acme    > pbx     200 BYE
+                  cdr    101 12125550177 answered 4s
+                  heard  alice acme
+                  bill   acme +12125550177 4s 1200
+                  toll   +12125550177 4s 1200
+        ",
+    );
+}
+
 /// Two carriers that are spoken to on one socket: only their addresses tell them apart.
 fn both_by_datagram(house: &mut House<'_>) {
     house.lines[0] = Line::new("acme", 1).by_address(Transport::Udp).plain();

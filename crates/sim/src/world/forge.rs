@@ -44,6 +44,10 @@ pub enum Slip {
     OldNumber,
     /// A CSeq far beyond it, as it may be (RFC 3261 §12.2.2).
     FarNumber,
+    /// A header that is absent, malformed, or there twice.
+    Without(sip::Name),
+    Malformed(sip::Name),
+    Twice(sip::Name),
 }
 
 impl World {
@@ -98,10 +102,12 @@ impl World {
         self.send_up(wire, bytes);
     }
 
-    /// No forgery is ever granted. Where a call is on its way out, a BYE of its own peer is welcome
-    /// whatever its tags.
+    /// No forgery is ever granted, and the carriers' socket says nothing at all to strangers. Where a call
+    /// is on its way out, a BYE of its own peer is welcome whatever its tags.
     pub(super) fn judge_forgeries(&mut self, wire: u64, far: Far, bytes: &Bytes) {
-        if !bytes.starts_with(b"SIP/2.0 2") {
+        let datagram = self.wires.get(&wire).is_some_and(|wire| !wire.reliable);
+        let silent = far == Far::Stranger && datagram;
+        if !silent && !bytes.starts_with(b"SIP/2.0 2") {
             return;
         }
         let Ok(Message::Response(response)) = Message::parse(bytes.clone()) else { return };
@@ -254,7 +260,7 @@ impl Forged<'_> {
         let Self { method, slip, mut from, mut to, last, .. } = self;
         let branch = match slip {
             Slip::ToTag | Slip::FromTag | Slip::OldNumber => SLIPPED,
-            Slip::Nothing | Slip::FarNumber => "z9hG4bKforged",
+            _ => "z9hG4bKforged",
         };
         let cancel = method == Method::Cancel;
         let via = self.via.to_owned();
@@ -266,14 +272,14 @@ impl Forged<'_> {
         match slip {
             Slip::ToTag => to = another(&to),
             Slip::FromTag => from = another(&from),
-            Slip::Nothing | Slip::OldNumber | Slip::FarNumber => {}
+            _ => {}
         }
         let number = match slip {
             _ if cancel => last,
             // That of the INVITE that was challenged.
             Slip::OldNumber => 1,
             Slip::FarNumber => last + 1_000_000,
-            Slip::Nothing | Slip::ToTag | Slip::FromTag => last + 50,
+            _ => last + 50,
         };
         let mut request = sip::Request::builder(method, self.uri)
             .header(sip::Name::Via, &via)
@@ -291,7 +297,19 @@ impl Forged<'_> {
             let body = body.replace("10.0.0.", "192.0.2.").replace("198.18.0.", "192.0.2.");
             request = request.body("application/sdp", body);
         }
-        request.build().expect("a sound forgery").as_bytes().clone()
+        let sound = request.build().expect("a sound forgery").as_bytes().clone();
+        let (Slip::Without(name) | Slip::Malformed(name) | Slip::Twice(name)) = slip else {
+            return sound;
+        };
+        let text = String::from_utf8_lossy(&sound);
+        let start = format!("{}: ", name.as_str());
+        let row = text.split_inclusive("\r\n").find(|row| row.starts_with(&start)).expect("a row");
+        let instead = match slip {
+            Slip::Without(_) => String::new(),
+            Slip::Malformed(_) => format!("{start}x\r\n"),
+            _ => row.repeat(2),
+        };
+        text.replacen(row, &instead, 1).into()
     }
 }
 
