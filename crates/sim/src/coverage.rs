@@ -6,7 +6,7 @@ use std::fmt;
 use actors::carrier;
 use actors::phone::{self, Ending};
 use bytes::Bytes;
-use guard::fact::Fact;
+use guard::fact::{Fact, ViolationKind};
 use guard::gate::Rule;
 use guard::id::{LegId, TrunkId};
 use sip::{Message, Method, Name};
@@ -97,6 +97,8 @@ items! {
     ScannerSeen "scanner seen"
     SprayerSeen "sprayer seen"
     SourceBanned "source banned"
+    Forged "forged from elsewhere"
+    OutOfOrder "wrong tag or old CSeq"
 }
 
 /// Counts.
@@ -114,6 +116,11 @@ pub struct Coverage {
 }
 
 impl Coverage {
+    /// Whether the server has said a BYE of this Call-ID.
+    pub(crate) fn has_left(&self, call_id: &str) -> bool {
+        self.byes.contains(call_id)
+    }
+
     pub fn reach(&mut self, item: Item) {
         *self.reached.entry(item).or_default() += 1;
     }
@@ -292,6 +299,10 @@ impl Coverage {
             Fact::ScannerSeen { .. } => self.reach(Item::ScannerSeen),
             Fact::SprayingSeen { .. } => self.reach(Item::SprayerSeen),
             Fact::BanPlaced { .. } => self.reach(Item::SourceBanned),
+            Fact::ViolationSeen { kind: ViolationKind::Forged, .. } => self.reach(Item::Forged),
+            Fact::ViolationSeen { kind: ViolationKind::OutOfOrder, .. } => {
+                self.reach(Item::OutOfOrder);
+            }
             Fact::CrashRecovered { .. } => self.reach(Item::Recovered),
             Fact::EmergencyCalled { .. } => self.reach(Item::Emergency),
             Fact::CallPreempted { .. } => self.reach(Item::Preempted),

@@ -21,12 +21,12 @@ use pbx::directory::Exceptions;
 use pbx::flow::Transport;
 use pbx::settings::Settings;
 use pure::{Chance, Instant};
-use sip::Status;
+use sip::{Method, Status};
 
 use crate::house::{self, Line};
 use crate::link::Weather;
 use crate::model;
-use crate::world::{Act, Cast, InCall, OfCarrier, World, ordinary};
+use crate::world::{Act, Cast, Forger, Forgery, InCall, OfCarrier, Slip, Whose, World, ordinary};
 
 /// A world for one ladder.
 #[derive(Debug)]
@@ -261,6 +261,9 @@ impl Ladder {
             ["stops"] => person(Action::Stop),
             ["breaks"] => Act::Reset { phone },
             ["half-breaks"] => Act::HalfOpen { phone },
+            ["says", method, wrong @ ..] => {
+                return self.forge(method, Whose::Phone(phone), Forger::Itself, slip(wrong));
+            }
             other => panic!("nobody can {other:?}"),
         };
         self.world.act(act);
@@ -298,9 +301,11 @@ impl Ladder {
                 // The world notes it itself.
                 self.world.log.pop_back();
             }
-            ["mallory", "forges", "BYE", "of", _] => {
-                let bye = self.world.overheard_outside();
-                self.as_stranger(bye);
+            ["mallory", "forges", method, "of", _] => {
+                self.forge(method, Whose::Carrier, Forger::Stranger, Slip::Nothing);
+            }
+            ["mallory", "forges", method, "of", _, "by", "datagram"] => {
+                self.forge(method, Whose::Carrier, Forger::Datagram, Slip::Nothing);
             }
             ["mallory", "calls", "the", "contact", "of", name] => {
                 let carrier = self.world.carriers.iter().find(|node| node.name == *name);
@@ -311,7 +316,10 @@ impl Ladder {
                 let invite = self.world.stolen_contact(&contact.expect("a registration"));
                 self.as_stranger(invite);
             }
-            ["mallory", "forges", method, name] => self.forge(method, name),
+            ["mallory", "forges", method, name] => {
+                let whose = Whose::Phone(self.phone(name));
+                self.forge(method, whose, Forger::Stranger, Slip::Nothing);
+            }
             other => panic!("nobody can {other:?}"),
         }
     }
@@ -329,6 +337,12 @@ impl Ladder {
             ["holds"] => OfCarrier::Do(Do::HoldAll),
             ["resumes"] => OfCarrier::Do(Do::ResumeAll),
             ["vanishes"] => OfCarrier::Cut,
+            ["says", method, wrong @ ..] => {
+                return self.forge(method, Whose::Carrier, Forger::Itself, slip(wrong));
+            }
+            ["forges", method, "of", _] => {
+                return self.forge(method, Whose::Carrier, Forger::Carrier(carrier), Slip::Nothing);
+            }
             ["is", "back"] => OfCarrier::Heal,
             ["closes"] => OfCarrier::Close,
             ["opens"] => OfCarrier::Open,
@@ -380,18 +394,17 @@ impl Ladder {
         self.world.command(command);
     }
 
-    /// The words of a dialog that somebody overheard, from another connection.
-    fn forge(&mut self, method: &str, name: &str) {
-        let phone = self.phone(name);
-        let message = self.world.overheard(phone, method);
-        let wire = self.world.stranger();
-        self.world.forge(wire, message);
+    /// The words of a dialog that somebody overheard.
+    fn forge(&mut self, method: &str, whose: Whose, by: Forger, slip: Slip) {
+        let method = Method::parse(method.as_bytes()).expect("a method");
+        let said = self.world.forge(Forgery { whose, by, method, slip });
+        assert!(said.is_some(), "nothing was overheard, or there is no line");
     }
 
     /// From elsewhere, to the port where carriers are answered.
     fn as_stranger(&mut self, message: bytes::Bytes) {
         let wire = self.world.stranger_among_carriers();
-        self.world.forge(wire, message);
+        self.world.say_forged(wire, message, true);
     }
 
     /// All that was seen, and what was heard.
@@ -458,6 +471,21 @@ impl Ladder {
 
 /// Who calls from outside.
 const CALLER: &str = "+14155550123";
+
+fn slip(words: &[&str]) -> Slip {
+    let header = |name: &str| sip::Name::parse(name.as_bytes());
+    match words {
+        [] => Slip::Nothing,
+        ["with", "another", "To", "tag"] => Slip::ToTag,
+        ["with", "another", "From", "tag"] => Slip::FromTag,
+        ["with", "an", "old", "CSeq"] => Slip::OldNumber,
+        ["with", "a", "far", "CSeq"] => Slip::FarNumber,
+        ["without", name] => Slip::Without(header(name)),
+        ["with", "a", "malformed", name] => Slip::Malformed(header(name)),
+        ["with", name, "twice"] => Slip::Twice(header(name)),
+        other => panic!("nobody can say it {other:?}"),
+    }
+}
 
 /// Without comment and empty space at the ends.
 fn tidy(line: &str) -> &str {

@@ -31,6 +31,8 @@ pub struct Watch {
     pub secrets: Vec<String>,
     /// Long words (Call-IDs, tags, branches, keys) and who said them first; `None`: the server.
     words: BTreeMap<Vec<u8>, Option<Far>>,
+    /// Words and addresses of others that somebody forged with: they may be said back to it.
+    repeated: BTreeSet<(Far, Vec<u8>)>,
     /// Legs that the gate permitted.
     permitted: BTreeSet<LegId>,
     /// Calls that began, and those whose snapshot was on disk at some commit.
@@ -56,12 +58,24 @@ impl Watch {
         }
     }
 
+    /// Somebody says what it has overheard.
+    pub(crate) fn forges(&mut self, who: Far, bytes: &Bytes) {
+        let addresses = addresses(bytes).into_iter().map(String::into_bytes);
+        let said = words(bytes).map(<[u8]>::to_vec).chain(addresses);
+        self.repeated.extend(said.map(|word| (who, word)));
+        self.says(who, bytes);
+    }
+
+    fn repeats(&self, who: Far, word: &[u8]) -> bool {
+        !self.repeated.is_empty() && self.repeated.contains(&(who, word.to_vec()))
+    }
+
     /// Nothing of one leg shows on another: no address, Call-ID, tag, branch or key.
     pub(crate) fn is_told(&mut self, who: Far, bytes: &Bytes) {
         let mut leaks = Vec::new();
         for word in words(bytes) {
             match self.words.get(word) {
-                Some(Some(owner)) if *owner != who => {
+                Some(Some(owner)) if *owner != who && !self.repeats(who, word) => {
                     leaks.push(String::from_utf8_lossy(word).into_owned());
                 }
                 Some(_) => {}
@@ -72,7 +86,8 @@ impl Watch {
         }
         for address in addresses(bytes) {
             let own = self.addresses.get(&who).is_some_and(|own| own.contains(&address));
-            if !own && !address.starts_with("198.51.100.") {
+            let repeated = self.repeats(who, address.as_bytes());
+            if !own && !repeated && !address.starts_with("198.51.100.") {
                 leaks.push(address);
             }
         }

@@ -187,6 +187,11 @@ impl Play {
         let action = Action::Dial { number: "911".to_owned() };
         let when = begin + self.span(LENGTH);
         self.world.at(when, Act::Phone { phone, action });
+        for _ in 0..4 + self.chance.below(12) {
+            let when = begin + self.span(LENGTH);
+            let forgery = intruders::forgery(&mut self.chance, self.kinds.len(), self.lines);
+            self.world.at(when, Act::Forge(forgery));
+        }
         self.world.run_until(begin + LENGTH);
     }
 

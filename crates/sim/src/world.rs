@@ -12,7 +12,7 @@ mod script;
 mod serve;
 mod wires;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -34,6 +34,7 @@ use crate::model::Watch;
 use crate::server::{DOMAIN, Effect, HOST, Server};
 pub use attackers::AttackerNode;
 pub use carriers::{CarrierNode, OfCarrier};
+pub use forge::{Forger, Forgery, Slip, Whose};
 
 /// See the module.
 #[derive(Debug)]
@@ -75,9 +76,13 @@ pub struct World {
     /// The last INVITE of each phone, and the To of its answer: what an eavesdropper would know.
     tapped: BTreeMap<usize, Bytes>,
     tapped_answers: BTreeMap<usize, sip::NameAddrBuf>,
-    /// The INVITE of the last call that a carrier took, and its answer.
-    tapped_outside: Option<(Bytes, Bytes)>,
+    /// The last call that a carrier took: which one, the INVITE and its answer.
+    tapped_outside: Option<(usize, Bytes, Bytes)>,
     tapped_toward: Option<Bytes>,
+    /// The last INVITE of a carrier.
+    tapped_inbound: Option<(usize, Bytes)>,
+    /// Wires that said something of another's dialog, and its Call-ID.
+    forged: BTreeSet<(u64, String)>,
     /// The last packet that arrived from each address and where, for whoever repeats it.
     overheard_media: BTreeMap<SocketAddr, (SocketAddr, Vec<u8>)>,
 }
@@ -182,6 +187,8 @@ pub enum Act {
         attacker: usize,
         attack: Attack,
     },
+    /// Nothing, where nothing was overheard or whoever forges has no line.
+    Forge(Forgery),
 }
 
 /// What a person does in the call at hand.
@@ -234,6 +241,8 @@ impl World {
             tapped_answers: BTreeMap::new(),
             tapped_outside: None,
             tapped_toward: None,
+            tapped_inbound: None,
+            forged: BTreeSet::new(),
             overheard_media: BTreeMap::new(),
         }
     }
@@ -449,6 +458,7 @@ impl World {
             }
             Act::Inject => self.inject(),
             Act::Attack { attacker, attack } => self.attack(attacker, attack),
+            Act::Forge(forgery) => self.forge_in_passing(forgery),
         }
     }
 

@@ -864,6 +864,38 @@ fn a_forged_cancel_does_nothing() {
 }
 
 #[test]
+fn the_caller_gives_up_after_a_forged_cancel() {
+    Ladder::new(patient).check(
+        "
+            0ms  alice dials 102
+            0ms  alice   > pbx     INVITE 102
+            0ms  pbx     > alice   100
+            0ms  pbx     > alice   401
+            0ms  alice   > pbx     ACK
+            0ms  alice   > pbx     INVITE 102
+            0ms  pbx     > alice   100
+            0ms  pbx     > bob     INVITE 102
+            0ms  bob     > pbx     100
+            0ms  bob     > pbx     180
+            0ms  pbx     > alice   180
+         1000ms  mallory forges CANCEL alice
+         1000ms  mallory > pbx     CANCEL
+         1000ms  pbx     > mallory 481 CANCEL
+         3000ms  alice hangs up
+         3000ms  alice   > pbx     CANCEL
+         3000ms  pbx     > alice   200 CANCEL
+         3000ms  pbx     > alice   487
+         3000ms  pbx     > bob     CANCEL
+         3000ms  alice   > pbx     ACK
+         3000ms  bob     > pbx     200 CANCEL
+         3000ms  bob     > pbx     487
+         3000ms  pbx     > bob     ACK
+          cdr    101 102 cancelled 0s
+        ",
+    );
+}
+
+#[test]
 fn a_forged_reinvite_does_nothing() {
     check(
         "
@@ -893,6 +925,251 @@ fn a_forged_reinvite_does_nothing() {
          5000ms  pbx     > bob     BYE
          5000ms  bob     > pbx     200 BYE
           cdr    101 102 answered 3s
+          heard  alice bob
+          heard  bob alice
+        ",
+    );
+}
+
+#[test]
+fn a_forged_refer_does_nothing() {
+    check(
+        "
+            0ms  alice dials 102
+            0ms  alice   > pbx     INVITE 102
+            0ms  pbx     > alice   100
+            0ms  pbx     > alice   401
+            0ms  alice   > pbx     ACK
+            0ms  alice   > pbx     INVITE 102
+            0ms  pbx     > alice   100
+            0ms  pbx     > bob     INVITE 102
+            0ms  bob     > pbx     100
+            0ms  bob     > pbx     180
+            0ms  pbx     > alice   180
+         2000ms  bob     > pbx     200 sdp
+         2000ms  pbx     > bob     ACK
+         2000ms  pbx     > alice   200 sdp
+         2000ms  alice   > pbx     ACK
+         4000ms  mallory forges REFER alice
+         4000ms  mallory > pbx     REFER
+         4000ms  pbx     > mallory 481 REFER
+          fact   violation-seen
+         5000ms  alice hangs up
+         5000ms  alice   > pbx     BYE
+         5000ms  pbx     > alice   200 BYE
+         5000ms  pbx     > bob     BYE
+         5000ms  bob     > pbx     200 BYE
+          cdr    101 102 answered 3s
+          heard  alice bob
+          heard  bob alice
+        ",
+    );
+}
+
+#[test]
+fn a_refer_of_the_phone_itself_is_not_allowed_yet() {
+    check(
+        "
+            0ms  alice dials 102
+            0ms  alice   > pbx     INVITE 102
+            0ms  pbx     > alice   100
+            0ms  pbx     > alice   401
+            0ms  alice   > pbx     ACK
+            0ms  alice   > pbx     INVITE 102
+            0ms  pbx     > alice   100
+            0ms  pbx     > bob     INVITE 102
+            0ms  bob     > pbx     100
+            0ms  bob     > pbx     180
+            0ms  pbx     > alice   180
+         2000ms  bob     > pbx     200 sdp
+         2000ms  pbx     > bob     ACK
+         2000ms  pbx     > alice   200 sdp
+         2000ms  alice   > pbx     ACK
+         4000ms  alice says REFER
+         4000ms  alice   > pbx     REFER
+         4000ms  pbx     > alice   405 REFER
+         5000ms  bob hangs up
+         5000ms  bob     > pbx     BYE
+         5000ms  pbx     > bob     200 BYE
+         5000ms  pbx     > alice   BYE
+         5000ms  alice   > pbx     200 BYE
+          cdr    101 102 answered 3s
+          heard  alice bob
+          heard  bob alice
+        ",
+    );
+}
+
+#[test]
+fn another_tag_is_another_call() {
+    check(
+        "
+            0ms  alice dials 102
+            0ms  alice   > pbx     INVITE 102
+            0ms  pbx     > alice   100
+            0ms  pbx     > alice   401
+            0ms  alice   > pbx     ACK
+            0ms  alice   > pbx     INVITE 102
+            0ms  pbx     > alice   100
+            0ms  pbx     > bob     INVITE 102
+            0ms  bob     > pbx     100
+            0ms  bob     > pbx     180
+            0ms  pbx     > alice   180
+         2000ms  bob     > pbx     200 sdp
+         2000ms  pbx     > bob     ACK
+         2000ms  pbx     > alice   200 sdp
+         2000ms  alice   > pbx     ACK
+         3000ms  alice says BYE with another To tag
+         3000ms  alice   > pbx     BYE
+         3000ms  pbx     > alice   481 BYE
+         3100ms  alice says INVITE with another To tag
+         3100ms  alice   > pbx     re-INVITE
+         3100ms  pbx     > alice   100
+         3100ms  pbx     > alice   481
+         3200ms  alice says REFER with another To tag
+         3200ms  alice   > pbx     REFER
+         3200ms  pbx     > alice   481 REFER
+         4000ms  alice says BYE with another From tag
+         4000ms  alice   > pbx     BYE
+         4000ms  pbx     > alice   481 BYE
+          fact   violation-seen
+         4100ms  alice says INVITE with another From tag
+         4100ms  alice   > pbx     re-INVITE
+         4100ms  pbx     > alice   100
+         4100ms  pbx     > alice   481
+         4200ms  alice says REFER with another From tag
+         4200ms  alice   > pbx     REFER
+         4200ms  pbx     > alice   481 REFER
+         5000ms  alice hangs up
+         5000ms  alice   > pbx     BYE
+         5000ms  pbx     > alice   200 BYE
+         5000ms  pbx     > bob     BYE
+         5000ms  bob     > pbx     200 BYE
+          cdr    101 102 answered 3s
+          heard  alice bob
+          heard  bob alice
+        ",
+    );
+}
+
+#[test]
+fn an_old_number_counts_no_more() {
+    check(
+        "
+            0ms  alice dials 102
+            0ms  alice   > pbx     INVITE 102
+            0ms  pbx     > alice   100
+            0ms  pbx     > alice   401
+            0ms  alice   > pbx     ACK
+            0ms  alice   > pbx     INVITE 102
+            0ms  pbx     > alice   100
+            0ms  pbx     > bob     INVITE 102
+            0ms  bob     > pbx     100
+            0ms  bob     > pbx     180
+            0ms  pbx     > alice   180
+         2000ms  bob     > pbx     200 sdp
+         2000ms  pbx     > bob     ACK
+         2000ms  pbx     > alice   200 sdp
+         2000ms  alice   > pbx     ACK
+         3000ms  alice says BYE with an old CSeq
+         3000ms  alice   > pbx     BYE
+         3000ms  pbx     > alice   500 BYE
+          fact   violation-seen
+         3100ms  alice says INVITE with an old CSeq
+         3100ms  alice   > pbx     re-INVITE
+         3100ms  pbx     > alice   100
+         3100ms  pbx     > alice   500
+         3200ms  alice says REFER with an old CSeq
+         3200ms  alice   > pbx     REFER
+         3200ms  pbx     > alice   500 REFER
+         5000ms  alice hangs up
+         5000ms  alice   > pbx     BYE
+         5000ms  pbx     > alice   200 BYE
+         5000ms  pbx     > bob     BYE
+         5000ms  bob     > pbx     200 BYE
+          cdr    101 102 answered 3s
+          heard  alice bob
+          heard  bob alice
+        ",
+    );
+}
+
+#[test]
+fn numbers_may_be_far_apart() {
+    check(
+        "
+            0ms  alice dials 102
+            0ms  alice   > pbx     INVITE 102
+            0ms  pbx     > alice   100
+            0ms  pbx     > alice   401
+            0ms  alice   > pbx     ACK
+            0ms  alice   > pbx     INVITE 102
+            0ms  pbx     > alice   100
+            0ms  pbx     > bob     INVITE 102
+            0ms  bob     > pbx     100
+            0ms  bob     > pbx     180
+            0ms  pbx     > alice   180
+         2000ms  bob     > pbx     200 sdp
+         2000ms  pbx     > bob     ACK
+         2000ms  pbx     > alice   200 sdp
+         2000ms  alice   > pbx     ACK
+         4000ms  alice says BYE with a far CSeq
+         4000ms  alice   > pbx     BYE
+         4000ms  pbx     > alice   200 BYE
+         4000ms  pbx     > bob     BYE
+         4000ms  bob     > pbx     200 BYE
+          cdr    101 102 answered 2s
+         5000ms  alice hangs up // Her phone doesn't know it yet.
+         5000ms  alice   > pbx     BYE
+         5000ms  pbx     > alice   481 BYE
+          heard  alice bob
+          heard  bob alice
+        ",
+    );
+}
+
+/// A header that may be absent is; one that may not leaves nothing to answer with.
+#[test]
+fn absent_malformed_and_repeated_are_three_answers() {
+    check(
+        "
+            0ms  alice dials 102
+            0ms  alice   > pbx     INVITE 102
+            0ms  pbx     > alice   100
+            0ms  pbx     > alice   401
+            0ms  alice   > pbx     ACK
+            0ms  alice   > pbx     INVITE 102
+            0ms  pbx     > alice   100
+            0ms  pbx     > bob     INVITE 102
+            0ms  bob     > pbx     100
+            0ms  bob     > pbx     180
+            0ms  pbx     > alice   180
+         2000ms  bob     > pbx     200 sdp
+         2000ms  pbx     > bob     ACK
+         2000ms  pbx     > alice   200 sdp
+         2000ms  alice   > pbx     ACK
+         3000ms  alice says BYE with a malformed Max-Forwards
+         3000ms  alice   > pbx     ?
+         3000ms  pbx     > alice   400 BYE: a malformed Max-Forwards
+          fact   violation-seen
+         3100ms  alice says BYE with Max-Forwards twice
+         3100ms  alice   > pbx     ?
+         3100ms  pbx     > alice   400 BYE: a header repeated that may stand once
+         3200ms  alice says BYE without CSeq
+         3200ms  alice   > pbx     ?
+         3300ms  alice says BYE with a malformed CSeq
+         3300ms  alice   > pbx     ?
+         3400ms  alice says BYE with CSeq twice
+         3400ms  alice   > pbx     ?
+         4000ms  alice says BYE without Max-Forwards
+         4000ms  alice   > pbx     BYE
+         4000ms  pbx     > alice   200 BYE
+         4000ms  pbx     > bob     BYE
+         4000ms  bob     > pbx     200 BYE
+          cdr    101 102 answered 2s
+         5000ms  alice hangs up // Her phone doesn't know it yet.
+         5000ms  alice   > pbx     BYE
+         5000ms  pbx     > alice   481 BYE
           heard  alice bob
           heard  bob alice
         ",

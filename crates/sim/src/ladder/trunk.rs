@@ -596,6 +596,281 @@ fn a_forged_bye_at_the_carriers_port_does_nothing() {
 }
 
 #[test]
+fn forged_requests_at_the_carriers_port_do_nothing() {
+    Ladder::outside(|_| {}).check(
+        "
+             0ms  alice dials 12125550177
+             0ms  alice   > pbx     INVITE 12125550177
+             0ms  pbx     > alice   100
+             0ms  pbx     > alice   401
+             0ms  alice   > pbx     ACK
+             0ms  alice   > pbx     INVITE 12125550177
+             0ms  pbx     > alice   100
+             0ms  pbx     > acme    INVITE +12125550177
+             0ms  acme    > pbx     100
+             0ms  acme    > pbx     180
+             0ms  pbx     > alice   180
+          1000ms  acme    > pbx     200 sdp
+          1000ms  pbx     > acme    ACK
+          1000ms  pbx     > alice   200 sdp
+          1000ms  alice   > pbx     ACK
+          2000ms  mallory forges INVITE of acme
+          2000ms  mallory > pbx     re-INVITE
+          2000ms  pbx     > mallory 100
+          2000ms  pbx     > mallory 481
+                  fact   violation-seen
+          2500ms  mallory forges REFER of acme
+          2500ms  mallory > pbx     REFER
+          2500ms  pbx     > mallory 481 REFER
+          5000ms  alice hangs up
+          5000ms  alice   > pbx     BYE
+          5000ms  pbx     > alice   200 BYE
+          5000ms  pbx     > acme    BYE
+          5000ms  acme    > pbx     200 BYE
+                  cdr    101 12125550177 answered 4s
+                  heard  alice acme
+                  bill   acme +12125550177 4s 1200
+                  toll   +12125550177 4s 1200
+        ",
+    );
+}
+
+#[test]
+fn a_forged_cancel_at_the_carriers_port_does_nothing() {
+    Ladder::outside(|_| {}).check(
+        "
+             0ms  acme calls +12125550101
+             0ms  acme    > pbx     INVITE +12125550101 as registered
+             0ms  pbx     > acme    100
+             0ms  pbx     > alice   INVITE 101
+             0ms  alice   > pbx     100
+             0ms  alice   > pbx     180
+             0ms  pbx     > acme    180
+          1000ms  mallory forges CANCEL of acme
+          1000ms  mallory > pbx     CANCEL
+          1000ms  pbx     > mallory 481 CANCEL
+          2000ms  alice   > pbx     200 sdp
+          2000ms  pbx     > alice   ACK
+          2000ms  pbx     > acme    200 sdp
+          2000ms  acme    > pbx     ACK
+          5000ms  alice hangs up
+          5000ms  alice   > pbx     BYE
+          5000ms  pbx     > alice   200 BYE
+          5000ms  pbx     > acme    BYE
+          5000ms  acme    > pbx     200 BYE
+                  cdr    +14155550123 +12125550101 answered 3s
+                  heard  alice acme
+        ",
+    );
+}
+
+#[test]
+fn the_carriers_socket_is_silent_to_whoever_forges() {
+    Ladder::outside(both_by_datagram).check(
+        "
+             0ms  alice dials 12125550177
+             0ms  alice   > pbx     INVITE 12125550177
+             0ms  pbx     > alice   100
+             0ms  pbx     > alice   401
+             0ms  alice   > pbx     ACK
+             0ms  alice   > pbx     INVITE 12125550177
+             0ms  pbx     > alice   100
+             0ms  pbx     > acme    INVITE +12125550177
+             0ms  acme    > pbx     100
+             0ms  acme    > pbx     180
+             0ms  pbx     > alice   180
+          1000ms  acme    > pbx     200 sdp
+          1000ms  pbx     > acme    ACK
+          1000ms  pbx     > alice   200 sdp
+          1000ms  alice   > pbx     ACK
+          2000ms  mallory forges BYE of acme by datagram
+          2000ms  mallory > pbx     BYE
+                  fact   violation-seen
+          2500ms  mallory forges INVITE of acme by datagram
+          2500ms  mallory > pbx     re-INVITE
+          3000ms  mallory forges REFER of acme by datagram
+          3000ms  mallory > pbx     REFER
+          5000ms  alice hangs up
+          5000ms  alice   > pbx     BYE
+          5000ms  pbx     > alice   200 BYE
+          5000ms  pbx     > acme    BYE
+          5000ms  acme    > pbx     200 BYE
+                  cdr    101 12125550177 answered 4s
+                  heard  alice acme
+                  bill   acme +12125550177 4s 1200
+                  toll   +12125550177 4s 1200
+        ",
+    );
+}
+
+#[test]
+fn another_carrier_ends_no_call() {
+    Ladder::outside(both_by_datagram).check(
+        "
+             0ms  alice dials 12125550177
+             0ms  alice   > pbx     INVITE 12125550177
+             0ms  pbx     > alice   100
+             0ms  pbx     > alice   401
+             0ms  alice   > pbx     ACK
+             0ms  alice   > pbx     INVITE 12125550177
+             0ms  pbx     > alice   100
+             0ms  pbx     > acme    INVITE +12125550177
+             0ms  acme    > pbx     100
+             0ms  acme    > pbx     180
+             0ms  pbx     > alice   180
+          1000ms  acme    > pbx     200 sdp
+          1000ms  pbx     > acme    ACK
+          1000ms  pbx     > alice   200 sdp
+          1000ms  alice   > pbx     ACK
+          2000ms  bell forges BYE of acme
+          2000ms  bell    > pbx     BYE
+          2000ms  pbx     > bell    481 BYE
+                  fact   violation-seen
+          2500ms  bell forges INVITE of acme
+          2500ms  bell    > pbx     re-INVITE
+          2500ms  pbx     > bell    100
+          2500ms  pbx     > bell    481
+          3000ms  bell forges REFER of acme
+          3000ms  bell    > pbx     REFER
+          3000ms  pbx     > bell    481 REFER
+          5000ms  alice hangs up
+          5000ms  alice   > pbx     BYE
+          5000ms  pbx     > alice   200 BYE
+          5000ms  pbx     > acme    BYE
+          5000ms  acme    > pbx     200 BYE
+                  cdr    101 12125550177 answered 4s
+                  heard  alice acme
+                  bill   acme +12125550177 4s 1200
+                  toll   +12125550177 4s 1200
+        ",
+    );
+}
+
+#[test]
+fn another_carrier_on_its_own_line_ends_no_call() {
+    Ladder::outside(|_| {}).check(
+        "
+             0ms  alice dials 12125550177
+             0ms  alice   > pbx     INVITE 12125550177
+             0ms  pbx     > alice   100
+             0ms  pbx     > alice   401
+             0ms  alice   > pbx     ACK
+             0ms  alice   > pbx     INVITE 12125550177
+             0ms  pbx     > alice   100
+             0ms  pbx     > acme    INVITE +12125550177
+             0ms  acme    > pbx     100
+             0ms  acme    > pbx     180
+             0ms  pbx     > alice   180
+          1000ms  acme    > pbx     200 sdp
+          1000ms  pbx     > acme    ACK
+          1000ms  pbx     > alice   200 sdp
+          1000ms  alice   > pbx     ACK
+          2000ms  bell forges BYE of acme
+          2000ms  bell    > pbx     BYE
+          2000ms  pbx     > bell    481 BYE
+                  fact   violation-seen
+          2500ms  bell forges INVITE of acme
+          2500ms  bell    > pbx     re-INVITE
+          2500ms  pbx     > bell    100
+          2500ms  pbx     > bell    481
+          3000ms  bell forges REFER of acme
+          3000ms  bell    > pbx     REFER
+          3000ms  pbx     > bell    481 REFER
+          5000ms  alice hangs up
+          5000ms  alice   > pbx     BYE
+          5000ms  pbx     > alice   200 BYE
+          5000ms  pbx     > acme    BYE
+          5000ms  acme    > pbx     200 BYE
+                  cdr    101 12125550177 answered 4s
+                  heard  alice acme
+                  bill   acme +12125550177 4s 1200
+                  toll   +12125550177 4s 1200
+        ",
+    );
+}
+
+#[test]
+fn another_carrier_cancels_no_call() {
+    Ladder::outside(both_by_datagram).check(
+        "
+             0ms  acme calls +12125550101
+             0ms  acme    > pbx     INVITE +12125550101
+             0ms  pbx     > acme    100
+             0ms  pbx     > alice   INVITE 101
+             0ms  alice   > pbx     100
+             0ms  alice   > pbx     180
+             0ms  pbx     > acme    180
+          1000ms  bell forges CANCEL of acme
+          1000ms  bell    > pbx     CANCEL
+          1000ms  pbx     > bell    481 CANCEL
+          2000ms  alice   > pbx     200 sdp
+          2000ms  pbx     > alice   ACK
+          2000ms  pbx     > acme    200 sdp
+          2000ms  acme    > pbx     ACK
+          5000ms  alice hangs up
+          5000ms  alice   > pbx     BYE
+          5000ms  pbx     > alice   200 BYE
+          5000ms  pbx     > acme    BYE
+          5000ms  acme    > pbx     200 BYE
+                  cdr    +14155550123 +12125550101 answered 3s
+                  heard  alice acme
+        ",
+    );
+}
+
+#[test]
+fn another_tag_of_a_carrier_is_another_call() {
+    Ladder::outside(|_| {}).check(
+        "
+             0ms  alice dials 12125550177
+             0ms  alice   > pbx     INVITE 12125550177
+             0ms  pbx     > alice   100
+             0ms  pbx     > alice   401
+             0ms  alice   > pbx     ACK
+             0ms  alice   > pbx     INVITE 12125550177
+             0ms  pbx     > alice   100
+             0ms  pbx     > acme    INVITE +12125550177
+             0ms  acme    > pbx     100
+             0ms  acme    > pbx     180
+             0ms  pbx     > alice   180
+          1000ms  acme    > pbx     200 sdp
+          1000ms  pbx     > acme    ACK
+          1000ms  pbx     > alice   200 sdp
+          1000ms  alice   > pbx     ACK
+          2000ms  acme says BYE with another To tag
+          2000ms  acme    > pbx     BYE
+          2000ms  pbx     > acme    481 BYE
+          2500ms  acme says INVITE with another To tag
+          2500ms  acme    > pbx     re-INVITE
+          2500ms  pbx     > acme    100
+          2500ms  pbx     > acme    481
+          3000ms  acme says BYE with another From tag
+          3000ms  acme    > pbx     BYE
+          3000ms  pbx     > acme    481 BYE
+                  fact   violation-seen
+          3500ms  acme says INVITE with another From tag
+          3500ms  acme    > pbx     re-INVITE
+          3500ms  pbx     > acme    100
+          3500ms  pbx     > acme    481
+          5000ms  alice hangs up
+          5000ms  alice   > pbx     BYE
+          5000ms  pbx     > alice   200 BYE
+          5000ms  pbx     > acme    BYE
+          5000ms  acme    > pbx     200 BYE
+                  cdr    101 12125550177 answered 4s
+                  heard  alice acme
+                  bill   acme +12125550177 4s 1200
+                  toll   +12125550177 4s 1200
+        ",
+    );
+}
+
+/// Two carriers that are spoken to on one socket: only their addresses tell them apart.
+fn both_by_datagram(house: &mut House<'_>) {
+    house.lines[0] = Line::new("acme", 1).by_address(Transport::Udp).plain();
+}
+
+#[test]
 fn a_stolen_contact_is_good_for_nothing_from_elsewhere() {
     Ladder::outside(|_| {}).check(
         "

@@ -7,7 +7,7 @@ use pbx::directory::Exceptions;
 use pure::Chance;
 use sip::Method;
 
-use crate::world::World;
+use crate::world::{Forger, Forgery, Slip, Whose, World};
 
 /// An extension with a secret that any list has, and no phone: whoever could try long enough would be in.
 pub(super) fn prey(world: &mut World) {
@@ -68,6 +68,29 @@ pub(super) fn plan(chance: &mut Chance, calm: bool) -> Vec<Attack> {
         }
     });
     attacks.collect()
+}
+
+/// A forged request, from elsewhere, or from the right side with another dialog's tag or an old number.
+pub(super) fn forgery(chance: &mut Chance, phones: usize, lines: usize) -> Forgery {
+    let mut below = |bound: usize| {
+        let bound = u64::try_from(bound).expect("small");
+        usize::try_from(chance.below(bound)).expect("below")
+    };
+    let within = [Method::Bye, Method::Invite, Method::Refer, Method::Update][below(4)];
+    let any = if below(4) == 0 { Method::Cancel } else { within };
+    let slip = [Slip::ToTag, Slip::FromTag, Slip::OldNumber][below(3)];
+    let phone = Whose::Phone(below(phones));
+    let (whose, by, method, slip) = match below(10) {
+        0..=2 => (phone, Forger::Stranger, any, Slip::Nothing),
+        3..=5 => (phone, Forger::Itself, within, slip),
+        6 => (Whose::Carrier, Forger::Stranger, any, Slip::Nothing),
+        7 => (Whose::Carrier, Forger::Datagram, any, Slip::Nothing),
+        8 => (Whose::Carrier, Forger::Carrier(below(lines)), any, Slip::Nothing),
+        // Any number of theirs may be the first.
+        _ if slip == Slip::OldNumber => (Whose::Carrier, Forger::Itself, within, Slip::ToTag),
+        _ => (Whose::Carrier, Forger::Itself, within, slip),
+    };
+    Forgery { whose, by, method, slip }
 }
 
 /// Once everybody is back: nobody gained anything, and no phone lost its registration.

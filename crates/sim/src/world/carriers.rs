@@ -195,6 +195,12 @@ impl World {
         self.serve();
     }
 
+    /// The newest line of a carrier.
+    pub(super) fn line_of(&self, at: usize) -> Option<u64> {
+        let open = |wire: &&Wire| wire.far == Far::Carrier(at) && wire.far_open && !wire.broken;
+        self.wires.iter().rev().find(|(_, wire)| open(wire)).map(|(id, _)| *id)
+    }
+
     fn carrier_connected(&mut self, at: usize, id: u64) {
         let Some(wire) = self.wires.get(&id) else { return };
         let (link, local) = (Link { id, reliable: wire.reliable }, wire.local);
@@ -252,8 +258,13 @@ impl World {
             && let Ok(Message::Response(answer)) = Message::parse(bytes.clone())
             && answer.headers().cseq().method == Method::Invite
             && let Some(invite) = self.tapped_toward.clone()
+            && let Ok(Message::Request(parsed)) = Message::parse(invite.clone())
+            && parsed.headers().call_id() == answer.headers().call_id()
         {
-            self.tapped_outside = Some((invite, bytes.clone()));
+            self.tapped_outside = Some((at, invite, bytes.clone()));
+        }
+        if bytes.starts_with(b"INVITE ") {
+            self.tapped_inbound = Some((at, bytes.clone()));
         }
         self.send_up(link.id, bytes);
     }

@@ -68,6 +68,11 @@ impl World {
                 {
                     text.push_str(&format!(": {reason}"));
                 }
+                // Which rule was broken.
+                if response.status() == sip::Status::BAD_REQUEST {
+                    let rule = response.reason().strip_prefix("Bad Request");
+                    text.push_str(rule.unwrap_or_default());
+                }
                 text
             }
             Err(_) => "?".to_owned(),

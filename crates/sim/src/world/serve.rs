@@ -138,6 +138,7 @@ impl World {
             self.note_message("pbx", &name, &text);
             self.repeated(&bytes, id);
         }
+        self.judge_forgeries(id, far, &bytes);
         match far {
             Far::Phone(phone) => {
                 self.watch.is_told(far, &bytes);
