@@ -7,6 +7,8 @@
 //! a bank. The text is taken from the bytes as they were on the wire, not from our parse, so a message
 //! that we misread shows itself.
 
+use memchr::{memchr, memchr_iter};
+
 /// What stands where something was struck out.
 pub const STRUCK: &str = "(struck out)";
 
@@ -15,8 +17,9 @@ pub const STRUCK: &str = "(struck out)";
 /// [`TEXT_MAX`] bytes; the rest is counted.
 pub fn redact(message: &[u8]) -> String {
     let (head, body) = split(message);
-    let digits = head.starts_with(b"INFO ") || says_info(head);
-    let mut text = String::with_capacity(message.len().min(TEXT_MAX));
+    let mut text = Vec::with_capacity(message.len().min(TEXT_MAX) + STRUCK.len());
+    // A response to INFO is recognised by its CSeq: it may echo what was sent.
+    let mut digits = head.starts_with(b"INFO ");
     let mut secret = false;
     for line in lines(head) {
         // A folded line continues the header above it (RFC 3261 §7.3.1), secrets included.
@@ -24,37 +27,40 @@ pub fn redact(message: &[u8]) -> String {
         if folded && secret {
             continue;
         }
-        let name = line.split(|&b| b == b':').next().unwrap_or_default().trim_ascii();
+        let colon = memchr(b':', line).unwrap_or(line.len());
+        let name = line[..colon].trim_ascii();
         secret = !folded && CREDENTIALS.iter().any(|known| name.eq_ignore_ascii_case(known));
+        digits |= name.eq_ignore_ascii_case(b"CSeq") && line.trim_ascii_end().ends_with(b"INFO");
         if secret {
             push(&mut text, name);
-            text.push_str(": ");
-            text.push_str(STRUCK);
+            text.extend_from_slice(b": ");
+            text.extend_from_slice(STRUCK.as_bytes());
         } else {
             push_without_keys(&mut text, line);
         }
-        text.push('\n');
+        text.push(b'\n');
     }
     if !body.is_empty() {
-        text.push('\n');
+        text.push(b'\n');
         if digits {
-            text.push_str(STRUCK);
-            text.push('\n');
+            text.extend_from_slice(STRUCK.as_bytes());
+            text.push(b'\n');
         } else {
             for line in lines(body) {
                 if line.starts_with(b"k=") {
-                    text.push_str("k=");
-                    text.push_str(STRUCK);
+                    text.extend_from_slice(b"k=");
+                    text.extend_from_slice(STRUCK.as_bytes());
                 } else if starts_with(line, b"a=key-mgmt") {
-                    text.push_str("a=key-mgmt:");
-                    text.push_str(STRUCK);
+                    text.extend_from_slice(b"a=key-mgmt:");
+                    text.extend_from_slice(STRUCK.as_bytes());
                 } else {
                     push_without_keys(&mut text, line);
                 }
-                text.push('\n');
+                text.push(b'\n');
             }
         }
     }
+    let mut text = String::from_utf8(text).expect("each line was made UTF-8");
     if text.len() > TEXT_MAX {
         let mut cut = TEXT_MAX;
         while !text.is_char_boundary(cut) {
@@ -67,44 +73,37 @@ pub fn redact(message: &[u8]) -> String {
     text
 }
 
-/// A response to INFO is recognised by its CSeq: it may echo what was sent.
-fn says_info(head: &[u8]) -> bool {
-    lines(head).any(|line| {
-        let mut parts = line.splitn(2, |&b| b == b':');
-        let name = parts.next().unwrap_or_default().trim_ascii();
-        let value = parts.next().unwrap_or_default().trim_ascii();
-        name.eq_ignore_ascii_case(b"CSeq") && value.ends_with(b"INFO")
-    })
-}
-
-fn push_without_keys(text: &mut String, line: &[u8]) {
-    let inline = |at: usize| {
+fn push_without_keys(text: &mut Vec<u8>, line: &[u8]) {
+    let inline = |at: &usize| {
         at.checked_sub(b"inline".len())
-            .is_some_and(|from| line[from..at].eq_ignore_ascii_case(b"inline"))
+            .is_some_and(|from| line[from..*at].eq_ignore_ascii_case(b"inline"))
     };
-    let mut colons = line.iter().enumerate().filter(|(_, b)| **b == b':').map(|(at, _)| at);
-    let Some(at) = colons.find(|at| inline(*at)) else { return push(text, line) };
+    let Some(at) = memchr_iter(b':', line).find(inline) else { return push(text, line) };
     // Everything behind the first key: the line may hold several.
     push(text, &line[..=at]);
-    text.push_str(STRUCK);
+    text.extend_from_slice(STRUCK.as_bytes());
 }
 
-fn push(text: &mut String, bytes: &[u8]) {
-    if bytes.iter().all(|b| matches!(b, b' '..=b'~'))
-        && let Ok(plain) = std::str::from_utf8(bytes)
-    {
-        return text.push_str(plain);
+fn push(text: &mut Vec<u8>, bytes: &[u8]) {
+    // Without an early end, so that it is done many bytes at a time.
+    if bytes.iter().fold(true, |plain, b| plain & matches!(b, b' '..=b'~')) {
+        return text.extend_from_slice(bytes);
     }
-    text.extend(String::from_utf8_lossy(bytes).chars().map(|c| match c {
+    let read = String::from_utf8_lossy(bytes);
+    let shown: String = read.chars().map(shown).collect();
+    text.extend_from_slice(shown.as_bytes());
+}
+
+fn shown(c: char) -> char {
+    match c {
         '\t' => ' ',
         c if c.is_control() => char::REPLACEMENT_CHARACTER,
         c => c,
-    }));
+    }
 }
 
 fn split(message: &[u8]) -> (&[u8], &[u8]) {
-    let mut ends = message.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at);
-    let found = ends.find_map(|at| match &message[at + 1..] {
+    let found = memchr_iter(b'\n', message).find_map(|at| match &message[at + 1..] {
         [b'\n', ..] => Some((at, at + 2)),
         [b'\r', b'\n', ..] if at > 0 && message[at - 1] == b'\r' => Some((at - 1, at + 3)),
         _ => None,
@@ -117,7 +116,21 @@ fn split(message: &[u8]) -> (&[u8], &[u8]) {
 
 fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let text = text.strip_suffix(b"\n").unwrap_or(text);
-    text.split(|&b| b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let line = match memchr(b'\n', text) {
+            Some(at) => {
+                rest = Some(&text[at + 1..]);
+                &text[..at]
+            }
+            None => {
+                rest = None;
+                text
+            }
+        };
+        Some(line.strip_suffix(b"\r").unwrap_or(line))
+    })
 }
 
 fn starts_with(line: &[u8], prefix: &[u8]) -> bool {

@@ -239,7 +239,11 @@ impl Reader {
         let master = self.master.as_deref().ok_or(Error::Locked)?;
         let sql = format!("{} WHERE call = $1 ORDER BY id", table::TRACE.select());
         let rows = self.database.query("trace", &sql, vec![call.to_string().into()]).await?;
-        rows.into_iter().map(|row| table::to_trace(row, master)).collect()
+        let mut lines = Vec::new();
+        for row in rows {
+            lines.append(&mut table::to_ladder(row, master)?);
+        }
+        Ok(lines)
     }
 
     /// Where alerts go, in the order of their numbers. One that doesn't read is left out, and told.

@@ -21,6 +21,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { version: 2, text: include_str!("../migrations/0002.sql") },
     Migration { version: 3, text: include_str!("../migrations/0003.sql") },
     Migration { version: 4, text: include_str!("../migrations/0004.sql") },
+    Migration { version: 5, text: include_str!("../migrations/0005.sql") },
 ];
 
 /// Brings the database to the newest version of `migrations`.

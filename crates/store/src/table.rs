@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use guard::cause::Disposition;
 use guard::gate::PolicyVersion;
-use guard::id::{CallId, DeviceId, ExtensionId, NodeId, TenantId, TrunkId};
+use guard::id::{CallId, DeviceId, ExtensionId, LegId, NodeId, TenantId, TrunkId};
 use guard::journal::{Entry, Position, SubjectKey};
 use guard::ledger::{Bucket, Spend, Window};
 use guard::money::Money;
@@ -749,35 +749,75 @@ fn window_seconds_max(window: Window) -> i64 {
 pub(crate) const TRACE: Table = Table {
     name: "trace",
     key: &["id"],
-    rest: &["tenant", "call", "leg", "utc", "sent", "sealed"],
+    rest: &["tenant", "call", "leg", "utc", "sent", "sealed", "lines"],
 };
 
-/// A line of a ladder under `id`, which no other line ever has.
-pub(crate) fn trace(id: i64, row: &Trace, key: &MasterKey, chance: &mut Chance) -> Vec<Value> {
-    let sealed = Sealed::seal(key, chance, &trace_record(row.call, id), row.text.as_bytes());
+/// Lines of one call's ladder, at least one, under `id`, which no other row ever has. `leg`, `utc` and `sent` are those
+/// of the first.
+pub(crate) fn ladder(
+    id: i64,
+    lines: &[&Trace],
+    key: &MasterKey,
+    chance: &mut Chance,
+) -> Vec<Value> {
+    let mut plain = Vec::new();
+    for line in lines {
+        plain.extend_from_slice(&line.leg.0.to_le_bytes());
+        plain.extend_from_slice(&line.utc.0.to_le_bytes());
+        plain.push(u8::from(line.sent));
+        let length = u32::try_from(line.text.len()).unwrap_or(u32::MAX);
+        plain.extend_from_slice(&length.to_le_bytes());
+        plain.extend_from_slice(line.text.as_bytes());
+    }
+    let sealed = Sealed::seal(key, chance, &trace_record(lines[0].call, id), &plain);
+    let first = lines[0];
     vec![
         id.into(),
-        number(row.tenant),
-        hex(row.call),
-        hex(row.leg),
-        time(row.utc),
-        flag(row.sent),
+        number(first.tenant),
+        hex(first.call),
+        hex(first.leg),
+        time(first.utc),
+        flag(first.sent),
         sealed.to_bytes().into(),
+        i64::try_from(lines.len()).unwrap_or(i64::MAX).into(),
     ]
 }
 
-pub(crate) fn to_trace(mut row: Record, key: &MasterKey) -> Result<Trace, Error> {
+/// The lines of one row, in their order.
+pub(crate) fn to_ladder(mut row: Record, key: &MasterKey) -> Result<Vec<Trace>, Error> {
     let id = row.int()?;
     let tenant = TenantId(row.small()?);
     let call = row.parsed(|id| id.parse().ok())?;
     let leg = row.parsed(|id| id.parse().ok())?;
     let (utc, sent) = (Utc(row.int()?), row.int()? != 0);
     let opened = sealed(&mut row)?.open(key, &trace_record(call, id));
-    let text = opened.map_err(|e| row.wrong(&e.to_string()))?;
-    Ok(Trace { tenant, call, leg, utc, sent, text: String::from_utf8_lossy(&text).into_owned() })
+    let plain = opened.map_err(|e| row.wrong(&e.to_string()))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let count: usize = row.small()?;
+    if count == 0 {
+        return Ok(vec![Trace { tenant, call, leg, utc, sent, text: text(&plain) }]);
+    }
+    let mut rest = &plain[..];
+    let mut lines = Vec::new();
+    while let Some((head, behind)) = rest.split_first_chunk::<{ 16 + 8 + 1 + 4 }>() {
+        let (leg, head) = head.split_first_chunk::<16>().expect("29 bytes");
+        let (utc, head) = head.split_first_chunk::<8>().expect("13 bytes");
+        let (sent, length) = head.split_first_chunk::<1>().expect("5 bytes");
+        let length = length.first_chunk::<4>().expect("4 bytes");
+        let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
+        let line = behind.split_at_checked(length);
+        let (line, behind) = line.ok_or_else(|| row.wrong("a line that ends early"))?;
+        rest = behind;
+        let (leg, utc) = (LegId(u128::from_le_bytes(*leg)), Utc(i64::from_le_bytes(*utc)));
+        lines.push(Trace { tenant, call, leg, utc, sent: *sent != [0], text: text(line) });
+    }
+    if lines.len() != count {
+        return Err(row.wrong("another number of lines than it says"));
+    }
+    Ok(lines)
 }
 
-/// Associated data of a sealed line: it opens only in its own place.
+/// Associated data of a sealed row: it opens only in its own place.
 fn trace_record(call: CallId, id: i64) -> Vec<u8> {
     format!("trace/{call}/{id}").into_bytes()
 }

@@ -850,7 +850,7 @@ async fn what_is_too_old_is_deleted_and_nothing_else() {
         Row::Cdr(Box::new(cdr))
     });
     store.writer.persist(rows.collect(), Vec::new()).await.unwrap();
-    let traces = vec![trace(1, "old"), Trace { utc: Utc(90), ..trace(1, "new") }];
+    let traces = vec![trace(1, "old"), Trace { utc: Utc(90), ..trace(2, "new") }];
     store.writer.write(Write { traces, ..Write::default() }).await.unwrap();
     let retention = Retention { cdrs_before: Some(Utc(80)), traces_before: Some(Utc(90)) };
     let deleted = store.writer.delete(retention).await.unwrap();
@@ -858,7 +858,30 @@ async fn what_is_too_old_is_deleted_and_nothing_else() {
     assert_eq!(store.reader.calls(&CallQuery::default()).await.unwrap().len(), 100);
     let of_extension = CallQuery { extension: Some(ExtensionId(4)), ..CallQuery::default() };
     assert_eq!(store.reader.calls(&of_extension).await.unwrap().len(), 100);
-    assert_eq!(store.reader.trace(CallId(1)).await.unwrap().len(), 1);
+    assert_eq!(store.reader.trace(CallId(1)).await.unwrap(), []);
+    assert_eq!(store.reader.trace(CallId(2)).await.unwrap().len(), 1);
+}
+
+/// Lines that are written together stand in one row, and come back in the order in which they were seen.
+#[tokio::test]
+async fn the_ladders_of_several_calls_are_kept_apart() {
+    let scratch = scratch("ladders");
+    let (_folder, store) = opened(scratch.path(), 1).await;
+    let line = |n: u64| {
+        let leg = LegId(u128::from(n % 3));
+        Trace { leg, utc: Utc(60), sent: n % 2 == 0, ..trace(1 + n % 2, &format!("line {n} ü")) }
+    };
+    for half in [0..10, 10..20] {
+        let (reply, done) = oneshot::channel();
+        let traces = half.map(line).collect();
+        let write = Write { traces, reply: Some(reply), ..Write::default() };
+        store.writer.write(write).await.unwrap();
+        done.await.unwrap().unwrap();
+    }
+    for call in [1, 2] {
+        let expected: Vec<Trace> = (0..20).map(line).filter(|l| l.call.0 == call).collect();
+        assert_eq!(store.reader.trace(CallId(call)).await.unwrap(), expected);
+    }
 }
 
 /// A database as version 1 left it, with a row in it. Its text never changes.
@@ -937,7 +960,7 @@ async fn a_step_that_fails_leaves_the_database_as_it_was() {
 
     // The program of version 1 doesn't touch it any more.
     let refused = open_with(&folder, options(5), &[first]).await.unwrap_err();
-    assert!(matches!(refused, Error::Newer { found: 4, known: 1 }), "{refused}");
+    assert!(matches!(refused, Error::Newer { found: 5, known: 1 }), "{refused}");
     assert!(refused.to_string().contains("newer program"));
 
     // The copy opens as what it was, and is carried forward again.

@@ -239,7 +239,7 @@ struct Task {
     /// Chained, not yet stored: they can't be dropped any more.
     entries: Vec<Vec<Value>>,
     keys: Vec<Vec<Value>>,
-    traces: Vec<Vec<Value>>,
+    traces: Vec<Trace>,
     /// Lines stored of each call that is up.
     lines: BTreeMap<CallId, u32>,
     /// When rows that were held back must go.
@@ -389,7 +389,7 @@ impl Task {
             self.note(noted);
         }
         for trace in write.traces {
-            self.trace(&trace);
+            self.trace(trace);
         }
         self.ordinal += 1;
         match write.reply {
@@ -478,7 +478,7 @@ impl Task {
         self.start.journal.rewind(mark.position, mark.drawn);
     }
 
-    fn trace(&mut self, trace: &Trace) {
+    fn trace(&mut self, trace: Trace) {
         if self.traces.len() >= TRACES_KEPT_MAX
             && let Some(trouble) = &mut self.trouble
         {
@@ -493,9 +493,22 @@ impl Task {
             return;
         }
         *lines += 1;
-        let (master, chance) = (&self.start.master, &mut self.start.chance);
-        self.traces.push(table::trace(self.start.next_trace, trace, master, chance));
-        self.start.next_trace += 1;
+        self.traces.push(trace);
+    }
+
+    /// What is held of each call's ladder, as one row: a busy node writes a ladder in a few rows.
+    fn ladders(&mut self) -> Vec<Vec<Value>> {
+        let mut calls: BTreeMap<CallId, Vec<&Trace>> = BTreeMap::new();
+        for trace in &self.traces {
+            calls.entry(trace.call).or_default().push(trace);
+        }
+        let Start { master, chance, next_trace, .. } = &mut self.start;
+        let mut row = |lines: Vec<&Trace>| {
+            let id = *next_trace;
+            *next_trace += 1;
+            table::ladder(id, &lines, master, chance)
+        };
+        calls.into_values().map(&mut row).collect()
     }
 
     fn is_due(&mut self, now: Instant) -> bool {
@@ -553,7 +566,8 @@ impl Task {
         // A key is there before the entry that it opens.
         self.texts.put(&table::SUBJECT_KEY, &self.keys, out);
         self.texts.put(&table::JOURNAL, &self.entries, out);
-        self.texts.put(&table::TRACE, &self.traces, out);
+        let ladders = self.ladders();
+        self.texts.put(&table::TRACE, &ladders, out);
     }
 
     fn committed(&mut self) {

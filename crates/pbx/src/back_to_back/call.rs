@@ -1192,7 +1192,10 @@ impl Call {
                 && leg.media.agreed.as_ref().is_some_and(super::media::Agreed::is_held)
         });
         match (held, self.alarms.contains_key(&Why::Hold)) {
-            (true, false) => self.alarm(desk, Why::Hold, desk.settings.hold_max),
+            (true, false) => {
+                self.alarm(desk, Why::Hold, desk.settings.hold_max);
+                self.probe_while_held(desk);
+            }
             (false, true) => self.cancel_alarm(desk, Why::Hold),
             (true, true) | (false, false) => {}
         }

@@ -370,14 +370,19 @@ impl Lines {
 
 /// The Call-ID of a message without judging it: under its full or compact name, whatever the case.
 fn call_id_of(bytes: &[u8]) -> Option<&str> {
-    let mut lines = bytes.split(|&b| b == b'\n');
-    let value = lines.find_map(|line| {
-        let at = line.iter().position(|&b| b == b':')?;
-        let name = line[..at].trim_ascii();
-        let named = name.eq_ignore_ascii_case(b"Call-ID") || name.eq_ignore_ascii_case(b"i");
-        named.then(|| line[at + 1..].trim_ascii())
-    })?;
-    std::str::from_utf8(value).ok()
+    let mut from = 0;
+    for end in memchr::memchr_iter(b'\n', bytes) {
+        let line = &bytes[std::mem::replace(&mut from, end + 1)..end];
+        if !matches!(line.first(), Some(b'C' | b'c' | b'I' | b'i')) {
+            continue;
+        }
+        let Some(at) = memchr::memchr(b':', line) else { continue };
+        let name = line[..at].trim_ascii_end();
+        if name.eq_ignore_ascii_case(b"Call-ID") || name.eq_ignore_ascii_case(b"i") {
+            return std::str::from_utf8(line[at + 1..].trim_ascii()).ok();
+        }
+    }
+    None
 }
 
 impl sip::transaction::Path for Path {

@@ -304,6 +304,11 @@ pub(crate) const WE_REFUSE: &[Reason] = &[
         example: "Subject: a\0b",
     },
     Reason {
+        fault: "MethodTooLong",
+        why: "a bound of ours (`METHOD_MAX`, docs/limits.md), so that a method is a small value. The peer has none",
+        example: "SIP/2.0 200 OK\nCSeq: 1 NNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNN",
+    },
+    Reason {
         fault: "NotUtf8",
         why: "RFC 3261 §7, §25.1: TEXT-UTF8. The peer keeps bytes",
         example: "Subject: \u{fffd}",

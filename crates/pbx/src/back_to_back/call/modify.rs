@@ -375,13 +375,27 @@ impl Call {
         }
     }
 
+    /// No audio is expected in a held call, so that its silence says nothing: its phones are asked instead. Carriers are
+    /// asked anyway, by the refresh of the session.
+    pub(super) fn probe_while_held(&mut self, desk: &mut Desk<'_>) {
+        let phones: Vec<LegId> = self
+            .legs()
+            .filter(|leg| leg.party.trunk.is_none() && matches!(leg.state, State::Confirmed(_)))
+            .map(|leg| leg.id)
+            .collect();
+        for leg in phones {
+            self.alarm(desk, Why::Silent(leg), desk.settings.silence_limit);
+        }
+    }
+
     /// Asks a leg that nothing is heard from whether it is still in the call: a muted phone says yes, one
     /// that lost power says nothing, and one that has started again knows of no call. Said as a refresh
     /// of the session, since many phones answer OPTIONS without looking for its dialog. Asked again as
     /// long as the silence lasts. A call for help is left alone: whoever can't speak is to be heard.
     pub(super) fn probe(&mut self, desk: &mut Desk<'_>, leg: LegId) {
         let silent = matches!(&self.stage, Stage::Up(up) if up.silent.contains(&leg));
-        if !silent || self.emergency {
+        let held = self.alarms.contains_key(&Why::Hold);
+        if !(silent || held) || self.emergency {
             return;
         }
         let Some(found) = self.leg_mut(leg) else { return };
