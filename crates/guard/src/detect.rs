@@ -25,6 +25,7 @@ use crate::access::Actor;
 use crate::fact::{Fact, Severity};
 use crate::id::ExtensionId;
 use crate::incident::{Key, What};
+use crate::journal::Entry;
 use crate::money::Currency;
 use crate::pii::{Address, Pii};
 use crate::source::Source;
@@ -119,12 +120,20 @@ impl Detectors {
         found.into_iter().flatten().collect()
     }
 
-    /// Whether anything here looks at facts of this number: others need not be opened.
-    pub fn concerns(number: u16) -> bool {
-        matches!(
-            number,
-            105 | 300 | 306 | 312 | 322 | 400 | 401 | 410 | 414 | 420..=425 | 430 | 440 | 441
-        ) || matches!(number, 500 | 510 | 513 | 514 | 702 | 800..=802)
+    /// The numbers of facts that something here looks at: others need not be read.
+    pub const KINDS: &[u16] = &[
+        105, 300, 306, 312, 322, 400, 401, 410, 414, 420, 421, 422, 423, 424, 425, 430, 440, 441,
+        500, 510, 513, 514, 702, 800, 801, 802,
+    ];
+
+    /// Whether an entry needs to be opened: one of [`Self::KINDS`], and no call that was permitted, of which there are
+    /// as many as calls.
+    pub fn concerns(entry: &Entry) -> bool {
+        const GATE_DECIDED: u16 = 500;
+        // Outside of a text no quotation mark is escaped, so it stands for the field alone.
+        const PERMITTED: &str = "\"permitted\":true";
+        Self::KINDS.contains(&entry.number)
+            && !(entry.number == GATE_DECIDED && entry.public.contains(PERMITTED))
     }
 
     /// Where extensions were during the last weeks: to be told before the day that is read again.

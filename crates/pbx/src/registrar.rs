@@ -9,6 +9,7 @@
 //! prepared, made durable by the caller, and then applied.
 
 mod change;
+mod devices;
 mod register;
 mod stale;
 mod views;
@@ -48,7 +49,7 @@ pub struct Registrar {
     numbers: BTreeMap<(TenantId, ExtensionNumber), ExtensionId>,
     /// Numbers of extensions that are being written: two additions of one number can't both win.
     pending: BTreeSet<(TenantId, ExtensionNumber)>,
-    devices: BTreeMap<DeviceId, Known>,
+    devices: Devices,
     /// Devices bound at a path; one connection can carry several.
     at: BTreeMap<Path, BTreeSet<DeviceId>>,
     flows: BTreeMap<FlowId, FlowOpened>,
@@ -174,7 +175,7 @@ impl Registrar {
             accounts: BTreeMap::new(),
             numbers: BTreeMap::new(),
             pending: BTreeSet::new(),
-            devices: BTreeMap::new(),
+            devices: Devices::default(),
             at: BTreeMap::new(),
             flows: BTreeMap::new(),
             expiries: Timers::new(),
@@ -192,7 +193,7 @@ impl Registrar {
         }
         for device in loaded.devices {
             let known = Known { device, last: None, binding: None };
-            registrar.devices.insert(known.device.id, known);
+            registrar.devices.insert(known);
         }
         // Connections died with the process: what was bound says where from, not where.
         for row in loaded.bindings {
@@ -252,8 +253,7 @@ impl Registrar {
         else {
             return Vec::new();
         };
-        let of_extension =
-            self.devices.values().filter(|known| known.device.extension == extension);
+        let of_extension = self.devices.of(extension);
         of_extension
             .filter_map(|known| {
                 let binding = known.binding.as_ref()?;
@@ -418,9 +418,9 @@ impl Registrar {
         if let Some(instance) = instance_of(request) {
             return self
                 .devices
-                .values()
+                .of(extension)
                 .map(|known| &known.device)
-                .find(|device| device.extension == extension && device.instance == instance);
+                .find(|device| device.instance == instance);
         }
         self.device_at(path, extension).and_then(|id| self.device(id))
     }
@@ -443,8 +443,7 @@ impl Registrar {
         let contact = request.headers().contacts().next();
         let contact = contact.as_ref().map(|contact| contact.uri().as_str());
         let here = |known: &&Known| {
-            known.device.extension == extension
-                && known.last.as_ref().is_some_and(|last| Source::from(last.remote.ip()) == source)
+            known.last.as_ref().is_some_and(|last| Source::from(last.remote.ip()) == source)
         };
         // After a power cut a phone without an instance has another Call-ID and another port in its Contact;
         // what it is, and where in the house, stay.
@@ -462,7 +461,7 @@ impl Registrar {
                     || contact == Some(last.contact.as_str())
             })
         };
-        let of_here = self.devices.values().filter(here);
+        let of_here = self.devices.of(extension).filter(here);
         if let Some(known) = of_here.clone().find(itself) {
             return Who::Known(known.device.id);
         }
@@ -470,7 +469,7 @@ impl Registrar {
             return Who::Alike(known.device.id);
         }
         let lately = |known: &Known| now.utc.since(known.device.last_seen) < STANDING;
-        if of_here.into_iter().any(lately) { Who::Home } else { Who::Unknown }
+        if of_here.clone().any(lately) { Who::Home } else { Who::Unknown }
     }
 
     /// An answer of ours to `request`. A header that could not be printed would be our own fault; the

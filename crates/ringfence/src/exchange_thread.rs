@@ -54,6 +54,8 @@ pub(crate) trait Outside {
     fn persisted(&mut self, receipt: Receipt, durable: bool);
     fn fact(&mut self, now: Now, tenant: Option<TenantId>, fact: Fact);
     fn trace(&mut self, trace: Trace);
+    /// The inputs that were there are handled: what nobody waits for goes on.
+    fn flush(&mut self);
     /// For the gate before the parser.
     fn admission(&mut self, change: admission::Change);
     /// Answers through [`Inbox::connected`].
@@ -293,6 +295,7 @@ impl<O: Outside> ExchangeThread<O> {
             self.upkeep(now);
             // What an engine wants to say before its first input (orphans of a former process).
             self.drain(now);
+            self.outside.flush();
             let wait = self.next_deadline().map_or(RENEW_EVERY, |at| at.since(now.instant));
             let first = match self.events.recv_timeout(wait.min(RENEW_EVERY)) {
                 Ok(event) => Some(event),
@@ -304,6 +307,7 @@ impl<O: Outside> ExchangeThread<O> {
             let batch: Vec<Event> = first.into_iter().chain(rest).collect();
             for event in batch {
                 if self.take(now, event).is_break() {
+                    self.outside.flush();
                     return Remains { outside: self.outside, media: self.media };
                 }
             }
@@ -662,6 +666,7 @@ mod tests {
         }
         fn persisted(&mut self, _: Receipt, _: bool) {}
         fn trace(&mut self, _: Trace) {}
+        fn flush(&mut self) {}
         fn admission(&mut self, _: admission::Change) {}
         fn connect(&mut self, _: Receipt, _: Far) {}
         fn look_up(&mut self, _: Receipt, _: Query) {}

@@ -1,8 +1,8 @@
 //! The exchange's way to the store, and what a fresh exchange is built from.
 //!
-//! Writes go to the store's writer in the order they were made, through a bounded queue and a task
-//! that waits where the signalling thread must not. At the bound, a write that somebody waits for is
-//! refused at once; another is lost and said so.
+//! Writes go to the store's writer in the order they were made. What nobody waits for is gathered until the inputs
+//! that were there are handled, or goes with what somebody waits for. Where the writer's queue is full, a write that
+//! somebody waits for is refused at once; another is lost and said so.
 //!
 //! Beside it stands a copy of the rows as they are durable: rows that somebody waits for enter it when
 //! the store has said yes. So an exchange that panicked is built anew in memory, without asking a disk.
@@ -20,12 +20,12 @@ use guard::secret::MasterKey;
 use guard::source::Source;
 use guard::wall::Ban;
 use pbx::directory::{Device, Extension, Inbound, Tenant, Trunk};
-use pbx::io::{Answer, Far, PersistError, Query, Trace};
+use pbx::io::{Answer, Far, Query, Trace};
 use pbx::record::{BindingRow, Loaded, Row};
 use pbx::snapshot::CallSnapshot;
 use pure::Now;
-use store::{Noted, Stored, Write, Writer};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use store::{Noted, Reply, Stored, Write, Writer};
+use tokio::sync::Semaphore;
 
 use crate::carrier::Carriers;
 use crate::credentials;
@@ -40,7 +40,9 @@ pub(crate) struct Keeper<E> {
     make: Box<dyn Fn(Loaded, Now) -> E + Send>,
     /// Rows whose answer is not here yet.
     unanswered: BTreeMap<Receipt, Vec<Row>>,
-    writes: mpsc::Sender<Queued>,
+    writer: Writer,
+    /// What nobody waits for.
+    gathered: Write,
     inbox: Inbox,
     runtime: tokio::runtime::Handle,
     look_ups: Arc<Semaphore>,
@@ -53,11 +55,6 @@ pub(crate) struct Outward {
     pub(crate) carriers: Arc<Carriers<Inbox>>,
     pub(crate) locator: Arc<Locator>,
     pub(crate) front: Arc<Front>,
-}
-
-struct Queued {
-    receipt: Option<Receipt>,
-    write: Write,
 }
 
 /// The rows as they are durable.
@@ -78,8 +75,7 @@ struct Kept {
 }
 
 impl<E: Engine> Keeper<E> {
-    /// Starts the task that hands writes over, on the current runtime. It ends, with all that was
-    /// queued handed over, after the keeper is dropped; the second value is then ready.
+    /// To be made within the runtime that is to carry what it starts.
     pub(crate) fn new(
         stored: Stored,
         master: Arc<MasterKey>,
@@ -87,31 +83,45 @@ impl<E: Engine> Keeper<E> {
         inbox: Inbox,
         outward: Outward,
         make: impl Fn(Loaded, Now) -> E + Send + 'static,
-    ) -> (Self, tokio::task::JoinHandle<()>) {
-        let (writes, queue) = mpsc::channel(QUEUE_MAX);
-        let runtime = tokio::runtime::Handle::current();
-        let forwarder = tokio::spawn(forward(queue, writer, inbox.clone()));
-        let keeper = Self {
+    ) -> Self {
+        Self {
             kept: Kept::from(stored),
             master,
             make: Box::new(make),
             unanswered: BTreeMap::new(),
-            writes,
+            writer,
+            gathered: Write::default(),
             inbox,
-            runtime,
+            runtime: tokio::runtime::Handle::current(),
             look_ups: Arc::new(Semaphore::new(LOOK_UPS_MAX)),
             outward,
-        };
-        (keeper, forwarder)
+        }
     }
 
-    fn queue(&self, receipt: Option<Receipt>, write: Write) {
-        if self.writes.try_send(Queued { receipt, write }).is_ok() {
-            return;
+    /// Hands over what somebody waits for, with the facts and ladders from before it.
+    fn queue(&mut self, receipt: Receipt, rows: Vec<Row>, bound: Vec<Noted>) {
+        // Rows that are refused together with these would be lost.
+        if !self.gathered.rows.is_empty() {
+            self.flush();
         }
-        match receipt {
-            Some(receipt) => self.inbox.persisted(receipt, Err(PersistError::Unavailable)),
-            None => tracing::error!("a record was lost: the store has fallen behind"),
+        let inbox = self.inbox.clone();
+        let reply = Reply::new(move |result| inbox.persisted(receipt, result));
+        let gathered = std::mem::take(&mut self.gathered);
+        self.hand_over(Write { rows, bound, reply: Some(reply), ..gathered });
+    }
+
+    fn hand_over(&mut self, write: Write) {
+        if let Err(refused) = self.writer.try_write(write) {
+            let Write { rows, facts, traces, reply, .. } = &*refused;
+            if reply.is_none() || !facts.is_empty() || !traces.is_empty() {
+                let (rows, facts, lines) = (rows.len(), facts.len(), traces.len());
+                tracing::error!(
+                    rows,
+                    facts,
+                    lines,
+                    "records were lost: the store has fallen behind"
+                );
+            }
         }
     }
 }
@@ -123,15 +133,18 @@ impl<E: Engine> Outside for Keeper<E> {
         match receipt {
             Some(receipt) => {
                 self.unanswered.insert(receipt, rows.clone());
+                self.queue(receipt, rows, Vec::new());
             }
-            None => rows.iter().cloned().for_each(|row| self.kept.take(row)),
+            None => {
+                rows.iter().cloned().for_each(|row| self.kept.take(row));
+                self.gathered.rows.extend(rows);
+            }
         }
-        self.queue(receipt, Write { rows, ..Write::default() });
     }
 
     fn change(&mut self, receipt: Receipt, rows: Vec<Row>, facts: Vec<Noted>) {
         self.unanswered.insert(receipt, rows.clone());
-        self.queue(Some(receipt), Write { rows, bound: facts, ..Write::default() });
+        self.queue(receipt, rows, facts);
     }
 
     fn persisted(&mut self, receipt: Receipt, durable: bool) {
@@ -144,13 +157,20 @@ impl<E: Engine> Outside for Keeper<E> {
 
     fn fact(&mut self, now: Now, tenant: Option<TenantId>, fact: Fact) {
         if fact.journalled() {
-            let noted = Noted { now, tenant, fact };
-            self.queue(None, Write { facts: vec![noted], ..Write::default() });
+            self.gathered.facts.push(Noted { now, tenant, fact });
         }
     }
 
     fn trace(&mut self, trace: Trace) {
-        self.queue(None, Write { traces: vec![trace], ..Write::default() });
+        self.gathered.traces.push(trace);
+    }
+
+    fn flush(&mut self) {
+        let Write { rows, facts, traces, .. } = &self.gathered;
+        if !rows.is_empty() || !facts.is_empty() || !traces.is_empty() {
+            let write = std::mem::take(&mut self.gathered);
+            self.hand_over(write);
+        }
     }
 
     fn admission(&mut self, change: admission::Change) {
@@ -339,26 +359,6 @@ impl From<Stored> for Kept {
     }
 }
 
-async fn forward(mut queue: mpsc::Receiver<Queued>, writer: Writer, inbox: Inbox) {
-    while let Some(Queued { receipt, mut write }) = queue.recv().await {
-        if let Some(receipt) = receipt {
-            let (reply, answer) = oneshot::channel();
-            write.reply = Some(reply);
-            let inbox = inbox.clone();
-            tokio::spawn(async move {
-                let result = answer.await.unwrap_or(Err(PersistError::Unavailable));
-                inbox.persisted(receipt, result);
-            });
-        }
-        if writer.write(write).await.is_err() {
-            tracing::error!("a record was lost: the store has ended");
-        }
-    }
-}
-
-/// Writes that the signalling thread has handed over and the store has not taken: some seconds of a
-/// busy node.
-const QUEUE_MAX: usize = 4_096;
 /// Names being resolved at once; further ones fail.
 const LOOK_UPS_MAX: usize = 64;
 /// Buckets in memory: a thousand accounts with three windows each, for weeks of hours.

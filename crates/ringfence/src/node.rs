@@ -68,7 +68,6 @@ pub(crate) struct Node<E: Engine> {
     pub(crate) reader: Reader,
     alerts: Arc<Alerts>,
     exchange: JoinHandle<Remains<Keeper<E>>>,
-    forwarder: tokio::task::JoinHandle<()>,
     accepting: Vec<tokio::task::JoinHandle<()>>,
     /// The phones' UDP sockets.
     reading: Vec<Reading>,
@@ -318,8 +317,7 @@ where
         front: front.clone(),
     };
     let (stored, writer) = (opened.stored, opened.writer.clone());
-    let (mut keeper, forwarder) =
-        Keeper::new(stored, master.clone(), writer, inbox.clone(), outward, make);
+    let mut keeper = Keeper::new(stored, master.clone(), writer, inbox.clone(), outward, make);
     if config.kernel == KernelTable::Auto {
         front.extend(Kernel::start(ports, clock, inbox.clone()).map_err(no_thread)?);
     }
@@ -425,7 +423,6 @@ where
         reader: opened.reader,
         alerts,
         exchange,
-        forwarder,
         accepting,
         reading,
         front,
@@ -457,7 +454,7 @@ async fn the_house(writer: &Writer, realm: String) -> Result<Tenant, Trouble> {
         Tenant { id: TenantId::HOUSE, name: "House".to_owned(), realm, domains: Vec::new() };
     let (reply, answer) = oneshot::channel();
     let rows = vec![Row::Tenant(house.clone())];
-    let write = store::Write { rows, reply: Some(reply), ..store::Write::default() };
+    let write = store::Write { rows, reply: Some(reply.into()), ..store::Write::default() };
     match (writer.write(write).await, answer.await) {
         (Ok(()), Ok(Ok(()))) => Ok(house),
         _ => Err(Trouble::new(
@@ -491,7 +488,7 @@ impl<E: Engine + Send + 'static> Node<E> {
             })
         });
         let mut sound = matches!(ended.await, Ok(Some(())));
-        sound &= self.forwarder.await.is_ok() && removed.await.is_ok();
+        sound &= removed.await.is_ok();
         if let Err(error) = self.writer.close().await {
             tracing::error!(%error, "the store could not be closed");
             sound = false;

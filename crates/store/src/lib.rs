@@ -33,4 +33,4 @@ pub use reader::{
     CallQuery, Cost, CostBy, CostOf, CostQuery, Entries, Kinds, PolicyRecord, Reader,
 };
 pub use sqlite::Durability;
-pub use writer::{Deleted, Noted, Retention, Write, Writer};
+pub use writer::{Deleted, Noted, Reply, Retention, Write, Writer};

@@ -120,6 +120,8 @@ pub struct Entries {
     node: NodeId,
     after: u64,
     until: u64,
+    /// Empty: all.
+    kinds: &'static [u16],
 }
 
 impl Reader {
@@ -320,7 +322,7 @@ impl Reader {
 
     /// Entries of a node's journal, from the first after `after` up to and with `until`.
     pub fn journal(&self, node: NodeId, after: u64, until: u64) -> Entries {
-        Entries { database: self.database.clone(), node, after, until }
+        Entries { database: self.database.clone(), node, after, until, kinds: &[] }
     }
 
     /// The end of the chain as it is stored; the genesis where it is empty.
@@ -453,13 +455,25 @@ pub(crate) fn read_head(path: &Path) -> Result<Option<Head>, Error> {
 }
 
 impl Entries {
+    /// Only those of these numbers.
+    #[must_use]
+    pub fn of(mut self, kinds: &'static [u16]) -> Self {
+        self.kinds = kinds;
+        self
+    }
+
     /// The next up to [`PAGE`] entries; empty at the end.
     ///
     /// # Errors
     /// Where the database fails or an entry doesn't read.
     pub async fn next_page(&mut self) -> Result<Vec<Entry>, Error> {
+        let kinds: Vec<String> = self.kinds.iter().map(u16::to_string).collect();
+        let of = match &kinds[..] {
+            [] => String::new(),
+            kinds => format!(" AND number IN ({})", kinds.join(", ")),
+        };
         let sql = format!(
-            "{} WHERE node = $1 AND sequence > $2 AND sequence <= $3 ORDER BY sequence LIMIT {PAGE}",
+            "{} WHERE node = $1 AND sequence > $2 AND sequence <= $3{of} ORDER BY sequence LIMIT {PAGE}",
             table::JOURNAL.select()
         );
         let (after, until) = (table::sequence(self.after), table::sequence(self.until));

@@ -664,7 +664,7 @@ async fn a_ladder_is_sealed_and_bounded() {
     let (_folder, store) = opened(scratch.path(), 1).await;
     let traces = (0..600).map(|n| trace(1, &format!("INVITE {n} needle-in-clear"))).collect();
     let (reply, answer) = oneshot::channel();
-    let write = Write { traces, reply: Some(reply), ..Write::default() };
+    let write = Write { traces, reply: Some(reply.into()), ..Write::default() };
     store.writer.write(write).await.unwrap();
     answer.await.unwrap().unwrap();
     let lines = store.reader.trace(CallId(1)).await.unwrap();
@@ -691,7 +691,7 @@ async fn of_two_changes_of_a_row_the_later_counts() {
     writer.persist(vec![Row::RemoveBinding(DeviceId(2))], Vec::new()).await.unwrap();
     let (reply, answer) = oneshot::channel();
     let rows = vec![Row::Snapshot(Box::new(snapshot(1)))];
-    writer.write(Write { rows, reply: Some(reply), ..Write::default() }).await.unwrap();
+    writer.write(Write { rows, reply: Some(reply.into()), ..Write::default() }).await.unwrap();
     writer.write(unwaited(vec![Row::RemoveSnapshot(CallId(1))])).await.unwrap();
     answer.await.unwrap().unwrap();
     writer.close().await.unwrap();
@@ -874,7 +874,7 @@ async fn the_ladders_of_several_calls_are_kept_apart() {
     for half in [0..10, 10..20] {
         let (reply, done) = oneshot::channel();
         let traces = half.map(line).collect();
-        let write = Write { traces, reply: Some(reply), ..Write::default() };
+        let write = Write { traces, reply: Some(reply.into()), ..Write::default() };
         store.writer.write(write).await.unwrap();
         done.await.unwrap().unwrap();
     }
@@ -1048,7 +1048,7 @@ async fn measure_group_commit_against_row_by_row() {
                 row.call = CallId(u128::from(n));
                 let (reply, answer) = oneshot::channel();
                 let rows = vec![Row::Cdr(Box::new(row))];
-                let write = Write { rows, reply: Some(reply), ..Write::default() };
+                let write = Write { rows, reply: Some(reply.into()), ..Write::default() };
                 store.writer.write(write).await.unwrap();
                 if grouped {
                     answers.push(answer);

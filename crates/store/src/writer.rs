@@ -1,8 +1,8 @@
 //! The writer: the one task that changes the database, and the owner of the journal.
 //!
-//! **Group commit.** Whatever waits when a commit ends goes into the next one, up to [`GROUP_MAX`]
-//! writes; nobody lingers for company, so a lone write is committed at once and a flood shares its
-//! transactions. Answers go out after the commit. Of several changes of one row only the last is
+//! **Group commit.** A write that comes after a pause is committed at once. Under load commits begin at least
+//! [`COMMIT_GAP`] apart, and whatever came meanwhile goes into one, up to [`GROUP_MAX`] writes: a commit costs as much
+//! as ten rows, and a call waits for two of them. Answers go out after the commit. Of several changes of one row only the last is
 //! written. Refreshes of registrations, which nobody waits for, are held back up to [`LAZY_MAX`] so
 //! that they ride along with something else: a crash costs at most that second of them.
 //!
@@ -57,9 +57,13 @@ pub struct Write {
     /// changed.
     pub bound: Vec<Noted>,
     pub traces: Vec<Trace>,
-    /// Answered after the commit, exactly once; dropped unanswered only where the writer dies.
-    pub reply: Option<oneshot::Sender<Result<(), PersistError>>>,
+    /// Answered after the commit.
+    pub reply: Option<Reply>,
 }
+
+/// Who is told how a write went: exactly once, and [`PersistError::Unavailable`] where the writer dies or never
+/// took the write.
+pub struct Reply(Option<Box<dyn FnOnce(Result<(), PersistError>) + Send>>);
 
 /// A fact, when it happened and to whom.
 #[derive(Clone, PartialEq, Debug)]
@@ -82,6 +86,44 @@ pub struct Retention {
 pub struct Deleted {
     pub cdrs: u64,
     pub traces: u64,
+}
+
+impl Reply {
+    /// `tell` runs within the writer, so it must not wait.
+    pub fn new(tell: impl FnOnce(Result<(), PersistError>) + Send + 'static) -> Self {
+        Self(Some(Box::new(tell)))
+    }
+
+    fn send(mut self, result: Result<(), PersistError>) {
+        self.tell(result);
+    }
+
+    fn tell(&mut self, result: Result<(), PersistError>) {
+        if let Some(tell) = self.0.take() {
+            tell(result);
+        }
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        self.tell(Err(PersistError::Unavailable));
+    }
+}
+
+impl From<oneshot::Sender<Result<(), PersistError>>> for Reply {
+    fn from(sender: oneshot::Sender<Result<(), PersistError>>) -> Self {
+        // Nobody listens where the asker gave up; the row is written all the same.
+        Self::new(|result| {
+            let _ = sender.send(result);
+        })
+    }
+}
+
+impl std::fmt::Debug for Reply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reply")
+    }
 }
 
 #[derive(Debug)]
@@ -140,7 +182,7 @@ impl Writer {
 
     async fn commit(&self, write: Write) -> Result<(), PersistError> {
         let (reply, answer) = oneshot::channel();
-        let write = Write { reply: Some(reply), ..write };
+        let write = Write { reply: Some(reply.into()), ..write };
         self.write(write).await.map_err(|_| PersistError::Unavailable)?;
         answer.await.unwrap_or(Err(PersistError::Unavailable))
     }
@@ -213,6 +255,8 @@ pub(crate) fn spawn(start: Start, broken: Option<(NodeId, Break)>) -> Writer {
         lines: BTreeMap::new(),
         lazy_until: None,
         eager: false,
+        gather_until: None,
+        gathered: 0,
         trouble: None,
         deletion: None,
         head_written: None,
@@ -244,8 +288,12 @@ struct Task {
     lines: BTreeMap<CallId, u32>,
     /// When rows that were held back must go.
     lazy_until: Option<Instant>,
-    /// Whether anything is held that goes at once.
+    /// Whether anything is held that goes with the next commit.
     eager: bool,
+    /// When the next commit may begin.
+    gather_until: Option<Instant>,
+    /// Writes taken since the last commit.
+    gathered: usize,
     trouble: Option<Trouble>,
     deletion: Option<Deletion>,
     head_written: Option<Instant>,
@@ -259,7 +307,7 @@ struct Waiting {
     ordinal: u64,
     rows: Vec<Row>,
     bound: Vec<Noted>,
-    reply: oneshot::Sender<Result<(), PersistError>>,
+    reply: Reply,
 }
 
 /// How far the chain had come.
@@ -290,7 +338,10 @@ struct Deletion {
 impl Task {
     async fn run(mut self) {
         let closing = loop {
-            if self.is_due(Instant::now()) {
+            let now = Instant::now();
+            if self.is_due(now) {
+                self.gather_until = Some(now + COMMIT_GAP);
+                self.gathered = 0;
                 // Whoever waited has the answer; what is kept is tried again.
                 let _ = self.commit().await;
             }
@@ -329,6 +380,15 @@ impl Task {
             Some(trouble) => Some(trouble.retry_at),
             None => [self.lazy_until, self.head_due].into_iter().flatten().min(),
         };
+        // Each order would wake us; they wait in the queue for the commit that they go with.
+        if let Some(until) = self.gather_until
+            && self.trouble.is_none()
+            && self.eager
+            && self.gathered < GROUP_MAX
+        {
+            tokio::time::sleep_until(until.into()).await;
+            return self.orders.try_recv().map_or(Next::Deadline, Next::Order);
+        }
         let order = match deadline {
             None => self.orders.recv().await,
             Some(deadline) => {
@@ -392,6 +452,7 @@ impl Task {
             self.trace(trace);
         }
         self.ordinal += 1;
+        self.gathered += 1;
         match write.reply {
             Some(reply) => {
                 let (ordinal, rows, bound) = (self.ordinal, write.rows, write.bound);
@@ -518,11 +579,13 @@ impl Task {
             }
             let refusal = trouble.failure.kind;
             for waiting in self.waiting.drain(..) {
-                let _ = waiting.reply.send(Err(refusal));
+                waiting.reply.send(Err(refusal));
             }
             return false;
         }
-        self.eager || self.lazy_until.is_some_and(|until| now >= until)
+        let gathers = self.gather_until.is_some_and(|until| now < until);
+        let crowded = self.gathered >= GROUP_MAX;
+        self.eager && (crowded || !gathers) || self.lazy_until.is_some_and(|until| now >= until)
     }
 
     /// Writes everything that is held in one transaction, and answers.
@@ -584,8 +647,7 @@ impl Task {
                     self.lines.remove(&cdr.call);
                 }
             }
-            // Nobody listens where the asker gave up; the row is written all the same.
-            let _ = waiting.reply.send(Ok(()));
+            waiting.reply.send(Ok(()));
         }
         if let Some(trouble) = self.trouble.take() {
             self.recovered(&trouble);
@@ -599,7 +661,7 @@ impl Task {
 
     fn failed(&mut self, failure: Failure) {
         for waiting in self.waiting.drain(..) {
-            let _ = waiting.reply.send(Err(failure.kind));
+            waiting.reply.send(Err(failure.kind));
         }
         let now = Instant::now();
         match &mut self.trouble {
@@ -788,6 +850,8 @@ fn unavailable(text: &str) -> Failure {
 pub(crate) const QUEUE_MAX: usize = 8_192;
 /// Writes in one transaction. Larger groups save nothing more, and whoever is first waits for the last.
 const GROUP_MAX: usize = 1_024;
+/// Least time from the beginning of one commit to that of the next: nobody at a telephone notices twice as much.
+const COMMIT_GAP: Duration = Duration::from_millis(5);
 /// How long a refreshed registration is held back: what the design allows a crash to cost.
 const LAZY_MAX: Duration = Duration::from_secs(1);
 const RETRY_MIN: Duration = Duration::from_millis(100);

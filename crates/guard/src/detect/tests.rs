@@ -7,10 +7,12 @@ use crate::fact::{
 use crate::gate::{Algorithm, Origin, PolicyVersion, Rule};
 use crate::id::{CallId, DeviceId, LegId, NodeId, TrunkId};
 use crate::incident::{Change, Incident, Incidents};
+use crate::journal::{Journal, Position};
 use crate::ledger::Window;
 use crate::money::Money;
 use crate::number::EmergencyKind;
 use crate::wall::BanCause;
+use pure::{Chance, Now};
 
 const ALICE: ExtensionId = ExtensionId(0xa11ce);
 const PHONE: DeviceId = DeviceId(0xd);
@@ -139,6 +141,22 @@ fn first_seen(device: DeviceId) -> Fact {
     }
 }
 
+/// There are as many permitted calls as calls: nobody opens the entry of one, whatever was dialled.
+#[test]
+fn only_a_refused_call_is_opened() {
+    let start = Position::genesis(NodeId(1));
+    let mut journal = Journal::new(NodeId(1), start, Chance::from_number(1), []);
+    let mut concerns = |permitted: bool| {
+        let mut fact = refused(1, Rule::TooDear, r#"","permitted":true,"x":""#);
+        let Fact::GateDecided { permitted: decided, .. } = &mut fact else { unreachable!() };
+        *decided = permitted;
+        let entry = journal.append(Now::default(), None, &fact).expect("it is journalled").entry;
+        Detectors::concerns(&entry)
+    };
+    assert!(concerns(false));
+    assert!(!concerns(true));
+}
+
 #[test]
 fn a_weakness_allowed_to_a_whole_extension_is_told() {
     let mut desk = Desk::new();
@@ -146,7 +164,7 @@ fn a_weakness_allowed_to_a_whole_extension_is_told() {
     let exception = Exception::PlainMedia;
     let number = "101".to_owned();
     let fact = Fact::PhonesExceptionGranted { extension: ALICE, number, exception, actor };
-    assert!(Detectors::concerns(fact.number()));
+    assert!(Detectors::KINDS.contains(&fact.number()));
     desk.at(1, &fact);
     assert_eq!(desk.alerts(), ["exception Warn extension 101"]);
     let next = desk.told[0].incident().next("extension 101");

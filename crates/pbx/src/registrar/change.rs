@@ -266,8 +266,7 @@ impl Registrar {
     }
 
     fn devices_of(&self, extension: ExtensionId) -> Vec<DeviceId> {
-        let all = self.devices.values().map(|known| &known.device);
-        all.filter(|device| device.extension == extension).map(|device| device.id).collect()
+        self.devices.of(extension).map(|known| known.device.id).collect()
     }
 
     /// What was signed in with its former secret stands for nothing any more.

@@ -128,8 +128,7 @@ impl Registrar {
         out: &mut Vec<Effect>,
     ) -> Result<DeviceId, Refused> {
         let found = self.recognise(request, identity, contact);
-        let of_extension =
-            self.devices.values().filter(|known| known.device.extension == identity.extension);
+        let of_extension = self.devices.of(identity.extension);
         let bound = of_extension.clone().filter(|known| known.binding.is_some()).count();
         let registered_now = found.and_then(|id| self.devices.get(&id)?.binding.as_ref()).is_some();
         if !registered_now && bound >= self.settings.bindings_max {
@@ -173,7 +172,7 @@ impl Registrar {
             };
             out.push(Effect::Fact { tenant: identity.tenant, fact });
         }
-        self.devices.insert(id, Known { device, last: None, binding: None });
+        self.devices.insert(Known { device, last: None, binding: None });
         Ok(id)
     }
 
@@ -190,8 +189,7 @@ impl Registrar {
         let before = |known: &&Known| {
             known.last.as_ref().is_some_and(|last| last.call_id == call_id || last.contact == uri)
         };
-        let of_extension =
-            self.devices.values().filter(|known| known.device.extension == identity.extension);
+        let of_extension = self.devices.of(identity.extension);
         let named = of_extension.clone().find(|known| known.device.instance == own_name);
         named.or_else(|| of_extension.clone().find(before)).map(|known| known.device.id)
     }
@@ -325,8 +323,7 @@ impl Registrar {
     ) -> Result<(), Refused> {
         let bound: Vec<DeviceId> = self
             .devices
-            .values()
-            .filter(|known| known.device.extension == extension)
+            .of(extension)
             .filter_map(|known| known.binding.as_ref().map(|binding| (known.device.id, binding)))
             .map(|(id, binding)| in_order(request, binding).map(|()| id))
             .collect::<Result<_, _>>()?;
@@ -345,12 +342,11 @@ impl Registrar {
         out: &mut Vec<Effect>,
     ) -> Result<(), Refused> {
         let instance = contact.param_unquoted("+sip.instance").map(bounded);
-        let found = self.devices.values().find_map(|known| {
+        let found = self.devices.of(identity.extension).find_map(|known| {
             let binding = known.binding.as_ref()?;
             let same = binding.contact == contact.uri().as_str()
                 || instance.as_ref() == Some(&known.device.instance);
-            (known.device.extension == identity.extension && same)
-                .then_some((known.device.id, binding))
+            same.then_some((known.device.id, binding))
         });
         let Some((id, binding)) = found.filter(|(id, _)| Some(*id) != staying) else {
             return Ok(());

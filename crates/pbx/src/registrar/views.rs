@@ -20,8 +20,7 @@ impl Registrar {
                 extension: account.extension.clone(),
                 devices: self
                     .devices
-                    .values()
-                    .filter(|known| known.device.extension == account.extension.id)
+                    .of(account.extension.id)
                     .filter_map(|known| self.device_view(known))
                     .collect(),
             })

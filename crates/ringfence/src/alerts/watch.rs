@@ -108,13 +108,14 @@ impl Watcher {
         }
         let day = self.ground.store.last_before(self.ground.node, before(now, DAY)).await?;
         let after = day.max(self.position.saturating_sub(RECALLED_MAX));
-        let mut pages = self.ground.store.journal(self.ground.node, after, self.position);
+        let pages = self.ground.store.journal(self.ground.node, after, self.position);
+        let mut pages = pages.of(Detectors::KINDS);
         loop {
             let page = pages.next_page().await?;
             if page.is_empty() {
                 return Ok(());
             }
-            for entry in page.iter().filter(|entry| Detectors::concerns(entry.number)) {
+            for entry in page.iter().filter(|entry| Detectors::concerns(entry)) {
                 let fact = self.ground.store.read_entry(entry).await?.fact;
                 for finding in self.detectors.observe(at(entry), &fact) {
                     self.incidents.recall(finding);
@@ -125,26 +126,29 @@ impl Watcher {
 
     /// Reads on to the end of the journal.
     async fn catch_up(&mut self) -> Result<(), store::Error> {
-        let mut pages = self.ground.store.journal(self.ground.node, self.position, u64::MAX);
+        let head = *self.ground.writer.committed().borrow();
+        let pages = self.ground.store.journal(self.ground.node, self.position, head);
+        let mut pages = pages.of(Detectors::KINDS);
         loop {
             let page = pages.next_page().await?;
-            let Some(last) = page.last().map(|entry| entry.sequence) else { return Ok(()) };
-            for entry in &page {
-                if Detectors::concerns(entry.number) {
-                    let fact = self.ground.store.read_entry(entry).await?.fact;
-                    self.incidents.learn(&fact);
-                    let found = self.detectors.observe(at(entry), &fact);
-                    self.take(entry.sequence, found).await;
-                }
-                self.position = entry.sequence;
+            for entry in page.iter().filter(|entry| Detectors::concerns(entry)) {
+                let fact = self.ground.store.read_entry(entry).await?.fact;
+                self.incidents.learn(&fact);
+                let found = self.detectors.observe(at(entry), &fact);
+                self.take(entry.sequence, found).await;
             }
-            let behind = self.ground.writer.committed().borrow().saturating_sub(last);
+            // What lies between those kinds, and behind the last of them, concerns nobody.
+            self.position = page.last().map_or(head.max(self.position), |last| last.sequence);
+            let behind = self.ground.writer.committed().borrow().saturating_sub(self.position);
             if behind > BEHIND && !self.behind {
                 tracing::warn!(behind, "alerts lie behind the journal; none is lost");
             }
             self.behind = behind > BEHIND;
             if self.position - self.marked >= MARK_EVERY {
                 self.write(self.position, Vec::new()).await;
+            }
+            if page.is_empty() {
+                return Ok(());
             }
         }
     }
