@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import bench_load
+import bench_measure
 import bench_servers
-import servers
 from authority import Authority
 
 CLEAN = 0.001  # the share of calls that may fail in a round that counts
@@ -77,9 +77,6 @@ def _calls(folder, options, report, transport):
     names = [name for name in options.servers if transport == "udp" or name != "asterisk"]
     with contextlib.ExitStack() as stack:
         started = [start(stack, made[name](), report) for name in names]
-        for server in started:
-            if server.name != "asterisk":  # its phones stand in its configuration
-                bench_load.register_all(server, plan)
         rounds = []
         for server in started:
             rate = options.rate
@@ -89,8 +86,14 @@ def _calls(folder, options, report, transport):
             rounds.append(Rounds(server, rate, max(100, round(options.calls * min(1, rate / options.rate)))) if rate else None)
         rounds = [one for one in rounds if one]
         run = lambda one, place: bench_load.calls(place, one.server, plan, one.rate, one.count, transport, options.pause)  # noqa: E731
-        play(folder, rounds, options, report, run, transport)
+        play(folder, rounds, options, report, run, transport, prepare=lambda one: present(one.server, plan))
     return rounds
+
+
+def present(server, plan):
+    """The phones are registered: a registration over UDP may be granted for five minutes only."""
+    if server.name != "asterisk":  # there they stand in the configuration
+        bench_load.register_all(server, plan)
 
 
 def start(stack, server, report):
@@ -100,13 +103,13 @@ def start(stack, server, report):
     return server
 
 
-def play(folder, rounds, options, report, run, scenario, control=True):
-    """All rounds, each server in turn; then the medians and their ratios."""
+def play(folder, rounds, options, report, run, scenario, control=True, prepare=None):
+    """All rounds, each server in turn; then the medians and their ratios. `prepare`: before each, not measured."""
     for number in range(1, options.rounds + 1):
         for one in rounds:
             rest(one, options)
             place = Path(folder) / f"round-{number}-{one.server.name}"
-            one_round(one, number, lambda: run(one, place), options, report, scenario, control)
+            one_round(one, number, lambda: run(one, place), options, report, scenario, control, prepare)
     for one in rounds:
         report.say(f"  = {one.words()}")
         report.figure(
@@ -125,8 +128,10 @@ def rest(one, options):
         time.sleep(max(0.0, one.last + options.rest - time.monotonic()))
 
 
-def one_round(one, number, run, options, report, scenario, control):
-    before = one.server.cpu()
+def one_round(one, number, run, options, report, scenario, control, prepare):
+    if prepare:
+        prepare(one)
+    before, threads = one.server.cpu(), bench_measure.by_thread(one.server.pid)
     got = run()
     one.last = time.monotonic()
     time.sleep(options.settle)
@@ -137,6 +142,8 @@ def one_round(one, number, run, options, report, scenario, control):
     used = one.server.cpu() - before
     done = max(1, got.caller.succeeded)
     cost = used / done * 10_000
+    split = {name: spent - threads.get(name, 0) for name, spent in bench_measure.by_thread(one.server.pid).items()}
+    split = {name: round(spent / done * 10_000, 2) for name, spent in sorted(split.items(), key=lambda it: -it[1]) if spent > used / 100}
     clean = got.is_clean(CLEAN)
     if clean:
         one.costs.append(cost)
@@ -144,13 +151,15 @@ def one_round(one, number, run, options, report, scenario, control):
         one.dirty += 1
     words = f"  round {number} {one.server.name}: {used:.2f} CPU s = {cost:.2f} for 10,000; {got.words()}"
     report.say(words + ("" if clean else "  NOT COUNTED"))
+    if len(split) > 1:
+        report.say(f"      by thread, for 10,000: {', '.join(f'{name} {spent}' for name, spent in split.items())}")
     report.figure(scenario=scenario, server=one.server.name, round=number, cpu=used, done=done, failed=got.failed, why=got.caller.why,
-                  said=got.caller.said, set_up_ms=got.caller.set_up_ms, clean=clean, rate=one.rate, count=one.count)
+                  said=got.caller.said, set_up_ms=got.caller.set_up_ms, clean=clean, rate=one.rate, count=one.count, threads=split)
     if control:
         said, holds = one.server.control(got.caller.succeeded)
         if said:
             report.say(f"      control: {said}")
-        if not holds:
+        if not holds and clean:  # a call that was refused may have a record, and may not
             report.wrong(f"{one.server.name}, round {number}: {said}")
 
 
@@ -158,6 +167,7 @@ def best_rate(folder, server, plan, options, report, transport):
     """The highest step that was clean, searched upwards until one is not; 0 when none is."""
     best = 0
     for rate in options.steps:
+        present(server, plan)
         got = bench_load.calls(folder / f"search-{server.name}-{rate}", server, plan, rate, rate * options.step_seconds, transport, options.pause)
         clean = got.is_clean(CLEAN)
         report.say(f"  search {server.name} at {rate}/s: {'clean' if clean else 'NOT clean'}: {got.words()}")

@@ -182,7 +182,7 @@ def registrations(folder, server, plan, rate, count):
     client = Sipp(folder / "phone", "register", "-t", "ui", "-inf", phones, "-ip_field", "0", "-i", plan.phones[0],
                   "-p", str(bench_servers.PHONE_PORT), "-r", str(rate), "-m", str(count), "-l", str(max(500, rate * 4)),
                   "-recv_timeout", "20000", "-timeout", str(int(patience)), "-max_socket", "5000", "-buff_size", "8388608", "-deadcall_wait", "5000",
-                  f"{server.address}:{server.phone_port}")
+                  "-auth_uri", bench_servers.NAME, f"{server.address}:{server.phone_port}")
     client.wait(patience + 10)
     counted = client.counted()
     return Run(counted, Counted(counted.succeeded), count, rate)

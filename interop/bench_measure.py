@@ -33,6 +33,17 @@ def cpu(root):
     return ticks / TICK
 
 
+def by_thread(pid):
+    """Seconds of a core by thread name, of the process alone; threads that have ended are missing."""
+    used = {}
+    for entry in Path(f"/proc/{pid}/task").iterdir():
+        fields = _stat(f"{pid}/task/{entry.name}")
+        if fields is not None:
+            name = (entry / "comm").read_text().strip()
+            used[name] = used.get(name, 0) + (int(fields[11]) + int(fields[12])) / TICK
+    return used
+
+
 @dataclass
 class Memory:
     """KiB of the tree. `pss` divides what processes share; `rss` counts it once for each."""
