@@ -136,14 +136,13 @@ class Run:
         return f"{text}, {rate:.0f}/s, answered in {self.caller.set_up_ms:.1f} ms, {self.caller.repeated + self.phone.repeated} repeats"
 
 
-def calls(folder, server, plan, rate, count, transport="udp", pause_ms=0, connections=4):
+def calls(folder, server, plan, rate, count, transport="udp", pause_ms=0, connections=8):
     """Calls from the carrier's addresses to the plan's numbers in turn, `rate` a second; answered by its phones."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     numbers = plan.numbers()
     pairs = max(len(numbers), len(plan.carriers))
     rows = [(plan.carriers[n % len(plan.carriers)], bench_servers.PREFIX + numbers[n % len(numbers)]) for n in range(pairs)]
-    callers = lines(folder / "callers.csv", rows)
     phones = lines(folder / "phones.csv", [(address,) for address in plan.phones])
     patience = count / rate + 45
     limit = str(max(500, rate * 4))
@@ -154,19 +153,43 @@ def calls(folder, server, plan, rate, count, transport="udp", pause_ms=0, connec
         time.sleep(0.5)
         if phone.process.poll() is not None:
             raise LoadError(f"sipp as phones ended with {phone.process.returncode}; see {phone.folder}")
-        words = ["-r", str(rate), "-m", str(count), "-d", str(pause_ms), "-recv_timeout", "20000", "-timeout", str(int(patience)), *common]
-        words += ["-max_socket", "5000" if transport == "udp" else str(connections)]
+        words = ["-d", str(pause_ms), "-recv_timeout", "20000", "-timeout", str(int(patience)), *common]
         if transport == "udp":
-            words += ["-t", "ui", "-inf", callers, "-ip_field", "0", "-i", plan.carriers[0], "-p", "5080", f"{server.outside}:{server.port}"]
+            words += ["-t", "ui", "-inf", lines(folder / "callers.csv", rows), "-ip_field", "0", "-i", plan.carriers[0], "-p", "5080"]
+            words += ["-max_socket", "5000", "-r", str(rate), "-m", str(count), f"{server.outside}:{server.port}"]
+            callers = [Sipp(folder / "caller", "caller", *words)]
         else:
-            words += ["-t", "ln", "-inf", callers, "-i", plan.carriers[0],
-                      "-tls_cert", plan.certificate.chain, "-tls_key", plan.certificate.key, f"{server.outside}:{server.tls_port}"]
-        caller = Sipp(folder / "caller", "caller", *words)
-        caller.wait(patience + 10)
+            callers = _over_tls(folder, server, plan, rate, count, connections, words, rows)
+        for caller in callers:
+            caller.wait(patience + 10)
         time.sleep(0.5)
     finally:
         phone.end()
-    return Run(caller.counted(), phone.counted(), count, rate)
+    return Run(together([caller.counted() for caller in callers]), phone.counted(), count, rate)
+
+
+def _over_tls(folder, server, plan, rate, count, connections, words, rows):
+    """A sipp for each of four addresses, with its share of the connections."""
+    shares, callers = min(4, len(plan.carriers), connections, count), []
+    for n, address in enumerate(plan.carriers[:shares]):
+        path = lines(folder / f"callers-{n}.csv", [(address, number) for _, number in rows])
+        mine = ["-t", "ln", "-max_socket", str(connections // shares), "-inf", path, "-i", address, "-r", str(rate), "-rp", str(1000 * shares)]
+        mine += ["-m", str(count // shares + (n < count % shares)), "-tls_version", "1.3", "-tls_cert", plan.certificate.chain]
+        mine += ["-tls_key", plan.certificate.key, f"{server.outside}:{server.tls_port}"]
+        callers.append(Sipp(folder / f"caller-{n}", "caller", *words, *mine))
+    return callers
+
+
+def together(counted):
+    """Several callers as one."""
+    made = Counted(sum(c.succeeded for c in counted), sum(c.failed for c in counted), sum(c.repeated for c in counted))
+    made.seconds = max(c.seconds for c in counted)
+    made.set_up_ms = sum(c.set_up_ms for c in counted) / len(counted)
+    for one in counted:
+        for why, many in one.why.items():
+            made.why[why] = made.why.get(why, 0) + many
+        made.said += [said for said in one.said if said not in made.said]
+    return made
 
 
 def registrations(folder, server, plan, rate, count):

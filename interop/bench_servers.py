@@ -185,7 +185,7 @@ class Ringfence(Server):
         realm = '[[realm]]\nid = {}\nname = "{}"\nbind = "{}"\nadvertise_name = "{}"\nmedia_ports = "{}"\n'
         text = f"{tls}[status_page]\nbind = false\n[limits]\n{limits}"
         text += realm.format(0, "access", self.address, NAME, self.media_ports) + "transports.udp = 5060\n"
-        return text + realm.format(1, "carrier", self.outside, NAME, self.media_ports) + f"carrier_port = {self.port}\n"
+        return text + realm.format(1, "carrier", self.outside, NAME, self.media_ports) + f"carrier_port = {self.port}\ntransports.tls = {self.tls_port}\n"
 
     def _people(self):
         for number in self.plan.numbers():
