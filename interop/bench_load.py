@@ -136,19 +136,20 @@ class Run:
         return f"{text}, {rate:.0f}/s, answered in {self.caller.set_up_ms:.1f} ms, {self.caller.repeated + self.phone.repeated} repeats"
 
 
-def calls(folder, server, plan, rate, count, transport="udp", pause_ms=0, connections=8):
-    """Calls from the carrier's addresses to the plan's numbers in turn, `rate` a second; answered by its phones."""
+def calls(folder, server, plan, rate, count, transport="udp", pause_ms=0, connections=8, lasts=0):
+    """Calls from the carrier's addresses to the plan's numbers in turn, `rate` a second; answered by its phones.
+    `lasts`: seconds more than a run without pauses takes."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     numbers = plan.numbers()
     pairs = max(len(numbers), len(plan.carriers))
     rows = [(plan.carriers[n % len(plan.carriers)], bench_servers.PREFIX + numbers[n % len(numbers)]) for n in range(pairs)]
     phones = lines(folder / "phones.csv", [(address,) for address in plan.phones])
-    patience = count / rate + 45
-    limit = str(max(500, rate * 4))
+    patience = count / rate + 45 + lasts
+    limit = str(max(500, rate * 4, count if lasts else 0))
     common = ["-l", limit, "-buff_size", "8388608", "-deadcall_wait", "5000"]
     phone = Sipp(folder / "phone", "phone", "-t", "ui", "-inf", phones, "-ip_field", "0", "-i", plan.phones[0],
-                 "-p", str(bench_servers.PHONE_PORT), "-recv_timeout", "40000", "-max_socket", "5000", *common)
+                 "-p", str(bench_servers.PHONE_PORT), "-recv_timeout", str(int(40_000 + 1000 * lasts)), "-max_socket", "5000", *common)
     try:
         time.sleep(0.5)
         if phone.process.poll() is not None:

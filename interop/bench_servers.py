@@ -1,7 +1,7 @@
 """The servers that are compared, as the benchmark sees them: each has addresses of its own on loopback.
 
 All three are given the same phones (`Plan.phones`, extensions in turn) and the same carrier (`Plan.carriers`), and
-route +1202555XXXX, whose last digits are the extension.
+route +120255XXXXX, whose last digits are the extension.
 """
 
 import contextlib
@@ -23,9 +23,9 @@ import servers
 # Ringfence's kernel table judges what goes to its ports (5060 to 5062), at whatever address of the host: nobody else uses them.
 PHONE_PORT = 5070
 OTHERS_PORT = 5090
-PREFIX = "+1202555"
-FIRST = 1001  # extension; four digits
-DIGITS = 4
+PREFIX = "+120255"
+FIRST = 10001  # extension
+DIGITS = 5
 CARRIERS = "127.0.1.0/24"
 QUESTIONS = ("127.0.1.250", 5070)  # where a trunk asks whether the carrier is there
 NAME = "pbx.test"
@@ -105,7 +105,7 @@ class Ringfence(Server):
     """All defences and all records as they are by default; limits raised where `raised` says so."""
 
     name = "ringfence"
-    address, outside, port = "127.0.0.31", "127.0.0.32", 5062
+    address, outside, port = "127.0.0.1", "127.0.0.32", 5062
     phone_port, tls_port = 5060, 5061
 
     def __init__(self, folder, plan, transport="udp", connections=4000, per_source=500, handshakes=128, media_ports="10000-65534"):
@@ -247,7 +247,7 @@ class Kamailio(Server):
         return (home.INTEROP / "bench/kamailio.cfg").read_text().format(
             children=self.children, address=self.address, port=self.port, modules=modules, carriers=CARRIERS, digits=DIGITS,
             disable_tcp="no" if tls else "yes", enable_tls="yes" if tls else "no",
-            listen_tls=f"listen=tls:{self.address}:{self.tls_port}" if tls else "", load_tls=load,
+            listen_tls=f"listen=tls:{self.address}:{self.tls_port}" if tls else "", load_tls=load, tls_max="tls_max_connections=20000" if tls else "",
             algorithm=self.algorithm,
             challenge="1" if self.challenge else "0", secrets="\n".join(secrets) if self.challenge else "    return;",
         )
