@@ -164,12 +164,12 @@ def one_round(one, number, run, options, report, scenario, control, prepare):
 
 
 def best_rate(folder, server, plan, options, report, transport):
-    """The highest step that was clean, searched upwards until one is not; 0 when none is."""
+    """The highest step that was clean and carried at its rate, searched upwards until one is not; 0 when none is."""
     best = 0
     for rate in options.steps:
         present(server, plan)
         got = bench_load.calls(folder / f"search-{server.name}-{rate}", server, plan, rate, rate * options.step_seconds, transport, options.pause)
-        clean = got.is_clean(CLEAN)
+        clean = got.is_clean(CLEAN) and got.kept_up()
         report.say(f"  search {server.name} at {rate}/s: {'clean' if clean else 'NOT clean'}: {got.words()}")
         report.figure(scenario=transport, server=server.name, search=rate, clean=clean, failed=got.failed, count=got.calls)
         if not server.alive():
@@ -178,7 +178,7 @@ def best_rate(folder, server, plan, options, report, transport):
         if not clean:
             break
         best = rate
-    time.sleep(options.step_seconds)
+    time.sleep(options.rest)  # what was too much for it is over by then
     if server.name == "ringfence":
         server.recorded = server.records()
     elif best:

@@ -128,6 +128,11 @@ class Run:
     def is_clean(self, share=0.001):
         return self.failed <= self.calls * share
 
+    def kept_up(self):
+        """Whether the load was carried at its rate, and nearly nothing had to be said twice."""
+        asked = self.calls / self.rate
+        return self.caller.seconds < asked * 1.1 + 1.5 and self.caller.repeated + self.phone.repeated <= self.calls * 0.01
+
     def words(self):
         text = f"{self.caller.succeeded} of {self.calls} calls, {self.failed} failed"
         if self.failed:
@@ -149,7 +154,7 @@ def calls(folder, server, plan, rate, count, transport="udp", pause_ms=0, connec
     limit = str(max(500, rate * 4, count if lasts else 0))
     common = ["-l", limit, "-buff_size", "8388608", "-deadcall_wait", "5000"]
     phone = Sipp(folder / "phone", "phone", "-t", "ui", "-inf", phones, "-ip_field", "0", "-i", plan.phones[0],
-                 "-p", str(bench_servers.PHONE_PORT), "-recv_timeout", str(int(40_000 + 1000 * lasts)), "-max_socket", "5000", *common)
+                 "-p", str(server.contact_port), "-recv_timeout", str(int(40_000 + 1000 * lasts)), "-max_socket", "5000", *common)
     try:
         time.sleep(0.5)
         if phone.process.poll() is not None:
@@ -204,7 +209,7 @@ def registrations(folder, server, plan, rate, count):
     phones = lines(folder / "phones.csv", rows)
     patience = count / rate + 45
     client = Sipp(folder / "phone", "register", "-t", "ui", "-inf", phones, "-ip_field", "0", "-i", plan.phones[0],
-                  "-p", str(bench_servers.PHONE_PORT), "-r", str(rate), "-m", str(count), "-l", str(max(500, rate * 4)),
+                  "-p", str(server.contact_port), "-r", str(rate), "-m", str(count), "-l", str(max(500, rate * 4)),
                   "-recv_timeout", "20000", "-timeout", str(int(patience)), "-max_socket", "5000", "-buff_size", "8388608", "-deadcall_wait", "5000",
                   "-auth_uri", bench_servers.NAME, f"{server.address}:{server.phone_port}")
     client.wait(patience + 10)
@@ -220,7 +225,7 @@ def register_all(server, plan, challenged=True):
     for address in plan.phones:
         numbers = [number for number in plan.numbers() if plan.phone_of(number) == address]
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
-            line.bind((address, bench_servers.PHONE_PORT))
+            line.bind((address, server.contact_port))
             line.settimeout(1)
             for number in numbers:
                 _register(line, (server.address, server.phone_port), number, plan.secrets.get(number, ""))

@@ -21,7 +21,6 @@ import home
 import servers
 
 # Ringfence's kernel table judges what goes to its ports (5060 to 5062), at whatever address of the host: nobody else uses them.
-PHONE_PORT = 5070
 OTHERS_PORT = 5090
 PREFIX = "+120255"
 FIRST = 10001  # extension
@@ -68,6 +67,7 @@ class Server:
     outside = ""  # for carriers
     port = phone_port = OTHERS_PORT  # of UDP, for carriers and for phones
     tls_port = OTHERS_PORT + 1
+    contact_port = 5070  # of the phones; each server's own, so that what one says late reaches nobody's round
 
     def __init__(self, folder, plan):
         self.folder = Path(folder)
@@ -208,6 +208,7 @@ class Kamailio(Server):
 
     name = "kamailio"
     address = outside = "127.0.0.33"
+    contact_port = 5071
 
     def __init__(self, folder, plan, transport="udp", challenge=False, algorithm="SHA-256", children=2):
         super().__init__(folder, plan)
@@ -258,6 +259,7 @@ class Asterisk(Server):
 
     name = "asterisk"
     address = outside = "127.0.0.34"
+    contact_port = 5072
     recorded = 0
 
     def what_is_on(self):
@@ -308,7 +310,7 @@ class Asterisk(Server):
             section("carrier", type="identify", endpoint="carrier", match=CARRIERS),
         ]
         for number in self.plan.numbers():
-            contact = f"sip:{number}@{self.plan.phone_of(number)}:{PHONE_PORT}"
+            contact = f"sip:{number}@{self.plan.phone_of(number)}:{self.contact_port}"
             parts += [section(number, type="endpoint", aors=number, **line), section(number, type="aor", contact=contact)]
         return "\n".join(parts)
 
