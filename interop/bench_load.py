@@ -78,7 +78,7 @@ class Sipp:
             raise LoadError(f"sipp counted nothing; see {self.folder}")
         last = rows[-1]
         got = Counted(int(last["SuccessfulCall(C)"]), int(last["FailedCall(C)"]), int(last["Retransmissions(C)"]))
-        got.seconds = clock(last["ElapsedTime(C)"])
+        got.seconds = float(last["CurrentTime"].split("\t")[-1]) - float(last["StartTime"].split("\t")[-1])  # the elapsed time is cut to seconds
         got.set_up_ms = clock(last.get("ResponseTime1(C)") or "0:0:0") * 1000
         got.why = {
             name.removesuffix("(C)").removeprefix("Failed"): int(last[name])

@@ -28,6 +28,7 @@ DIGITS = 5
 CARRIERS = "127.0.1.0/24"
 QUESTIONS = ("127.0.1.250", 5070)  # where a trunk asks whether the carrier is there
 NAME = "pbx.test"
+CALLS = 4000  # at once, where the configuration has that bound
 ASTERISK_MODULES = """
 res_timing_timerfd res_crypto res_pjproject res_sorcery_config res_sorcery_memory res_sorcery_astdb res_srtp
 res_rtp_asterisk res_pjsip res_pjsip_session res_pjsip_sdp_rtp res_pjsip_endpoint_identifier_ip
@@ -125,10 +126,10 @@ class Ringfence(Server):
         return self.server.process is not None and self.server.process.poll() is None
 
     def what_is_on(self):
-        config = "defaults but for UDP, the range of media ports, and limits of connections"
+        config = "defaults but for UDP, the range of media ports, and limits of calls and connections"
         return (
             "admission limits, wall, gate and policy, reservation of ports and relay of media (anchored, no packets), journal, call "
-            f"records, snapshots of calls, registrations: all on, SQLite on {file_system(self.folder)}, durability \"process\"; {config}"
+            f"records, traces and snapshots of calls, registrations, a log line for each fact: all on, SQLite on {file_system(self.folder)}, durability \"process\"; {config}"
         )
 
     def start(self):
@@ -181,6 +182,9 @@ class Ringfence(Server):
         tls = ""
         if self.plan.certificate:
             tls = f'[tls]\ncertificate = "{self.plan.certificate.chain}"\nkey = "{self.plan.certificate.key}"\n'
+        keys = subprocess.run([self.server.binary, "config", "keys"], capture_output=True, text=True, timeout=10).stdout
+        if "limits.calls`" in keys:
+            self.limits["calls"] = CALLS
         limits = "".join(f"{key} = {value}\n" for key, value in self.limits.items())
         realm = '[[realm]]\nid = {}\nname = "{}"\nbind = "{}"\nadvertise_name = "{}"\nmedia_ports = "{}"\n'
         text = f"{tls}[status_page]\nbind = false\n[limits]\n{limits}"
