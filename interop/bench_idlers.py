@@ -21,9 +21,7 @@ class Count:
     tried = opened = closed = refused = now = most = 0
 
 
-async def idler(kind, place, source, until, count):
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+async def idler(kind, place, source, until, count, context):
     while time.monotonic() < until:
         count.tried += 1
         writer = None
@@ -64,10 +62,14 @@ async def stay(kind, reader, writer, until):
 async def main():
     host, port, number, seconds, sources = sys.argv[1:6]
     sources, until, count = sources.split(","), time.monotonic() + float(seconds), Count()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # one for all: it takes milliseconds to make
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     running = []
     for n in range(int(number)):
+        if time.monotonic() > until:
+            break
         kind = KINDS[n % len(KINDS)]
-        running.append(asyncio.ensure_future(idler(kind, (host, int(port)), sources[n % len(sources)], until, count)))
+        running.append(asyncio.ensure_future(idler(kind, (host, int(port)), sources[n % len(sources)], until, count, context)))
         if n % 50 == 49:
             await asyncio.sleep(0.05)  # a thousand a second
     tell(count)
