@@ -78,7 +78,8 @@ class Sipp:
             raise LoadError(f"sipp counted nothing; see {self.folder}")
         last = rows[-1]
         got = Counted(int(last["SuccessfulCall(C)"]), int(last["FailedCall(C)"]), int(last["Retransmissions(C)"]))
-        got.seconds = float(last["CurrentTime"].split("\t")[-1]) - float(last["StartTime"].split("\t")[-1])  # the elapsed time is cut to seconds
+        # sipp's own elapsed time is cut to whole seconds.
+        got.seconds = float(last["CurrentTime"].split("\t")[-1]) - float(last["StartTime"].split("\t")[-1])
         got.set_up_ms = clock(last.get("ResponseTime1(C)") or "0:0:0") * 1000
         got.why = {
             name.removesuffix("(C)").removeprefix("Failed"): int(last[name])
@@ -220,7 +221,7 @@ def registrations(folder, server, plan, rate, count):
 # Phones that register once, before sipp takes their place at the same address and port.
 
 
-def register_all(server, plan, challenged=True):
+def register_all(server, plan):
     """Each extension at its phone's address; returns how many."""
     for address in plan.phones:
         numbers = [number for number in plan.numbers() if plan.phone_of(number) == address]
