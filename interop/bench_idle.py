@@ -15,6 +15,7 @@ from flood import Child
 from load import Load, LoadError
 from servers import Account
 
+EACH = 1.25  # seconds from call to call: an extension may ring sixty phones a minute
 SOURCES = ",".join(f"127.0.3.{n}" for n in range(1, 41))
 
 
@@ -38,10 +39,10 @@ def idle(folder, options, report):
         python = [sys.executable, str(home.INTEROP / "bench_idlers.py"), server.address, str(server.tls_port), str(options.idlers)]
         child = Child([*python, str(options.idle_seconds), SOURCES])
         stack.callback(child.end)
-        most, sockets, busy, joined = before.rss, 0, [], None
+        most, sockets, busy, joined, why = before.rss, 0, [], None, []
         until = time.monotonic() + options.idle_seconds
         while time.monotonic() < until:
-            busy += _calls(phones, caller, called, 5)
+            busy += _calls(phones, caller, called, 5, why)
             most, sockets = max(most, server.memory().rss), max(sockets, established(server.tls_port))
             if joined is None and time.monotonic() > until - options.idle_seconds / 2:
                 joined = _joins(phones, accounts[2], authority)
@@ -57,11 +58,11 @@ def idle(folder, options, report):
         report.figure(scenario="idle", idlers=count, established=sockets, rss_before=before.rss, rss_most=most, cpu=used, calls=len(busy),
                       completed=len(good), set_up=good, set_up_quiet=quiet, joined=joined)
         if len(good) < len(busy):
-            report.wrong(f"{len(busy) - len(good)} of {len(busy)} calls failed under idle connections")
+            report.wrong(f"{len(busy) - len(good)} of {len(busy)} calls failed under idle connections: {sorted(set(why))[:5]}")
 
 
-def _calls(phones, caller, called, seconds):
-    """Two calls a second; how long each took to its answer in seconds, None for one that failed."""
+def _calls(phones, caller, called, seconds, why=None):
+    """A call now and then; how long each took to its answer in seconds, None for one that failed, and `why`."""
     out, until = [], time.monotonic() + seconds
     while time.monotonic() < until:
         began = time.monotonic()
@@ -70,9 +71,13 @@ def _calls(phones, caller, called, seconds):
             out.append(time.monotonic() - began if call.status == 200 else None)
             if call.status == 200:
                 phones.run(caller.hang_up(call), 20)
-        except (LoadError, TimeoutError):
+            elif why is not None:
+                why.append(f"{call.status} {call.reason}")
+        except (LoadError, TimeoutError) as error:
             out.append(None)
-        time.sleep(max(0.0, began + 0.5 - time.monotonic()))
+            if why is not None:
+                why.append(f"{type(error).__name__}: {error}")
+        time.sleep(max(0.0, began + EACH - time.monotonic()))
     return out
 
 
