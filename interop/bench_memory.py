@@ -20,8 +20,7 @@ def memory(folder, options, report):
     certificate = authority.issue(bench_servers.NAME, bench_servers.Ringfence.address)
     for name in options.servers:
         if name in ("ringfence", "kamailio"):
-            _phones(folder / f"{name}-udp", name, options.phones, certificate, authority, options, report, _over_udp)
-            _phones(folder / f"{name}-tls", name, options.phones, certificate, authority, options, report, _over_tls)
+            _phones(folder / f"{name}-phones", name, options.phones, certificate, authority, options, report)
         _calls(folder / f"{name}-calls", name, options, report)
 
 
@@ -33,37 +32,52 @@ def made(name, folder, plan, transport, connections=4000):
     return bench_servers.Asterisk(folder, plan)
 
 
-def _phones(folder, name, count, certificate, authority, options, report, register):
-    """Accounts are made first, so that what they take is told apart from what a registered phone takes."""
+def _phones(folder, name, count, certificate, authority, options, report):
+    """Phones over UDP, then, after a restart, over TLS. Accounts are made first, so that what they take is told apart."""
     plan = bench_servers.plan(32, count, certificate, authority)
-    empty = bench_servers.plan(32, 1, certificate, authority)
+    one = bench_servers.plan(32, 1, certificate, authority)
     with contextlib.ExitStack() as stack:
-        server = made(name, folder, empty, "tls", 2 * count + 1000)
+        server = made(name, folder, one, "tls", 2 * count + 1000)
         bench_calls.start(stack, server, report)
-        time.sleep(2)
-        bare = server.memory()
         if name == "ringfence":
-            server.plan = plan
-            for number in plan.numbers()[1:]:
-                got = server.ask("extension-add", number=number, name=f"Bench {number}", allow_plain_rtp=True)
-                plan.secrets[number] = got["secret"]["secret"]
-            plan.secrets.update(empty.secrets)
-            time.sleep(5)
-        before, began = server.memory(), time.monotonic()
-        registered, how = register(stack, server, plan)
-        took = time.monotonic() - began
-        time.sleep(options.stay)
-        after = server.memory()
-        kib = (after.rss - before.rss) / max(1, registered), (after.pss - before.pss) / max(1, registered)
-        accounts = f", {(before.pss - bare.pss) / count:.2f} KiB for each account before" if name == "ringfence" else ""
-        report.say(
-            f"  = {name}: {registered} of {count} phones, {how}, signed in within {took:.0f} s: Pss {before.pss // 1024} -> {after.pss // 1024} MiB, "
-            f"{kib[1]:.2f} KiB a phone (RSS, which counts what processes share once for each: {kib[0]:.2f}){accounts}"
-        )
-        report.figure(scenario="memory", server=name, how=how, asked=count, registered=registered, bare=vars(bare), before=vars(before),
-                      after=vars(after), rss_kib=kib[0], pss_kib=kib[1], seconds=took)
-        if registered < count:
-            report.wrong(f"{name}: {count - registered} of {count} phones did not register, {how}")
+            _accounts(server, plan, one, report)
+        for register in (_over_udp, _over_tls):
+            server.restart()
+            time.sleep(3)
+            _registered(stack, server, plan, register, options, report)
+
+
+def _accounts(server, plan, one, report):
+    time.sleep(2)
+    bare, began = server.memory(), time.monotonic()
+    plan.secrets.update(one.secrets)
+    server.plan = plan
+    for number in plan.numbers()[1:]:
+        got = server.ask("extension-add", number=number, name=f"Bench {number}", allow_plain_rtp=True)
+        plan.secrets[number] = got["secret"]["secret"]
+    took = time.monotonic() - began
+    time.sleep(5)
+    kib = (server.memory().pss - bare.pss) / max(1, len(plan.secrets))
+    report.say(f"  = {server.name}: {len(plan.secrets)} accounts made in {took:.0f} s, {kib:.2f} KiB each (Pss)")
+    report.figure(scenario="memory", server=server.name, how="accounts", count=len(plan.secrets), seconds=took, pss_kib=kib)
+
+
+def _registered(stack, server, plan, register, options, report):
+    count, name = len(plan.numbers()), server.name
+    before, began = server.memory(), time.monotonic()
+    registered, how = register(stack, server, plan)
+    took = time.monotonic() - began
+    time.sleep(options.stay)
+    after = server.memory()
+    kib = (after.rss - before.rss) / max(1, registered), (after.pss - before.pss) / max(1, registered)
+    report.say(
+        f"  = {name}: {registered} of {count} phones, {how}, signed in within {took:.0f} s: Pss {before.pss // 1024} -> "
+        f"{after.pss // 1024} MiB, {kib[1]:.2f} KiB a phone (RSS, which counts what processes share once for each: {kib[0]:.2f})"
+    )
+    report.figure(scenario="memory", server=name, how=how, asked=count, registered=registered, before=vars(before), after=vars(after),
+                  rss_kib=kib[0], pss_kib=kib[1], seconds=took)
+    if registered < count:
+        report.wrong(f"{name}: {count - registered} of {count} phones did not register, {how}")
 
 
 def _over_udp(stack, server, plan):

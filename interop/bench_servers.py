@@ -88,6 +88,10 @@ class Server:
     def alive(self):
         return self.process is not None and self.process.poll() is None
 
+    def restart(self):
+        self.stop()
+        self.start()
+
     def control(self, calls):
         """What shows that each call was really worked on: (words, whether it holds)."""
         return "", True
