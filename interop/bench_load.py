@@ -176,11 +176,12 @@ def calls(folder, server, plan, rate, count, transport="udp", pause_ms=0, connec
 
 
 def _over_tls(folder, server, plan, rate, count, connections, words, rows):
-    """A sipp for each of four addresses, with its share of the connections."""
-    shares, callers = min(4, len(plan.carriers), connections, count), []
-    for n, address in enumerate(plan.carriers[:shares]):
+    """A sipp for each connection: with a socket for each call (`ln`) it would shake hands for each call."""
+    shares, callers = min(connections, count), []
+    for n in range(shares):
+        address = plan.carriers[n % min(4, len(plan.carriers))]
         path = lines(folder / f"callers-{n}.csv", [(address, number) for _, number in rows])
-        mine = ["-t", "ln", "-max_socket", str(connections // shares), "-inf", path, "-i", address, "-r", str(rate), "-rp", str(1000 * shares)]
+        mine = ["-t", "l1", "-inf", path, "-i", address, "-p", str(6100 + n), "-r", str(rate), "-rp", str(1000 * shares)]
         mine += ["-m", str(count // shares + (n < count % shares)), "-tls_version", "1.3", "-tls_cert", plan.certificate.chain]
         mine += ["-tls_key", plan.certificate.key, f"{server.outside}:{server.tls_port}"]
         callers.append(Sipp(folder / f"caller-{n}", "caller", *words, *mine))
