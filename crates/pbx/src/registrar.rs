@@ -37,6 +37,7 @@ use crate::failures::Failures;
 use crate::flow::{FlowId, FlowOpened, Path, TlsFacts, Transport};
 use crate::record::{BindingRow, Loaded, Row};
 use crate::throttle::Throttle;
+use devices::Devices;
 use stale::Stales;
 
 /// The directory and its bindings. One for each exchange.

@@ -128,17 +128,18 @@ impl Registrar {
         out: &mut Vec<Effect>,
     ) -> Result<DeviceId, Refused> {
         let found = self.recognise(request, identity, contact);
-        let of_extension = self.devices.of(identity.extension);
-        let bound = of_extension.clone().filter(|known| known.binding.is_some()).count();
+        let is_bound = |known: &&Known| known.binding.is_some();
+        let of_extension = || self.devices.of(identity.extension);
         let registered_now = found.and_then(|id| self.devices.get(&id)?.binding.as_ref()).is_some();
+        let bound = of_extension().filter(is_bound).count();
         if !registered_now && bound >= self.settings.bindings_max {
             return Err(Refused::TooManyDevices);
         }
         if let Some(id) = found {
             return Ok(id);
         }
-        if of_extension.clone().count() >= self.settings.devices_max {
-            let unseen = of_extension
+        if of_extension().count() >= self.settings.devices_max {
+            let unseen = of_extension()
                 .filter(|known| known.binding.is_none())
                 .min_by_key(|known| known.device.last_seen)
                 .map(|known| known.device.id);
