@@ -267,6 +267,117 @@ fn a_muted_phone_keeps_its_call() {
     );
 }
 
+/// No audio is expected on hold, so nothing but asking tells that both phones have lost power meanwhile.
+#[test]
+fn a_held_call_whose_phones_have_started_again_ends() {
+    quiet(|_, _| {}).check(
+        "
+            0ms  alice dials 102
+            0ms  alice   > pbx     INVITE 102
+            0ms  pbx     > alice   100
+            0ms  pbx     > alice   401
+            0ms  alice   > pbx     ACK
+            0ms  alice   > pbx     INVITE 102
+            0ms  pbx     > alice   100
+            0ms  pbx     > bob     INVITE 102
+            0ms  bob     > pbx     100
+            0ms  bob     > pbx     180
+            0ms  pbx     > alice   180
+         2000ms  bob     > pbx     200 sdp
+         2000ms  pbx     > bob     ACK
+                  fact   exception-used
+                  fact   exception-used
+         2000ms  pbx     > alice   200 sdp
+         2000ms  alice   > pbx     ACK
+         3000ms  bob holds
+         3000ms  bob     > pbx     re-INVITE sendonly
+         3000ms  pbx     > bob     100
+         3000ms  pbx     > alice   re-INVITE sendonly
+         3000ms  alice   > pbx     100
+         3000ms  alice   > pbx     200 sdp recvonly
+         3000ms  pbx     > alice   ACK
+         3000ms  pbx     > bob     200 sdp recvonly
+         3000ms  bob     > pbx     ACK
+         5000ms  bob dies
+        21000ms  alice dies
+        25000ms  alice starts
+        30000ms  bob starts
+        63000ms  pbx     > alice   re-INVITE sendonly
+        63000ms  pbx     > bob     re-INVITE recvonly
+        63000ms  alice   > pbx     100
+        63000ms  alice   > pbx     481
+        63000ms  bob     > pbx     100
+        63000ms  bob     > pbx     481
+        63000ms  pbx     > alice   ACK
+        63000ms  pbx     > bob     BYE
+        63000ms  pbx     > bob     ACK
+        63000ms  bob     > pbx     481 BYE
+                  cdr    101 102 answered 61s
+                  heard  alice bob
+                  heard  bob alice
+        ",
+    );
+}
+
+/// Whoever listens to music on hold says yes each time.
+#[test]
+fn a_held_call_whose_phones_are_there_goes_on() {
+    quiet(|_, _| {}).check(
+        "
+            0ms  alice dials 102
+            0ms  alice   > pbx     INVITE 102
+            0ms  pbx     > alice   100
+            0ms  pbx     > alice   401
+            0ms  alice   > pbx     ACK
+            0ms  alice   > pbx     INVITE 102
+            0ms  pbx     > alice   100
+            0ms  pbx     > bob     INVITE 102
+            0ms  bob     > pbx     100
+            0ms  bob     > pbx     180
+            0ms  pbx     > alice   180
+         2000ms  bob     > pbx     200 sdp
+         2000ms  pbx     > bob     ACK
+                  fact   exception-used
+                  fact   exception-used
+         2000ms  pbx     > alice   200 sdp
+         2000ms  alice   > pbx     ACK
+         3000ms  bob holds
+         3000ms  bob     > pbx     re-INVITE sendonly
+         3000ms  pbx     > bob     100
+         3000ms  pbx     > alice   re-INVITE sendonly
+         3000ms  alice   > pbx     100
+         3000ms  alice   > pbx     200 sdp recvonly
+         3000ms  pbx     > alice   ACK
+         3000ms  pbx     > bob     200 sdp recvonly
+         3000ms  bob     > pbx     ACK
+        63000ms  pbx     > alice   re-INVITE sendonly
+        63000ms  pbx     > bob     re-INVITE recvonly
+        63000ms  alice   > pbx     100
+        63000ms  alice   > pbx     200 sdp recvonly
+        63000ms  bob     > pbx     100
+        63000ms  bob     > pbx     200 sdp sendonly
+        63000ms  pbx     > alice   ACK
+        63000ms  pbx     > bob     ACK
+       123000ms  pbx     > alice   re-INVITE sendonly
+       123000ms  pbx     > bob     re-INVITE recvonly
+       123000ms  alice   > pbx     100
+       123000ms  alice   > pbx     200 sdp recvonly
+       123000ms  bob     > pbx     100
+       123000ms  bob     > pbx     200 sdp sendonly
+       123000ms  pbx     > alice   ACK
+       123000ms  pbx     > bob     ACK
+       150000ms  alice hangs up
+       150000ms  alice   > pbx     BYE
+       150000ms  pbx     > alice   200 BYE
+       150000ms  pbx     > bob     BYE
+       150000ms  bob     > pbx     200 BYE
+                  cdr    101 102 answered 148s
+                  heard  alice bob
+                  heard  bob alice
+        ",
+    );
+}
+
 /// It is asked where it is now, though nobody has told us that its old connection is dead.
 #[test]
 fn a_muted_phone_that_changed_its_connection_keeps_its_call() {
