@@ -29,6 +29,10 @@ use pure::{Chance, Instant, Now, Utc};
 use rtp::relay;
 use sip::digest::{Algorithm, Ha1};
 
+/// As the server has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const HOST: &str = "pbx.test";
 const SECRET: &str = "a-long-secret-of-a-phone";
 

@@ -427,6 +427,13 @@ impl Exchange {
             return;
         }
         let message = match Message::parse_or_reject(bytes) {
+            // Nobody answers an ACK, so it needs no way back; it is matched by its branch.
+            Ok(Message::Request(ack))
+                if ack.method() == Method::Ack
+                    && ack.headers().top_via().rfc3261_branch().is_some() =>
+            {
+                Message::Request(ack)
+            }
             Ok(Message::Request(request)) => match request.with_received(path.remote) {
                 Ok(request) => Message::Request(request),
                 Err(_) => return self.violated(now, path, ViolationKind::TooLarge),

@@ -198,17 +198,13 @@ impl Texts {
     fn upsert(&mut self, table: &'static Table, rows: usize) -> Arc<str> {
         let text = self.upserts.entry((table.name, rows)).or_insert_with(|| {
             let columns: Vec<&str> = table.key.iter().chain(table.rest).copied().collect();
-            let row = |at: usize| {
-                let first = at * columns.len() + 1;
-                let all: Vec<_> = (first..first + columns.len()).map(|n| format!("${n}")).collect();
-                format!("({})", all.join(", "))
-            };
+            let row = format!("({})", vec![PLACE; columns.len()].join(", "));
             let set: Vec<_> = table.rest.iter().map(|c| format!("{c} = excluded.{c}")).collect();
             Arc::from(format!(
                 "INSERT INTO {} ({}) VALUES {} ON CONFLICT ({}) DO UPDATE SET {}",
                 table.name,
                 columns.join(", "),
-                (0..rows).map(row).collect::<Vec<_>>().join(", "),
+                vec![&row[..]; rows].join(", "),
                 table.key.join(", "),
                 set.join(", "),
             ))
@@ -218,9 +214,9 @@ impl Texts {
 
     fn delete(&mut self, table: &'static Table, rows: usize) -> Arc<str> {
         let text = self.deletes.entry((table.name, rows)).or_insert_with(|| {
-            let all: Vec<_> = (1..=rows).map(|n| format!("${n}")).collect();
+            let all = vec![PLACE; rows].join(", ");
             let (name, key) = (table.name, table.key[0]);
-            Arc::from(format!("DELETE FROM {name} WHERE {key} IN ({})", all.join(", ")))
+            Arc::from(format!("DELETE FROM {name} WHERE {key} IN ({all})"))
         });
         Arc::clone(text)
     }
@@ -926,6 +922,9 @@ fn time(at: Utc) -> Value {
 fn flag(set: bool) -> Value {
     i64::from(set).into()
 }
+
+/// A value's place, without a name: SQLite looks a name up among all others, for each of eight hundred values.
+const PLACE: &str = "?";
 
 /// Rows in a statement, largest first. Each statement goes to the database's thread and back, which costs more than a
 /// row; powers of two need few of them for any number of rows, and few prepared ones. Beyond 64 rows a statement

@@ -65,7 +65,8 @@ pub(crate) struct BackToBack {
     timers: Timers<(CallId, Why)>,
     lines: Lines,
     tickets: u64,
-    calls: BTreeMap<CallId, Call>,
+    /// Boxed: a call has some kilobytes, and the tree moves its values about.
+    calls: BTreeMap<CallId, Box<Call>>,
     /// How many of the calls don't linger: of each caller, `None` being whoever is no extension.
     counted: BTreeMap<Option<ExtensionId>, usize>,
     out: VecDeque<Output>,
@@ -307,15 +308,15 @@ impl BackToBack {
     }
 
     pub(crate) fn call(&self, id: CallId) -> Option<&Call> {
-        self.calls.get(&id)
+        self.calls.get(&id).map(|call| &**call)
     }
 
     pub(crate) fn call_mut(&mut self, id: CallId) -> Option<&mut Call> {
-        self.calls.get_mut(&id)
+        self.calls.get_mut(&id).map(|call| &mut **call)
     }
 
     pub(crate) fn calls(&self) -> impl Iterator<Item = &Call> {
-        self.calls.values()
+        self.calls.values().map(|call| &**call)
     }
 
     /// Begins a call that the application has judged.
@@ -326,7 +327,7 @@ impl BackToBack {
         desk.help = new.emergency;
         let call = Call::begin(&mut desk, new, heard);
         *self.counted.entry(call.caller_extension).or_default() += 1;
-        self.calls.insert(id, call);
+        self.calls.insert(id, Box::new(call));
         self.pump(now, is_at);
     }
 
@@ -390,7 +391,7 @@ impl BackToBack {
 
     pub(crate) fn views(&self) -> Vec<CallView> {
         let open = self.calls.values().filter(|call| !self.lines.is_recorded(call.id));
-        open.map(Call::view).collect()
+        open.map(|call| call.view()).collect()
     }
 
     /// One of our own requests has come back to us.
@@ -404,7 +405,7 @@ impl BackToBack {
         self.split(now).1
     }
 
-    fn split(&mut self, now: Now) -> (&mut BTreeMap<CallId, Call>, Desk<'_>) {
+    fn split(&mut self, now: Now) -> (&mut BTreeMap<CallId, Box<Call>>, Desk<'_>) {
         let desk = Desk {
             now,
             tenant: None,
