@@ -163,8 +163,11 @@ impl Exchange {
                 self.turn_back(now, &opened);
                 let rows = self.recovery.flow_opened(&mut self.core.desk(now), &opened);
                 self.trunks.flow_opened(&opened);
-                self.registrar.flow_opened(opened);
+                let mut effects = Vec::new();
+                let phones = self.core.realms.get(&opened.realm).and_then(heard_over_udp);
+                self.registrar.flow_opened(now, opened, phones, &mut effects);
                 self.write(rows);
+                self.carry_out(now, effects);
                 self.on_core(now, |core, now, is_at| core.pump(now, is_at));
             }
             Input::FlowClosed { flow } => {
@@ -645,6 +648,12 @@ impl From<Cause> for Refused {
 
 fn status_of(outcome: Outcome) -> Status {
     Status::new(outcome.status).unwrap_or(Status::SERVER_INTERNAL_ERROR)
+}
+
+/// The port of a realm's socket for phones.
+fn heard_over_udp(realm: &Realm) -> Option<u16> {
+    let udp = realm.advertised.iter().find(|(transport, _, _)| *transport == Transport::Udp);
+    udp.map(|(_, _, port)| *port)
 }
 
 /// Calls whose BYE waits for a carrier's next connection: as many as a trunk may carry.

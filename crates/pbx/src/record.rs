@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use guard::cause::{Disposition, EndedBy};
 use guard::gate::{Algorithm, Decision, Origin, Proof};
-use guard::id::{CallId, DeviceId, ExtensionId, LegId, NodeId, TenantId, TrunkId};
+use guard::id::{CallId, DeviceId, ExtensionId, LegId, NodeId, RealmId, TenantId, TrunkId};
 use guard::ledger::Spend;
 use guard::money::{Currency, Money};
 use guard::number::{Class, Country};
@@ -65,7 +65,7 @@ pub struct Watermark {
 }
 
 /// A registration as it is kept. On connections it is history after a restart (the flow is gone); it
-/// still says which device to expect and where from.
+/// still says which device to expect and where from. Over UDP it holds again once the socket is open.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BindingRow {
     pub device: DeviceId,
@@ -74,11 +74,14 @@ pub struct BindingRow {
     pub node: NodeId,
     pub contact: String,
     pub transport: Transport,
+    /// Whose socket the device registered through.
+    pub realm: RealmId,
     pub remote: std::net::SocketAddr,
     pub algorithm: Algorithm,
     pub call_id: String,
     pub cseq: u32,
     pub registered: Utc,
+    /// Not after `registered`: it was taken away before its time.
     pub expires: Utc,
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A binding over a connection belongs to its flow: calls to that phone use it, a new connection of
 //! the same device replaces it, and a dead flow makes the phone unreachable at once (RFC 5626's aim
-//! without asking phones for RFC 5626). A device is told from another by its `+sip.instance`, its
+//! without asking phones for RFC 5626). A binding over UDP outlives our process: the socket opens again,
+//! and the phone still hears it. A device is told from another by its `+sip.instance`, its
 //! registration's Call-ID, or its Contact: real phones change one or two of them when they reconnect.
 //!
 //! Nothing here waits: what must be stored leaves as an [`Effect`]. A changed secret or extension is
@@ -51,6 +52,9 @@ pub struct Registrar {
     /// Numbers of extensions that are being written: two additions of one number can't both win.
     pending: BTreeSet<(TenantId, ExtensionNumber)>,
     devices: Devices,
+    /// Registered over UDP before a restart, until the realm's socket is open again. At most as many as
+    /// were stored.
+    waiting: BTreeMap<DeviceId, BindingRow>,
     /// Devices bound at a path; one connection can carry several.
     at: BTreeMap<Path, BTreeSet<DeviceId>>,
     flows: BTreeMap<FlowId, FlowOpened>,
@@ -177,6 +181,7 @@ impl Registrar {
             numbers: BTreeMap::new(),
             pending: BTreeSet::new(),
             devices: Devices::default(),
+            waiting: BTreeMap::new(),
             at: BTreeMap::new(),
             flows: BTreeMap::new(),
             expiries: Timers::new(),
@@ -196,13 +201,16 @@ impl Registrar {
             let known = Known { device, last: None, binding: None };
             registrar.devices.insert(known);
         }
-        // Connections died with the process: what was bound says where from, not where.
+        // Connections died with the process: what was bound says where from, not where. Over UDP nothing died.
         for row in loaded.bindings {
             if let Some(known) = registrar.devices.get_mut(&row.device) {
-                let BindingRow { remote, contact, call_id, extension, registered, .. } = row;
-                let ago = now.utc.since(registered);
-                registrar.wall.stands(now, remote.ip().into(), extension, ago);
-                known.last = Some(Last { remote, contact, call_id });
+                let ago = now.utc.since(row.registered);
+                registrar.wall.stands(now, row.remote.ip().into(), row.extension, ago);
+                let (contact, call_id) = (row.contact.clone(), row.call_id.clone());
+                known.last = Some(Last { remote: row.remote, contact, call_id });
+                if row.transport == Transport::Udp && row.node == node && row.expires > now.utc {
+                    registrar.waiting.insert(row.device, row);
+                }
             }
         }
         registrar
@@ -310,8 +318,55 @@ impl Registrar {
         self.flows.get(&flow)
     }
 
-    pub fn flow_opened(&mut self, opened: FlowOpened) {
-        self.flows.insert(opened.flow, opened);
+    /// `phones`: the port at which the flow's realm hears phones over UDP. Carriers have another one.
+    pub fn flow_opened(
+        &mut self,
+        now: Now,
+        opened: FlowOpened,
+        phones: Option<u16>,
+        out: &mut Vec<Effect>,
+    ) {
+        let (flow, realm) = (opened.flow, opened.realm);
+        let is_socket = flow.transport == Transport::Udp && opened.remote.is_none();
+        let hears_phones = is_socket && phones == Some(opened.local.port());
+        self.flows.insert(flow, opened);
+        if hears_phones {
+            self.take_up(now, flow, realm, out);
+        }
+    }
+
+    /// Who was registered through this socket before a restart is so still: it was proved then, and the
+    /// phone knows of nothing that ended.
+    fn take_up(&mut self, now: Now, flow: FlowId, realm: RealmId, out: &mut Vec<Effect>) {
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        let (here, elsewhere): (BTreeMap<_, _>, _) =
+            waiting.partition(|(_, row)| row.realm == realm);
+        self.waiting = elsewhere;
+        for (device, row) in here {
+            // No longer than could be granted now: the clock may have stepped back.
+            let left = row.expires.since(now.utc).min(Transport::Udp.expires_max(&self.settings));
+            let Some(known) = self.devices.get_mut(&device) else { continue };
+            let proved = self.accounts.get(&known.device.extension).is_some_and(|account| {
+                account.enabled() && account.extension.secret.since <= row.registered
+            });
+            if left.is_zero() || !proved {
+                continue;
+            }
+            let path = Path { flow, remote: row.remote };
+            known.binding = Some(Binding {
+                path,
+                contact: row.contact,
+                call_id: row.call_id,
+                cseq: row.cseq,
+                algorithm: row.algorithm,
+                registered: row.registered,
+                expires: now.utc + left,
+                timer: self.expiries.set(now.instant + left, device),
+            });
+            self.at.entry(path).or_default().insert(device);
+            self.wall.bound(path.remote.ip().into());
+            out.push(Effect::Reachable { device, path });
+        }
     }
 
     /// What was bound to the flow is unreachable from now on.
@@ -510,6 +565,24 @@ impl Registrar {
         self.devices.get(&id).map(|known| known.device.extension)
     }
 
+    /// What is to be written where a registration is taken away before its time. One over UDP would
+    /// come back with the next start; of the others nothing could.
+    fn cut_short(&mut self, id: DeviceId) -> Option<Effect> {
+        let waiting = self.waiting.remove(&id);
+        let known = self.devices.get(&id)?;
+        let bound = known
+            .binding
+            .as_ref()
+            .map(|binding| binding.row(&known.device, self.node, self.realm_of(binding.path.flow)));
+        let mut row = bound.or(waiting).filter(|row| row.transport == Transport::Udp)?;
+        row.expires = row.registered;
+        Some(Effect::Persist(vec![Row::Binding(Box::new(row))]))
+    }
+
+    fn realm_of(&self, flow: FlowId) -> RealmId {
+        self.flows.get(&flow).map_or(RealmId(0), |opened| opened.realm)
+    }
+
     fn leave(&mut self, device: DeviceId, path: Path) {
         if let Some(devices) = self.at.get_mut(&path) {
             devices.remove(&device);
@@ -538,6 +611,26 @@ impl From<&mut Loaded> for Directory {
             devices: std::mem::take(&mut loaded.devices),
             bindings: std::mem::take(&mut loaded.bindings),
             bans: std::mem::take(&mut loaded.bans),
+        }
+    }
+}
+
+impl Binding {
+    fn row(&self, device: &Device, node: NodeId, realm: RealmId) -> BindingRow {
+        BindingRow {
+            device: device.id,
+            extension: device.extension,
+            tenant: device.tenant,
+            node,
+            contact: self.contact.clone(),
+            transport: self.path.flow.transport,
+            realm,
+            remote: self.path.remote,
+            algorithm: self.algorithm,
+            call_id: self.call_id.clone(),
+            cseq: self.cseq,
+            registered: self.registered,
+            expires: self.expires,
         }
     }
 }

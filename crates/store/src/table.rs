@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use guard::cause::Disposition;
 use guard::gate::PolicyVersion;
-use guard::id::{CallId, DeviceId, ExtensionId, LegId, NodeId, TenantId, TrunkId};
+use guard::id::{CallId, DeviceId, ExtensionId, LegId, NodeId, RealmId, TenantId, TrunkId};
 use guard::journal::{Entry, Position, SubjectKey};
 use guard::ledger::{Bucket, Spend, Window};
 use guard::money::Money;
@@ -378,6 +378,7 @@ pub(crate) const BINDING: Table = Table {
         "node",
         "contact",
         "transport",
+        "realm",
         "remote",
         "algorithm",
         "call_id",
@@ -395,6 +396,7 @@ fn binding(row: &BindingRow) -> Vec<Value> {
         i64::from(row.node.0).into(),
         text(&row.contact),
         word::transport(row.transport).into(),
+        i64::from(row.realm.0).into(),
         row.remote.to_string().into(),
         word::algorithm(row.algorithm).into(),
         text(&row.call_id),
@@ -412,6 +414,7 @@ pub(crate) fn to_binding(mut row: Record) -> Result<BindingRow, Error> {
         node: NodeId(row.small()?),
         contact: row.text()?,
         transport: row.parsed(word::to_transport)?,
+        realm: RealmId(row.small()?),
         remote: row.parsed(|remote| remote.parse().ok())?,
         algorithm: row.parsed(word::to_algorithm)?,
         call_id: row.text()?,

@@ -114,6 +114,7 @@ fn binding(n: u64, expires: i64) -> BindingRow {
         node: NODE,
         contact: "<sip:1001@192.0.2.1;transport=tls>".to_owned(),
         transport: Transport::Tls,
+        realm: RealmId(u16::MAX),
         remote: remote(),
         algorithm: Algorithm::Md5,
         call_id: "abc@host".to_owned(),
@@ -887,8 +888,8 @@ async fn the_ladders_of_several_calls_are_kept_apart() {
 /// A database as version 1 left it, with a row in it. Its text never changes.
 const FIXTURE: &str = include_str!("../migrations/fixtures/0001.sql");
 
-/// What version 1 wrote for a call that was up, a call that had ended, and an extension.
-const ROWS_OF_VERSION_1: [&str; 3] = [
+/// What version 1 wrote for a call that was up, a call that had ended, an extension, and two phones of it.
+const ROWS_OF_VERSION_1: [&str; 4] = [
     "INSERT INTO extension (id, tenant, number, name, enabled, secret, secret_since, exceptions, created) \
      VALUES ('00000000000000000000000000000003', 1, '101', 'Desk', 1, \
      x'0100000000000000090000000000000000000000000000000000000000000000000000000000000000000000000000000000', \
@@ -907,6 +908,12 @@ const ROWS_OF_VERSION_1: [&str; 3] = [
     "legs":[{"leg":"00000000000000000000000000000021","extension":null,"device":null,"caller":true,
     "transport":"tls","signalling":"","proof":null,"suite":null,"agent":"","status":200,
     "quality":null,"weaknesses":[]}]}')"#,
+    "INSERT INTO binding (device, tenant, extension, node, contact, transport, remote, algorithm, call_id, \
+     cseq, registered, expires) VALUES \
+     ('00000000000000000000000000000031', 1, '00000000000000000000000000000003', 1, 'sip:a', 'udp', \
+     '192.0.2.1:5060', 'md5', 'a', 1, 100, 400), \
+     ('00000000000000000000000000000032', 1, '00000000000000000000000000000003', 1, 'sip:b', 'tls', \
+     '192.0.2.1:5061', 'md5', 'b', 1, 100, 190)",
 ];
 
 /// The database of a node that ran version 1.
@@ -931,6 +938,9 @@ async fn a_database_of_version_1_is_carried_forward_with_all_it_held() {
     assert!(stored.damaged.is_empty(), "{:?}", stored.damaged);
     assert_eq!(stored.tenants[0].name, "From version 1");
     assert_eq!(stored.extensions[0].caller_id, None);
+    // Whether the phone over UDP had signed off was not written then.
+    let until: Vec<_> = stored.bindings.iter().map(|row| (row.transport, row.expires)).collect();
+    assert_eq!(until, [(Transport::Udp, Utc(100)), (Transport::Tls, Utc(190))]);
     let snapshot = &stored.snapshots[0];
     assert_eq!((snapshot.version, snapshot.origin), (pbx::snapshot::VERSION, Origin::Phone));
     assert!(snapshot.tolls.is_empty() && snapshot.legs[0].toll.is_none());

@@ -167,8 +167,8 @@ impl Registrar {
             }
             Change::RemoveExtension { extension } => {
                 self.renewed(extension);
-                self.sign_off_all(extension, out);
                 for device in self.devices_of(extension) {
+                    self.dismiss(device, out);
                     self.devices.remove(&device);
                 }
                 if let Some(account) = self.accounts.remove(&extension) {
@@ -185,7 +185,7 @@ impl Registrar {
                 }
             }
             Change::RemoveDevice { device } => {
-                self.sign_off(device, out);
+                self.dismiss(device, out);
                 self.devices.remove(&device);
             }
             Change::SetCallerId { extension, caller_id } => {

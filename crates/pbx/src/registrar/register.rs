@@ -17,7 +17,7 @@ use super::{Binding, Effect, Known, Last, Registrar};
 use crate::authenticate::{Identity, Verdict, journalled};
 use crate::directory::{Device, Exceptions};
 use crate::flow::Path;
-use crate::record::{BindingRow, Row};
+use crate::record::Row;
 
 impl Registrar {
     /// Handles one REGISTER and gives its final answer. Retransmissions are the transaction's.
@@ -210,6 +210,7 @@ impl Registrar {
     ) -> Result<(), Refused> {
         let headers = request.headers();
         let expires = Duration::from_secs(granted.into());
+        let realm = self.realm_of(path.flow);
         let known = self.devices.get_mut(&id).expect("found or made by the caller");
         if let Some(binding) = &known.binding
             && binding.call_id == headers.call_id()
@@ -249,20 +250,8 @@ impl Registrar {
             expires: now.utc + expires,
             timer,
         };
-        let row = BindingRow {
-            device: id,
-            extension: identity.extension,
-            tenant: identity.tenant,
-            node: self.node,
-            contact: binding.contact.clone(),
-            transport: path.flow.transport,
-            remote: path.remote,
-            algorithm,
-            call_id: binding.call_id.clone(),
-            cseq: binding.cseq,
-            registered: binding.registered,
-            expires: binding.expires,
-        };
+        let row = binding.row(&known.device, self.node, realm);
+        self.waiting.remove(&id);
         let mut rows = vec![Row::Binding(Box::new(row))];
         if device_is_new_or_changed {
             rows.insert(0, Row::Device(Box::new(known.device.clone())));
@@ -358,6 +347,12 @@ impl Registrar {
     }
 
     pub(super) fn sign_off(&mut self, device: DeviceId, out: &mut Vec<Effect>) {
+        out.extend(self.cut_short(device));
+        self.dismiss(device, out);
+    }
+
+    /// As [`Self::sign_off`], where its row goes too.
+    pub(super) fn dismiss(&mut self, device: DeviceId, out: &mut Vec<Effect>) {
         if let Some(extension) = self.unbind(device) {
             let fact = Fact::RegistrationRemoved { device, extension };
             out.push(self.of_extension(extension, fact));

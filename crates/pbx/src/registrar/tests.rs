@@ -16,6 +16,9 @@ use crate::directory::Secret;
 
 const REALM: &str = "pbx.test";
 const PASSWORD: &str = "correct horse";
+/// Where phones are heard over UDP, and whose socket it is.
+const PORT: u16 = 5060;
+const ACCESS: RealmId = RealmId(1);
 
 #[test]
 fn a_phone_registers_is_reached_on_its_flow_and_expires() {
@@ -421,6 +424,240 @@ fn one_number_cannot_be_given_twice() {
     world.registrar.prepare(&Actor::System, add("102")).expect("free again");
 }
 
+#[test]
+fn a_phone_over_udp_is_where_it_was_after_a_restart() {
+    let mut world = World::new();
+    let (before, _) = world.listen(1, ACCESS, PORT);
+    let mut phone = Phone::new("101", PASSWORD);
+    assert_eq!(world.register(&mut phone, before, 120).0, Status::OK);
+    let was = world.registrar.targets(world.extension).remove(0);
+    world.pass(Duration::from_secs(50));
+    world.restart();
+    assert_eq!(world.reached(), [], "its socket is not open yet");
+
+    let (path, effects) = world.listen(2, ACCESS, PORT);
+    let target = world.registrar.targets(world.extension).remove(0);
+    assert_eq!(target.path, path);
+    assert_eq!(
+        (target.device, &target.request_uri, target.algorithm),
+        (was.device, &was.request_uri, was.algorithm)
+    );
+    let [Effect::Reachable { device, path: at }] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!((*device, *at), (was.device, path));
+    assert!(world.registrar.is_bound(path), "its calls for help are believed as before");
+    assert_eq!(world.registrar.device_at(path, world.extension), Some(was.device));
+
+    let standing = world.registrar.wall.standing(path.remote.ip().into());
+    assert_eq!(standing, Some(guard::wall::Protected::Phones(1)));
+
+    // The order of its requests goes on.
+    phone.cseq -= 3;
+    assert_eq!(world.register(&mut phone, path, 0).0, Status::SERVER_INTERNAL_ERROR);
+    world.pass(Duration::from_secs(69));
+    assert_eq!(world.expire(), 0);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.expire(), 1, "what was left of its time is over");
+    assert_eq!(world.reached(), []);
+}
+
+#[test]
+fn a_phone_that_comes_back_over_udp_refreshes_what_it_had() {
+    let mut world = World::new();
+    let (before, _) = world.listen(1, ACCESS, PORT);
+    let mut phone = Phone::new("101", PASSWORD);
+    world.register(&mut phone, before, 120);
+    world.restart();
+    let (path, _) = world.listen(2, ACCESS, PORT);
+    let (status, effects) = world.register(&mut phone, path, 120);
+    assert_eq!(status, Status::OK);
+    let refreshed =
+        |e: &Effect| matches!(e, Effect::Fact { fact: Fact::RegistrationRefreshed { .. }, .. });
+    assert!(effects.iter().any(refreshed), "{effects:?}");
+    world.pass(Duration::from_secs(119));
+    assert_eq!(world.expire(), 0, "the former time counts no more");
+    assert_eq!(world.reached(), [path]);
+}
+
+#[test]
+fn a_connection_does_not_come_back_after_a_restart() {
+    let mut world = World::new();
+    let path = world.connect(1);
+    world.register(&mut Phone::new("101", PASSWORD), path, 60);
+    world.restart();
+    world.listen(2, ACCESS, PORT);
+    assert_eq!(world.reached(), []);
+}
+
+#[test]
+fn a_phone_over_udp_comes_back_at_its_own_realms_socket_for_phones_alone() {
+    let mut world = World::new();
+    let (before, _) = world.listen(1, ACCESS, PORT);
+    world.register(&mut Phone::new("101", PASSWORD), before, 120);
+    world.restart();
+    world.listen(2, ACCESS, 5070);
+    assert_eq!(world.reached(), [], "carriers' socket");
+    world.listen(3, RealmId(2), PORT);
+    assert_eq!(world.reached(), [], "another realm");
+    let (path, _) = world.listen(4, ACCESS, PORT);
+    assert_eq!(world.reached(), [path], "it still waits for its own");
+}
+
+#[test]
+fn a_phone_of_another_node_does_not_come_back_here() {
+    let mut world = World::new();
+    let (before, _) = world.listen(1, ACCESS, PORT);
+    world.register(&mut Phone::new("101", PASSWORD), before, 120);
+    world.stored.bindings.values_mut().for_each(|row| row.node = NodeId(2));
+    world.restart();
+    world.listen(2, ACCESS, PORT);
+    assert_eq!(world.reached(), []);
+}
+
+#[test]
+fn a_registration_that_ran_out_while_we_were_down_does_not_come_back() {
+    for (socket_opens, comes_back) in [(119, true), (120, false)] {
+        let mut world = World::new();
+        let (before, _) = world.listen(1, ACCESS, PORT);
+        world.register(&mut Phone::new("101", PASSWORD), before, 120);
+        world.pass(Duration::from_secs(60));
+        world.restart();
+        world.pass(Duration::from_secs(socket_opens - 60));
+        let (path, _) = world.listen(2, ACCESS, PORT);
+        assert_eq!(world.reached() == [path], comes_back, "{socket_opens}");
+    }
+}
+
+/// Else a phone that was unplugged rang for as long as the clock was wrong.
+#[test]
+fn a_clock_that_steps_back_over_a_restart_makes_no_registration_longer() {
+    let mut world = World::new();
+    let (before, _) = world.listen(1, ACCESS, PORT);
+    world.register(&mut Phone::new("101", PASSWORD), before, 120);
+    world.now.utc = Utc(world.now.utc.0 - 86_400_000_000);
+    world.restart();
+    let (path, _) = world.listen(2, ACCESS, PORT);
+    assert_eq!(world.reached(), [path]);
+    world.pass(Duration::from_secs(300));
+    assert_eq!(world.expire(), 1);
+}
+
+#[test]
+fn a_registration_that_was_taken_away_does_not_come_back_with_a_restart() {
+    let asks = |contact: Option<&'static str>| {
+        move |world: &mut World, phone: &mut Phone, path: Path| {
+            phone.contact = contact;
+            assert_eq!(world.register(phone, path, 0).0, Status::OK);
+        }
+    };
+    let (signs_off, asks_for_all) = (asks(None), asks(Some("*")));
+    let disabled = |world: &mut World, _: &mut Phone, _: Path| {
+        for enabled in [false, true] {
+            world.change(Change::SetEnabled { extension: world.extension, enabled });
+        }
+    };
+    let rotated = |world: &mut World, _: &mut Phone, _: Path| {
+        let change = Change::RotateSecret {
+            extension: world.extension,
+            secret: secret(),
+            credentials: credentials("101", "brand new"),
+            previous_until: world.now.utc,
+        };
+        world.change(change);
+    };
+    let moved = |world: &mut World, phone: &mut Phone, _: Path| {
+        let path = world.connect(8);
+        assert_eq!(world.register(phone, path, 60).0, Status::OK);
+    };
+    let removed = |world: &mut World, _: &mut Phone, _: Path| {
+        let device = world.registrar.device_views()[0].device.id;
+        world.change(Change::RemoveDevice { device });
+        assert_eq!(world.stored.bindings.len(), 0, "nothing is left of it");
+    };
+    let all_removed = |world: &mut World, _: &mut Phone, _: Path| {
+        world.change(Change::RemoveExtension { extension: world.extension });
+        assert_eq!(world.stored.bindings.len(), 0, "nothing is left of it");
+    };
+    type Way<'a> = &'a dyn Fn(&mut World, &mut Phone, Path);
+    let ways: [(&str, Way<'_>); 7] = [
+        ("signed off", &signs_off),
+        ("all of the extension", &asks_for_all),
+        ("disabled and enabled again", &disabled),
+        ("another secret", &rotated),
+        ("moved to a connection", &moved),
+        ("removed", &removed),
+        ("the extension removed", &all_removed),
+    ];
+    for (what, way) in ways {
+        for when in ["registered", "waiting"] {
+            let mut world = World::new();
+            let (mut path, _) = world.listen(1, ACCESS, PORT);
+            let mut phone = Phone::new("101", PASSWORD);
+            world.register(&mut phone, path, 120);
+            // A phone signs off where it is heard; for all else the socket may still be closed.
+            if when == "waiting" {
+                world.restart();
+                if ["signed off", "all of the extension"].contains(&what) {
+                    path = world.listen(2, ACCESS, PORT).0;
+                }
+            }
+            way(&mut world, &mut phone, path);
+            world.restart();
+            world.listen(9, ACCESS, PORT);
+            assert_eq!(world.reached(), [], "{what}, {when}");
+        }
+    }
+}
+
+#[test]
+fn what_changed_before_the_socket_was_open_counts() {
+    let mut world = World::new();
+    let (before, _) = world.listen(1, ACCESS, PORT);
+    let mut phone = Phone::new("101", PASSWORD);
+    world.register(&mut phone, before, 120);
+    world.restart();
+    let connected = world.connect(2);
+    world.register(&mut phone, connected, 60);
+    world.listen(3, ACCESS, PORT);
+    assert_eq!(world.reached(), [connected], "it registered anew");
+    world.registrar.flow_closed(connected.flow, &mut Vec::new());
+    assert_eq!(world.reached(), []);
+}
+
+#[test]
+fn a_phone_of_an_extension_out_of_service_or_with_a_newer_secret_does_not_come_back() {
+    type Change<'a> = &'a dyn Fn(&mut Extension, Utc);
+    let changes: [(Change<'_>, bool); 3] = [
+        (&|extension, _| extension.enabled = false, false),
+        (&|extension, registered| extension.secret.since = Utc(registered.0 + 1), false),
+        (&|extension, registered| extension.secret.since = registered, true),
+    ];
+    for (change, comes_back) in changes {
+        let mut world = World::new();
+        let (before, _) = world.listen(1, ACCESS, PORT);
+        world.register(&mut Phone::new("101", PASSWORD), before, 120);
+        change(world.stored.extension.as_mut().expect("it is there"), world.now.utc);
+        world.restart();
+        let (path, _) = world.listen(2, ACCESS, PORT);
+        // Where it is out of service nobody is called anyway: what counts is who is believed to be there.
+        assert_eq!(world.registrar.is_bound(path), comes_back);
+    }
+}
+
+/// Our own end is not the phone's.
+#[test]
+fn the_end_of_our_socket_takes_nothing_away() {
+    let mut world = World::new();
+    let (before, _) = world.listen(1, ACCESS, PORT);
+    world.register(&mut Phone::new("101", PASSWORD), before, 120);
+    let mut out = Vec::new();
+    world.registrar.flow_closed(before.flow, &mut out);
+    world.keep(&out);
+    assert_eq!(world.reached(), []);
+    world.restart();
+    let (path, _) = world.listen(2, ACCESS, PORT);
+    assert_eq!(world.reached(), [path]);
+}
+
 /// What a stranger can compare of an answer: everything but what is random by design.
 fn shape(answer: &Response) -> Vec<String> {
     let rows = answer.headers().rows().map(|(name, raw, value)| {
@@ -437,6 +674,29 @@ struct World {
     registrar: Registrar,
     extension: ExtensionId,
     now: Now,
+    stored: Stored,
+}
+
+/// What outlives the process.
+#[derive(Default)]
+struct Stored {
+    extension: Option<Extension>,
+    devices: BTreeMap<DeviceId, Device>,
+    bindings: BTreeMap<DeviceId, BindingRow>,
+}
+
+impl Stored {
+    fn put(&mut self, row: Row) {
+        match row {
+            Row::Extension(extension) => self.extension = Some(*extension),
+            Row::RemoveExtension(_) => self.extension = None,
+            Row::Device(device) => drop(self.devices.insert(device.id, *device)),
+            Row::RemoveDevice(id) => drop(self.devices.remove(&id)),
+            Row::Binding(binding) => drop(self.bindings.insert(binding.device, *binding)),
+            Row::RemoveBinding(id) => drop(self.bindings.remove(&id)),
+            other => panic!("no registrar writes {other:?}"),
+        }
+    }
 }
 
 impl World {
@@ -444,36 +704,92 @@ impl World {
         let now = Now { instant: Instant(1_000_000_000), utc: Utc(1_700_000_000_000_000) };
         let extension = extension("101");
         let id = extension.id;
-        let tenant = Tenant {
-            id: TenantId::HOUSE,
-            name: "House".into(),
-            realm: REALM.into(),
-            domains: vec![REALM.into()],
-        };
+        let stored = Stored { extension: Some(extension.clone()), ..Stored::default() };
         let directory = Directory {
-            tenants: vec![tenant],
+            tenants: vec![house()],
             extensions: vec![(extension, credentials("101", PASSWORD), None)],
             ..Directory::default()
         };
         let settings = RegistrarSettings::default();
         let chance = Chance::from_number(1);
         let registrar = Registrar::new(settings, NodeId(1), directory, now, chance);
-        Self { registrar, extension: id, now }
+        Self { registrar, extension: id, now, stored }
     }
 
     fn connect(&mut self, generation: u64) -> Path {
         let flow = FlowId { node: NodeId(1), transport: Transport::Tls, generation };
         let remote: SocketAddr = format!("192.0.2.7:{}", 10_000 + generation).parse().expect("one");
         let local: SocketAddr = "192.0.2.1:5061".parse().expect("one");
-        self.registrar.flow_opened(FlowOpened {
+        let opened = FlowOpened {
             flow,
             realm: RealmId(1),
             local,
             remote: Some(remote),
             tls: None,
             origin: None,
-        });
+        };
+        self.registrar.flow_opened(self.now, opened, Some(PORT), &mut Vec::new());
         Path { flow, remote }
+    }
+
+    /// Opens a UDP socket, as at the start. Where the phone is on it.
+    fn listen(&mut self, generation: u64, realm: RealmId, port: u16) -> (Path, Vec<Effect>) {
+        let flow = FlowId { node: NodeId(1), transport: Transport::Udp, generation };
+        let local = format!("192.0.2.1:{port}").parse().expect("one");
+        let opened = FlowOpened { flow, realm, local, remote: None, tls: None, origin: None };
+        let mut out = Vec::new();
+        self.registrar.flow_opened(self.now, opened, Some(PORT), &mut out);
+        self.keep(&out);
+        (Path { flow, remote: "192.0.2.7:10001".parse().expect("one") }, out)
+    }
+
+    /// What would be written.
+    fn keep(&mut self, effects: &[Effect]) {
+        for effect in effects {
+            if let Effect::Persist(rows) = effect {
+                rows.iter().cloned().for_each(|row| self.stored.put(row));
+            }
+        }
+    }
+
+    /// A durable change, and what is written for it after that.
+    fn change(&mut self, change: Change) {
+        let prepared = self.registrar.prepare(&Actor::System, change).expect("it exists");
+        prepared.rows.into_iter().for_each(|row| self.stored.put(row));
+        let mut out = Vec::new();
+        self.registrar.apply(prepared.change, &mut out);
+        self.keep(&out);
+    }
+
+    /// Begins anew with what was written.
+    fn restart(&mut self) {
+        let Stored { extension, devices, bindings } = &self.stored;
+        let directory = Directory {
+            tenants: vec![house()],
+            extensions: extension
+                .iter()
+                .map(|extension| (extension.clone(), credentials("101", PASSWORD), None))
+                .collect(),
+            devices: devices.values().cloned().collect(),
+            bindings: bindings.values().cloned().collect(),
+            bans: Vec::new(),
+        };
+        let (settings, chance) = (RegistrarSettings::default(), Chance::from_number(2));
+        self.registrar = Registrar::new(settings, NodeId(1), directory, self.now, chance);
+    }
+
+    /// Where the extension's phones are.
+    fn reached(&self) -> Vec<Path> {
+        self.registrar.targets(self.extension).into_iter().map(|target| target.path).collect()
+    }
+
+    /// How many registrations end now.
+    fn expire(&mut self) -> usize {
+        let mut out = Vec::new();
+        self.registrar.expire(self.now, &mut out);
+        let ended =
+            |e: &&Effect| matches!(e, Effect::Fact { fact: Fact::RegistrationExpired { .. }, .. });
+        out.iter().filter(ended).count()
     }
 
     fn pass(&mut self, span: Duration) {
@@ -485,6 +801,7 @@ impl World {
         let mut out = Vec::new();
         let request = phone.request(expires);
         let answer = self.registrar.register(self.now, &request, path, &mut out);
+        self.keep(&out);
         Message::parse(answer.as_bytes().clone()).expect("what we print, we accept");
         (answer, out)
     }
@@ -573,6 +890,15 @@ impl Phone {
             Message::Request(request) => request,
             Message::Response(_) => unreachable!("it was built as a request"),
         }
+    }
+}
+
+fn house() -> Tenant {
+    Tenant {
+        id: TenantId::HOUSE,
+        name: "House".into(),
+        realm: REALM.into(),
+        domains: vec![REALM.into()],
     }
 }
 

@@ -1555,6 +1555,80 @@ fn a_crash_while_a_phone_on_datagrams_rings() {
     );
 }
 
+/// Over UDP nothing broke: the phone is called where it was, and need not notice. Bob's connection died, and he is
+/// nowhere until he has made another.
+#[test]
+fn a_phone_on_datagrams_stays_registered_over_a_restart() {
+    alice_over_datagrams().registering().check(
+        "
+            0ms  pbx crashes
+          500ms  pbx starts
+          501ms  alice dials 102
+          501ms  alice   > pbx     INVITE 102
+          501ms  pbx     > alice   100
+          501ms  pbx     > alice   401
+          501ms  alice   > pbx     ACK
+          501ms  alice   > pbx     INVITE 102
+          501ms  pbx     > alice   100
+          501ms  pbx     > alice   480
+          501ms  alice   > pbx     ACK
+          cdr    101 102 unavailable 0s
+         1371ms  bob     > pbx     REGISTER
+         1371ms  pbx     > bob     401 REGISTER
+         1371ms  bob     > pbx     REGISTER
+         1371ms  pbx     > bob     200 REGISTER
+         5000ms  bob dials 101
+         5000ms  bob     > pbx     INVITE 101
+         5000ms  pbx     > bob     100
+         5000ms  pbx     > bob     401
+         5000ms  bob     > pbx     ACK
+         5000ms  bob     > pbx     INVITE 101
+         5000ms  pbx     > bob     100
+         5000ms  pbx     > alice   INVITE 101
+         5000ms  alice   > pbx     100
+         5000ms  alice   > pbx     180
+         5000ms  pbx     > bob     180
+         6000ms  bob hangs up
+         6000ms  bob     > pbx     CANCEL
+         6000ms  pbx     > bob     200 CANCEL
+         6000ms  pbx     > bob     487
+         6000ms  pbx     > alice   CANCEL
+         6000ms  bob     > pbx     ACK
+         6000ms  alice   > pbx     200 CANCEL
+         6000ms  alice   > pbx     487
+         6000ms  pbx     > alice   ACK
+          cdr    102 101 cancelled 0s
+        ",
+    );
+}
+
+#[test]
+fn a_phone_on_datagrams_that_signed_off_stays_away_over_a_restart() {
+    alice_over_datagrams().registering().check(
+        "
+            0ms  alice stops
+            0ms  alice   > pbx     REGISTER
+            0ms  pbx     > alice   200 REGISTER
+         2000ms  pbx crashes
+         2500ms  pbx starts
+         3371ms  bob     > pbx     REGISTER
+         3371ms  pbx     > bob     401 REGISTER
+         3371ms  bob     > pbx     REGISTER
+         3371ms  pbx     > bob     200 REGISTER
+         6000ms  bob dials 101
+         6000ms  bob     > pbx     INVITE 101
+         6000ms  pbx     > bob     100
+         6000ms  pbx     > bob     401
+         6000ms  bob     > pbx     ACK
+         6000ms  bob     > pbx     INVITE 101
+         6000ms  pbx     > bob     100
+         6000ms  pbx     > bob     480
+         6000ms  bob     > pbx     ACK
+          cdr    102 101 unavailable 0s
+        ",
+    );
+}
+
 #[test]
 fn a_session_is_refreshed() {
     let cast = [("sven", "101"), ("bob", "102")];
@@ -1594,6 +1668,17 @@ fn a_session_is_refreshed() {
 /// Nobody answers by itself.
 pub(super) fn patient(_: &str, phone: &mut PhoneSettings) {
     phone.answer_after = None;
+}
+
+/// Alice has no TLS, Bob has.
+fn alice_over_datagrams() -> Ladder {
+    let cast = [("alice", "101"), ("bob", "102")];
+    Ladder::with(Settings::default(), &cast, &["101"], |name, phone| {
+        plain_alice(name, phone);
+        if name == "alice" {
+            phone.transport = sip::Transport::Udp;
+        }
+    })
 }
 
 fn plain_alice(name: &str, phone: &mut PhoneSettings) {
