@@ -63,7 +63,9 @@ pub struct Write {
 
 /// Who is told how a write went: exactly once, and [`PersistError::Unavailable`] where the writer dies or never
 /// took the write.
-pub struct Reply(Option<Box<dyn FnOnce(Result<(), PersistError>) + Send>>);
+pub struct Reply(Option<Tell>);
+
+type Tell = Box<dyn FnOnce(Result<(), PersistError>) + Send>;
 
 /// A fact, when it happened and to whom.
 #[derive(Clone, PartialEq, Debug)]
