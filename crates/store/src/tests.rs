@@ -870,7 +870,12 @@ async fn the_ladders_of_several_calls_are_kept_apart() {
     let (_folder, store) = opened(scratch.path(), 1).await;
     let line = |n: u64| {
         let leg = LegId(u128::from(n % 3));
-        Trace { leg, utc: Utc(60), sent: n.is_multiple_of(2), ..trace(1 + n % 2, &format!("line {n} ü")) }
+        Trace {
+            leg,
+            utc: Utc(60),
+            sent: n.is_multiple_of(2),
+            ..trace(1 + n % 2, &format!("line {n} ü"))
+        }
     };
     for half in [0..10, 10..20] {
         let (reply, done) = oneshot::channel();
