@@ -208,7 +208,9 @@ impl Registrar {
                 registrar.wall.stands(now, row.remote.ip().into(), row.extension, ago);
                 let (contact, call_id) = (row.contact.clone(), row.call_id.clone());
                 known.last = Some(Last { remote: row.remote, contact, call_id });
-                if row.transport == Transport::Udp && row.node == node && row.expires > now.utc {
+                // One that was taken away ends with its beginning, whatever the clock says now.
+                let stands = row.expires > now.utc && row.expires > row.registered;
+                if row.transport == Transport::Udp && row.node == node && stands {
                     registrar.waiting.insert(row.device, row);
                 }
             }

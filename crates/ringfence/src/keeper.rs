@@ -126,6 +126,14 @@ impl<E: Engine> Keeper<E> {
     }
 }
 
+impl<E> Drop for Keeper<E> {
+    /// What was gathered happened, whatever ends the thread.
+    fn drop(&mut self) {
+        let write = std::mem::take(&mut self.gathered);
+        let _ = self.writer.try_write(write);
+    }
+}
+
 impl<E: Engine> Outside for Keeper<E> {
     type Engine = E;
 

@@ -244,8 +244,9 @@ pub struct Config {
     /// again; of [`Rank::Emergency`] there are [`HELP_PER_SHARE_MAX`] beside, so that nobody fills everybody's
     /// reserve with calls for help. What we send ourselves isn't held back by it.
     pub per_path_max: usize,
-    /// Bytes that served transactions may hold which are over and only absorb what is repeated (Timers I, J and
-    /// L). At the bound the oldest is forgotten before its time: what is repeated so late is a new request.
+    /// Bytes that transactions may hold which are over and only absorb what is repeated (Timers D, I, J, K and L).
+    /// At the bound the oldest is forgotten before its time: what is repeated so late is a new request, or an answer
+    /// to nothing.
     pub resting_max: usize,
 }
 
@@ -545,20 +546,23 @@ impl<P: Path> Transactions<P> {
         }
     }
 
-    /// From now on the transaction only absorbs what is repeated: it is no work under way any more.
+    /// From now on the transaction only absorbs what is repeated: it is no work under way any more. What keeps a
+    /// message that is longer than honest ones stays counted until it is forgotten: a peer chooses how long it is.
     fn lay_to_rest(&mut self, now: Instant, key: Key, span: Duration) {
         let Some(slot) = self.live.get_mut(&key) else { return };
-        let served = slot.machine.is_server();
-        let bytes = if served { RESTING_BYTES + slot.machine.bytes_kept() } else { 0 };
-        slot.rests = Some(bytes);
-        let (path, help) = (slot.path, slot.help);
-        self.is_at_work_no_more(path, help);
+        let (path, help, kept) = (slot.path, slot.help, slot.machine.bytes_kept());
+        let may_go = slot.machine.may_be_forgotten();
+        let bytes = if may_go && kept <= KEPT_MAX { RESTING_BYTES + kept } else { 0 };
+        if kept <= KEPT_MAX {
+            slot.rests = Some(bytes);
+            self.is_at_work_no_more(path, help);
+        }
         if !path.is_reliable() {
             self.leave_path(path, key);
         }
-        self.resting.push(now + span, (span, served), key, bytes);
+        self.resting.push(now + span, (span, may_go), key, bytes);
         while self.resting.bytes > self.config.resting_max
-            && let Some(oldest) = self.resting.pop_served()
+            && let Some(oldest) = self.resting.pop_oldest()
         {
             self.bury(oldest);
         }
@@ -611,7 +615,7 @@ impl<P: Path> Transactions<P> {
 #[derive(Default)]
 struct Resting {
     queues: BTreeMap<(Duration, bool), VecDeque<(Instant, Key)>>,
-    /// What those hold that are still there and served somebody: our own requests are bounded by our calls.
+    /// What those hold that are still there and may be forgotten early.
     bytes: usize,
 }
 
@@ -633,10 +637,10 @@ impl Resting {
         queue.pop_front().map(|(_, key)| key)
     }
 
-    /// The oldest that served somebody, of those that rest the longest.
-    fn pop_served(&mut self) -> Option<Key> {
-        let served = self.queues.iter_mut().rev().filter(|((_, served), _)| *served);
-        served.map(|(_, queue)| queue).find_map(VecDeque::pop_front).map(|(_, key)| key)
+    /// The oldest that may be forgotten early, of those that rest the longest.
+    fn pop_oldest(&mut self) -> Option<Key> {
+        let may_go = self.queues.iter_mut().rev().filter(|((_, may_go), _)| *may_go);
+        may_go.map(|(_, queue)| queue).find_map(VecDeque::pop_front).map(|(_, key)| key)
     }
 }
 
@@ -711,12 +715,18 @@ impl Machine {
         }
     }
 
-    /// The answer that a served transaction keeps to say it again.
+    /// What it keeps to say it again.
     fn bytes_kept(&self) -> usize {
         match self {
             Self::ServerOther(ServerOther::Completed(completed)) => completed.len(),
+            Self::ClientInvite(ClientInvite::Completed(completed)) => completed.len(),
             _ => 0,
         }
+    }
+
+    /// All but the INVITE of ours that was answered: what comes to it late is a call that must be ended.
+    fn may_be_forgotten(&self) -> bool {
+        !matches!(self, Self::ClientInvite(ClientInvite::Accepted))
     }
 }
 
@@ -823,6 +833,8 @@ pub const HELP_PER_SHARE_MAX: usize = 16;
 const RESERVE: usize = 10_000;
 /// What one that rests holds beside its answer, about: its place in each table.
 const RESTING_BYTES: usize = 512;
+/// The longest answer, and the longest ACK, that honest peers bring about has less: two dozen Via rows.
+const KEPT_MAX: usize = 4 * 1_024;
 /// A second of 2,000 calls leaves some 4,000 of them, about 1 KiB each: they are absorbed for 32 s.
 const RESTING_MAX: usize = 128 * 1_024 * 1_024;
 /// A phone has a handful; this leaves room for a hundred keys of a switchboard.

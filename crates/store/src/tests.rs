@@ -776,14 +776,10 @@ async fn a_hand_in_the_journal_shows() {
     }
 }
 
-#[tokio::test]
-async fn a_full_disk_refuses_who_waits_keeps_the_rest_and_recovers() {
-    let scratch = scratch("full");
-    let folder = Folder::open(scratch.path()).unwrap();
-    let options = Options { size_max: Some(400 * 1024), ..options(1) };
-    let mut store = open(&folder, options).await.unwrap();
+/// Writes until the disk is full: how many changes went through, and what the last one heard.
+async fn fill(writer: &crate::writer::Writer) -> (u128, PersistError) {
     let mut filled = 0;
-    let error = loop {
+    loop {
         let rows = (0..20).map(|n| boxed_cdr(1 + n, i64::try_from(n).unwrap()));
         let rows = rows.map(|row| match row {
             Row::Cdr(mut cdr) => {
@@ -794,12 +790,21 @@ async fn a_full_disk_refuses_who_waits_keeps_the_rest_and_recovers() {
         });
         // Each of another subject, whose key is drawn with it.
         let said = noted(1_000 + u64::try_from(filled).unwrap());
-        match store.writer.change(rows.collect(), vec![said]).await {
+        match writer.change(rows.collect(), vec![said]).await {
             Ok(()) => filled += 1,
-            Err(error) => break error,
+            Err(error) => return (filled, error),
         }
         assert!(filled < 1_000, "the bound was never reached");
-    };
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_who_waits_keeps_the_rest_and_recovers() {
+    let scratch = scratch("full");
+    let folder = Folder::open(scratch.path()).unwrap();
+    let options = Options { size_max: Some(400 * 1024), ..options(1) };
+    let mut store = open(&folder, options).await.unwrap();
+    let (filled, error) = fill(&store.writer).await;
     assert_eq!(error, PersistError::Full);
     assert!(matches!(store.alerts.recv().await, Some(Fact::PersistFailed { .. })));
     let refused = noted(1_000 + u64::try_from(filled).unwrap());
@@ -838,6 +843,38 @@ async fn a_full_disk_refuses_who_waits_keeps_the_rest_and_recovers() {
     let read = store.reader.read_entry(last.last().unwrap()).await.unwrap();
     assert_eq!((read.fact, read.erased), (refused.fact, Vec::new()));
     store.writer.close().await.unwrap();
+}
+
+/// Whoever reads the journal up to where it is said to be stored must not miss what is said of the loss itself.
+#[tokio::test]
+async fn nothing_is_said_to_be_stored_that_is_not() {
+    let scratch = scratch("told");
+    let folder = Folder::open(scratch.path()).unwrap();
+    let options = Options { size_max: Some(1_500 * 1024), ..options(1) };
+    let store = open(&folder, options).await.unwrap();
+    fill(&store.writer).await;
+    // More than is kept.
+    let traces = (0..15_000).map(|n| trace(n % 30, "x")).collect();
+    store.writer.write(Write { traces, ..Write::default() }).await.unwrap();
+    let told = store.writer.committed();
+    let retention = Retention { cdrs_before: Some(Utc(500)), traces_before: None };
+    store.writer.delete(retention).await.unwrap();
+    let recovered = async {
+        while store.writer.persist(Vec::new(), Vec::new()).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+        tokio::task::yield_now().await;
+        let said = *told.borrow();
+        let stored = store.reader.journal_head(NODE).await.unwrap().sequence;
+        assert!(said <= stored, "{said} is said to be stored, and {stored} is");
+    };
+    tokio::time::timeout(Duration::from_secs(10), recovered).await.unwrap();
+    store.writer.close().await.unwrap();
+    let verified = store.reader.verify_journal(NODE, None).await.unwrap().unwrap();
+    let last =
+        store.reader.journal(NODE, verified.entries - 1, u64::MAX).next_page().await.unwrap();
+    let read = store.reader.read_entry(last.last().unwrap()).await.unwrap();
+    assert!(matches!(read.fact, Fact::PersistFailed { what, .. } if what.contains("ladder lines")));
 }
 
 #[tokio::test]

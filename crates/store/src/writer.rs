@@ -651,13 +651,15 @@ impl Task {
             }
             waiting.reply.send(Ok(()));
         }
+        // What the recovery itself has to say is chained with the next commit.
+        let stored = self.start.journal.position().sequence;
         if let Some(trouble) = self.trouble.take() {
             self.recovered(&trouble);
         }
         if chained {
             let due = self.head_written.map_or_else(Instant::now, |at| at + HEAD_INTERVAL);
             self.head_due.get_or_insert(due);
-            self.told.send_replace(self.start.journal.position().sequence);
+            self.told.send_replace(stored);
         }
     }
 

@@ -44,8 +44,8 @@ impl Devices {
         self.all.values()
     }
 
-    /// Those of one extension. Where there is none, as many of another are looked at: how long the search takes
-    /// must not tell which extensions exist.
+    /// Those of one extension. Where there is none, those of another are looked at, so that the search is no shorter:
+    /// how long it takes must not tell which extensions exist.
     pub(super) fn of(&self, extension: ExtensionId) -> impl Iterator<Item = &Known> + Clone {
         let own = self.by_extension.get(&extension);
         let looked_at = own.or_else(|| self.by_extension.values().next());

@@ -136,6 +136,8 @@ impl Watcher {
                 self.incidents.learn(&fact);
                 let found = self.detectors.observe(at(entry), &fact);
                 self.take(entry.sequence, found).await;
+                // Whoever fails at the next one comes back to that one.
+                self.position = entry.sequence;
             }
             // What lies between those kinds, and behind the last of them, concerns nobody.
             self.position = page.last().map_or(head.max(self.position), |last| last.sequence);

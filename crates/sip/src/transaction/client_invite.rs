@@ -201,6 +201,11 @@ impl Proceeding {
 }
 
 impl Completed {
+    /// Bytes of the ACK.
+    pub(super) fn len(&self) -> usize {
+        self.ack.as_ref().map_or(0, Bytes::len)
+    }
+
     fn handle<P: Path>(self, turn: &mut Turn<'_, P>, event: Event) -> ClientInvite {
         match event {
             Event::Response(response) => {

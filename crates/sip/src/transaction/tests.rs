@@ -637,6 +637,25 @@ fn what_only_absorbs_repetitions_is_no_work_under_way() {
     );
 }
 
+/// A peer chooses how long an answer is, by what it is echoed: what is longer than honest ones holds its place.
+#[test]
+fn a_long_answer_counts_until_it_is_forgotten() {
+    let config = Config { live_max: 1, reserve: 0, ..Config::default() };
+    let mut world = World::new(false, config);
+    world.act("in", "OPTIONS");
+    let request = world.request.clone().expect("it came up");
+    let status = Status::new(200).expect("a status");
+    let long = "x".repeat(KEPT_MAX);
+    let response =
+        Response::builder(&request, status).to_tag("ours").other("X-Long", &long).build();
+    let key = world.key.expect("it came up");
+    world.give(Input::Respond { key, response: response.expect("well-formed") });
+    world.act("in", "OPTIONS elsewhere");
+    assert_eq!(world.trace.last().expect("a line"), "0ms overloaded OPTIONS");
+    world.wait(Instant(u64::MAX));
+    assert!(world.is_empty(), "{:?}", world.engine);
+}
+
 /// Memory is bounded by what is kept, and who was answered the longest ago is forgotten first.
 #[test]
 fn at_the_bound_of_what_rests_the_oldest_is_forgotten() {

@@ -380,7 +380,8 @@ impl Call {
     pub(super) fn probe_while_held(&mut self, desk: &mut Desk<'_>) {
         let phones: Vec<LegId> = self
             .legs()
-            .filter(|leg| leg.party.trunk.is_none() && matches!(leg.state, State::Confirmed(_)))
+            .filter(|leg| leg.party.trunk.is_none())
+            .filter(|leg| matches!(leg.state, State::Confirmed(_) | State::Answered(_)))
             .map(|leg| leg.id)
             .collect();
         for leg in phones {
