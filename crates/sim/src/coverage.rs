@@ -11,6 +11,8 @@ use guard::gate::Rule;
 use guard::id::{LegId, TrunkId};
 use sip::{Message, Method, Name};
 
+use crate::world::forge::is_forged;
+
 macro_rules! items {
     ($($item:ident $name:literal)*) => {
         /// Something worth reaching.
@@ -107,6 +109,8 @@ pub struct Coverage {
     reached: BTreeMap<Item, u64>,
     /// Call-IDs of BYEs and CANCELs that the server sent last, to see crossings.
     byes: BTreeSet<String>,
+    /// Call-IDs of BYEs that the server heard and nobody forged.
+    hung_up: BTreeSet<String>,
     /// Legs that have held money.
     held: BTreeSet<LegId>,
     /// A trunk that was lost.
@@ -116,9 +120,9 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    /// Whether the server has said a BYE of this Call-ID.
+    /// Whether a leg of this Call-ID is on its way out, by the server's word or by its own peer's.
     pub(crate) fn has_left(&self, call_id: &str) -> bool {
-        self.byes.contains(call_id)
+        [&self.byes, &self.cancels, &self.hung_up].iter().any(|left| left.contains(call_id))
     }
 
     pub fn reach(&mut self, item: Item) {
@@ -151,7 +155,14 @@ impl Coverage {
             Ok(Message::Request(request)) => {
                 let call_id = request.headers().call_id();
                 match request.method() {
-                    Method::Bye if self.byes.contains(call_id) => self.reach(Item::ByeCrossing),
+                    Method::Bye => {
+                        if self.byes.contains(call_id) {
+                            self.reach(Item::ByeCrossing);
+                        }
+                        if !is_forged(&request) {
+                            self.hung_up.insert(call_id.to_owned());
+                        }
+                    }
                     Method::Cancel => self.reach(Item::Cancel),
                     Method::Invite if request.headers().to().tag().is_some() => {
                         self.reach(Item::Reinvite);
@@ -229,9 +240,10 @@ impl Coverage {
             }
             Err(_) => {}
         }
-        if self.byes.len() > 4_096 {
+        if self.byes.len() + self.hung_up.len() > 4_096 {
             self.byes.clear();
             self.cancels.clear();
+            self.hung_up.clear();
         }
     }
 

@@ -5,7 +5,7 @@
 
 mod attackers;
 mod carriers;
-mod forge;
+pub(crate) mod forge;
 mod media;
 mod phones;
 mod script;

@@ -260,7 +260,7 @@ impl Forged<'_> {
         let Self { method, slip, mut from, mut to, last, .. } = self;
         let branch = match slip {
             Slip::ToTag | Slip::FromTag | Slip::OldNumber => SLIPPED,
-            _ => "z9hG4bKforged",
+            _ => FORGED,
         };
         let cancel = method == Method::Cancel;
         let via = self.via.to_owned();
@@ -315,3 +315,11 @@ impl Forged<'_> {
 
 /// Begins the branch of what comes from the right side with something wrong in it.
 const SLIPPED: &str = "z9hG4bKslipped";
+/// And of what comes from elsewhere.
+const FORGED: &str = "z9hG4bKforged";
+
+/// Whether its branch says that it was forged here; a CANCEL has its INVITE's.
+pub(crate) fn is_forged(request: &sip::Request) -> bool {
+    let via = request.headers().top_via();
+    via.branch().is_some_and(|branch| branch.starts_with(SLIPPED) || branch.starts_with(FORGED))
+}
