@@ -30,6 +30,7 @@ const STEPS_MAX: usize = 300;
 const LIVE_MAX: usize = 12;
 const RESERVE: usize = 3;
 const PER_PATH_MAX: usize = 5;
+const RESTING_MAX: usize = 8_000;
 /// More of each are not remembered by the world.
 const KEPT: usize = 32;
 
@@ -90,6 +91,7 @@ impl World {
             live_max: LIVE_MAX,
             reserve: RESERVE,
             per_path_max: PER_PATH_MAX,
+            resting_max: RESTING_MAX,
             ..Config::default()
         };
         Self {
@@ -338,7 +340,9 @@ impl World {
     }
 
     fn check(&self) {
-        assert!(self.engine.live() <= LIVE_MAX + 2 * RESERVE, "{} live", self.engine.live());
+        let (at_work, resting) = (self.engine.at_work(), self.engine.resting_bytes());
+        assert!(at_work <= LIVE_MAX + 2 * RESERVE, "{at_work} at work");
+        assert!(resting <= RESTING_MAX, "{resting} bytes at rest");
         assert_eq!(self.engine.live() == 0, self.engine.is_at_rest(), "a table leaks");
     }
 

@@ -337,6 +337,16 @@ impl<P: Path> Transactions<P> {
         self.live.len()
     }
 
+    /// Transactions that are not over: what [`Config::live_max`] and the reserves bound.
+    pub fn at_work(&self) -> usize {
+        self.working
+    }
+
+    /// What [`Config::resting_max`] bounds.
+    pub fn resting_bytes(&self) -> usize {
+        self.resting.bytes
+    }
+
     /// Whether nothing is remembered of any transaction: no table holds more than it must.
     pub fn is_at_rest(&self) -> bool {
         self.live.is_empty()

@@ -795,8 +795,8 @@ proptest! {
             if !needs_request || world.request.is_some() {
                 world.act(actor, what);
             }
-            prop_assert!(world.engine.working <= 5);
-            prop_assert!(world.engine.resting.bytes <= 1_200);
+            prop_assert!(world.engine.at_work() <= 5);
+            prop_assert!(world.engine.resting_bytes() <= 1_200);
         }
         world.wait(Instant(u64::MAX));
         prop_assert!(world.is_empty(), "{:?}", world.engine);
