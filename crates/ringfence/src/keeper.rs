@@ -102,12 +102,22 @@ impl<E: Engine> Keeper<E> {
     fn queue(&mut self, receipt: Receipt, rows: Vec<Row>, bound: Vec<Noted>) {
         // Rows that are refused together with these would be lost.
         if !self.gathered.rows.is_empty() {
-            self.flush();
+            self.flush_gathered();
         }
         let inbox = self.inbox.clone();
         let reply = Reply::new(move |result| inbox.persisted(receipt, result));
         let gathered = std::mem::take(&mut self.gathered);
         self.hand_over(Write { rows, bound, reply: Some(reply), ..gathered });
+    }
+}
+
+impl<E> Keeper<E> {
+    fn flush_gathered(&mut self) {
+        let Write { rows, facts, traces, .. } = &self.gathered;
+        if !rows.is_empty() || !facts.is_empty() || !traces.is_empty() {
+            let write = std::mem::take(&mut self.gathered);
+            self.hand_over(write);
+        }
     }
 
     fn hand_over(&mut self, write: Write) {
@@ -129,8 +139,7 @@ impl<E: Engine> Keeper<E> {
 impl<E> Drop for Keeper<E> {
     /// What was gathered happened, whatever ends the thread.
     fn drop(&mut self) {
-        let write = std::mem::take(&mut self.gathered);
-        let _ = self.writer.try_write(write);
+        self.flush_gathered();
     }
 }
 
@@ -174,11 +183,7 @@ impl<E: Engine> Outside for Keeper<E> {
     }
 
     fn flush(&mut self) {
-        let Write { rows, facts, traces, .. } = &self.gathered;
-        if !rows.is_empty() || !facts.is_empty() || !traces.is_empty() {
-            let write = std::mem::take(&mut self.gathered);
-            self.hand_over(write);
-        }
+        self.flush_gathered();
     }
 
     fn admission(&mut self, change: admission::Change) {

@@ -518,6 +518,8 @@ mod absent;
 #[cfg(test)]
 mod emergency;
 #[cfg(test)]
+mod forged;
+#[cfg(test)]
 mod money;
 #[cfg(test)]
 mod tests;
