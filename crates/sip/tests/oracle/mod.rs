@@ -404,6 +404,11 @@ pub(crate) const THEY_REFUSE: &[Reason] = &[
         example: "Via: SIP/2.0/UDP h.example.com;branch=z9hG4bKa, SIP/2.0/UDP h.example.com : 5060",
     },
     Reason {
+        fault: r#"Uri { header: "Via", source: Host }"#,
+        why: "the same with the blank before the colon alone",
+        example: "Via: SIP/2.0/UDP h.example.com;branch=z9hG4bKa, SIP/2.0/UDP h.example.com :5060",
+    },
+    Reason {
         fault: r#"OutOfRange { header: "Expires" }"#,
         why: "RFC 4475 §3.1.2.4: a time beyond 2^32-1 s only says \"long\", so we read 2^32-1",
         example: "Expires: 4294967296",
