@@ -1,15 +1,18 @@
 //! Bytes as lower-case hex digits, for hashes, ciphertexts and signatures in text.
 
-use std::fmt::Write;
-
 use serde::{Deserialize, Deserializer, Serializer};
 
 pub(crate) fn encode(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
-        write!(out, "{byte:02x}").expect("a String takes every write");
+        out.push(digit(byte >> 4));
+        out.push(digit(byte & 0xf));
     }
     out
+}
+
+fn digit(four_bits: u8) -> char {
+    char::from(b"0123456789abcdef"[usize::from(four_bits)])
 }
 
 /// `None` where a character is no hex digit or the last pair is half.

@@ -564,7 +564,7 @@ impl Exchange {
         let Some(emergency) = emergency else { return false };
         let (call, leg) = {
             let desk = self.core.desk(now);
-            (CallId::draw(desk.chance), LegId::draw(desk.chance))
+            (CallId::begin(desk.now.utc, desk.chance), LegId::draw(desk.chance))
         };
         let attempt = Attempt {
             tenant: self.registrar.tenant_of(request),

@@ -427,7 +427,7 @@ pub(crate) fn to_binding(mut row: Record) -> Result<BindingRow, Error> {
 pub(crate) const SNAPSHOT: Table = Table {
     name: "snapshot",
     key: &["call"],
-    rest: &["tenant", "node", "version", "started", "body"],
+    rest: &["tenant", "node", "version", "started", "body", "packed"],
 };
 
 fn snapshot(row: &CallSnapshot) -> Vec<Value> {
@@ -437,7 +437,8 @@ fn snapshot(row: &CallSnapshot) -> Vec<Value> {
         i64::from(row.node.0).into(),
         i64::from(row.version).into(),
         time(row.started),
-        body::snapshot(row).into(),
+        "".into(),
+        pack(body::snapshot(row).as_bytes()).into(),
     ]
 }
 
@@ -450,7 +451,13 @@ pub(crate) fn to_snapshot(mut row: Record) -> Result<FoundSnapshot, Error> {
         return Ok(FoundSnapshot::Newer(call));
     }
     let head = SnapshotHead { call, tenant, node, started: Utc(row.int()?) };
-    let found = row.parsed(|body| body::to_snapshot(head, body))?;
+    let (body, packed) = (row.text()?, row.opt_blob()?);
+    let body = match packed {
+        None => Some(body),
+        Some(packed) => unpack(&packed).and_then(|bytes| String::from_utf8(bytes).ok()),
+    };
+    let found = body.and_then(|body| body::to_snapshot(head, &body));
+    let found = found.ok_or_else(|| row.wrong("a body that doesn't read"))?;
     Ok(FoundSnapshot::Known(Box::new(found)))
 }
 
@@ -523,14 +530,14 @@ pub(crate) fn to_cdr(mut row: Record) -> Result<Cdr, Error> {
 }
 
 pub(crate) const CDR_PARTY: Table =
-    Table { name: "cdr_party", key: &["call", "extension"], rest: &["tenant", "started"] };
+    Table { name: "cdr_party", key: &["extension", "started", "call"], rest: &["tenant"] };
 
 fn cdr_parties(row: &Cdr) -> Vec<Vec<Value>> {
     let mut parties: Vec<ExtensionId> = row.legs.iter().filter_map(|leg| leg.extension).collect();
     parties.extend(row.responsible);
     parties.sort_unstable();
     parties.dedup();
-    let party = |id| vec![hex(row.call), hex(id), number(row.tenant), time(row.started)];
+    let party = |id| vec![hex(id), time(row.started), hex(row.call), number(row.tenant)];
     parties.into_iter().map(party).collect()
 }
 
@@ -753,12 +760,7 @@ pub(crate) const TRACE: Table = Table {
 
 /// Lines of one call's ladder, at least one, under `id`, which no other row ever has. `leg`, `utc` and `sent` are those
 /// of the first.
-pub(crate) fn ladder(
-    id: i64,
-    lines: &[&Trace],
-    key: &MasterKey,
-    chance: &mut Chance,
-) -> Vec<Value> {
+pub(crate) fn ladder(id: i64, lines: &[Trace], key: &MasterKey, chance: &mut Chance) -> Vec<Value> {
     let mut plain = Vec::new();
     for line in lines {
         plain.extend_from_slice(&line.leg.0.to_le_bytes());
@@ -768,8 +770,9 @@ pub(crate) fn ladder(
         plain.extend_from_slice(&length.to_le_bytes());
         plain.extend_from_slice(line.text.as_bytes());
     }
-    let sealed = Sealed::seal(key, chance, &trace_record(lines[0].call, id), &plain);
-    let first = lines[0];
+    // One message of a call is much like the next.
+    let sealed = Sealed::seal(key, chance, &trace_record(lines[0].call, id), &pack(&plain));
+    let first = &lines[0];
     vec![
         id.into(),
         number(first.tenant),
@@ -796,6 +799,7 @@ pub(crate) fn to_ladder(mut row: Record, key: &MasterKey) -> Result<Vec<Trace>, 
     if count == 0 {
         return Ok(vec![Trace { tenant, call, leg, utc, sent, text: text(&plain) }]);
     }
+    let plain = unpack(&plain).ok_or_else(|| row.wrong("lines that don't unpack"))?;
     let mut rest = &plain[..];
     let mut lines = Vec::new();
     while let Some((head, behind)) = rest.split_first_chunk::<{ 16 + 8 + 1 + 4 }>() {
@@ -905,6 +909,22 @@ fn subject_key_record(id: KeyId) -> Vec<u8> {
 pub(crate) fn sequence(sequence: u64) -> Value {
     i64::try_from(sequence).unwrap_or(i64::MAX).into()
 }
+
+/// Compressed, behind its length.
+fn pack(plain: &[u8]) -> Vec<u8> {
+    lz4_flex::compress_prepend_size(plain)
+}
+
+fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
+    let length = u32::from_le_bytes(*packed.first_chunk()?);
+    if length > UNPACKED_MAX {
+        return None;
+    }
+    lz4_flex::decompress_size_prepended(packed).ok()
+}
+
+/// More than any row of ours holds; a damaged one doesn't get memory for what it claims.
+const UNPACKED_MAX: u32 = 64 << 20;
 
 fn hex(id: impl std::fmt::Display) -> Value {
     id.to_string().into()

@@ -346,6 +346,12 @@ fn trace(call: u64, text: &str) -> Trace {
     }
 }
 
+/// The record of a call, with which its ladder goes.
+fn ended(call: u64) -> Row {
+    let record = cdr(call, 60, ExtensionId(1));
+    Row::Cdr(Box::new(Cdr { call: CallId(u128::from(call)), ..record }))
+}
+
 fn unwaited(rows: Vec<Row>) -> Write {
     Write { rows, ..Write::default() }
 }
@@ -664,10 +670,9 @@ async fn a_ladder_is_sealed_and_bounded() {
     let scratch = scratch("ladder");
     let (_folder, store) = opened(scratch.path(), 1).await;
     let traces = (0..600).map(|n| trace(1, &format!("INVITE {n} needle-in-clear"))).collect();
-    let (reply, answer) = oneshot::channel();
-    let write = Write { traces, reply: Some(reply.into()), ..Write::default() };
-    store.writer.write(write).await.unwrap();
-    answer.await.unwrap().unwrap();
+    store.writer.write(Write { traces, ..Write::default() }).await.unwrap();
+    // What is held of a ladder goes with the record.
+    store.writer.persist(vec![ended(1)], Vec::new()).await.unwrap();
     let lines = store.reader.trace(CallId(1)).await.unwrap();
     assert_eq!(lines.len(), 512);
     assert_eq!(lines[511], trace(1, "INVITE 511 needle-in-clear"));
@@ -900,6 +905,23 @@ async fn what_is_too_old_is_deleted_and_nothing_else() {
     assert_eq!(store.reader.trace(CallId(2)).await.unwrap().len(), 1);
 }
 
+/// A call without a record yet has its ladder a second later.
+#[tokio::test]
+async fn a_ladder_waits_no_longer_than_a_second() {
+    let scratch = scratch("ladder-waits");
+    let (_folder, store) = opened(scratch.path(), 1).await;
+    let began = std::time::Instant::now();
+    let traces = vec![trace(1, "INVITE")];
+    store.writer.write(Write { traces, ..Write::default() }).await.unwrap();
+    store.writer.persist(vec![ended(2)], Vec::new()).await.unwrap();
+    let at_once = store.reader.trace(CallId(1)).await.unwrap().len();
+    assert!(at_once == 0 || began.elapsed() > Duration::from_secs(1), "they wait for others");
+    while store.reader.trace(CallId(1)).await.unwrap().is_empty() {
+        assert!(began.elapsed() < Duration::from_secs(20), "they never came");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// Lines that are written together stand in one row, and come back in the order in which they were seen.
 #[tokio::test]
 async fn the_ladders_of_several_calls_are_kept_apart() {
@@ -915,11 +937,10 @@ async fn the_ladders_of_several_calls_are_kept_apart() {
         }
     };
     for half in [0..10, 10..20] {
-        let (reply, done) = oneshot::channel();
         let traces = half.map(line).collect();
-        let write = Write { traces, reply: Some(reply.into()), ..Write::default() };
-        store.writer.write(write).await.unwrap();
-        done.await.unwrap().unwrap();
+        store.writer.write(Write { traces, ..Write::default() }).await.unwrap();
+        let records = [1, 2].map(ended);
+        store.writer.persist(records.to_vec(), Vec::new()).await.unwrap();
     }
     for call in [1, 2] {
         let expected: Vec<Trace> = (0..20).map(line).filter(|l| l.call.0 == call).collect();

@@ -4,7 +4,8 @@
 //! [`COMMIT_GAP`] apart, and whatever came meanwhile goes into one, up to [`GROUP_MAX`] writes: a commit costs as much
 //! as ten rows, and a call waits for two of them. Answers go out after the commit. Of several changes of one row only the last is
 //! written. Refreshes of registrations, which nobody waits for, are held back up to [`LAZY_MAX`] so
-//! that they ride along with something else: a crash costs at most that second of them.
+//! that they ride along with something else: a crash costs at most that second of them. Lines of ladders wait as long
+//! for others of their call ([`ladders`]).
 //!
 //! **A change and its facts.** What [`Write::bound`] holds is chained at the commit of its rows, after what
 //! was chained before, and taken back from the chain where the commit fails: no change is ever without its
@@ -16,15 +17,17 @@
 //! recovers by itself. One fact says that it began, one what was lost, if anything was. At the bounds:
 //! beyond [`ROWS_KEPT_MAX`] rows the next refresh makes room (the phone will send another), and where
 //! there is none to drop, the new row is lost and counted; beyond [`ENTRIES_KEPT_MAX`] a fact is
-//! counted instead of chained, so that the chain stays whole; beyond [`TRACES_KEPT_MAX`] the line is
-//! lost and counted.
+//! counted instead of chained, so that the chain stays whole; beyond 10,000 lines of ladders the next one
+//! is lost and counted.
+
+mod ladders;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use guard::fact::Fact;
-use guard::id::{CallId, DeviceId, NodeId, TenantId};
+use guard::id::{DeviceId, NodeId, TenantId};
 use guard::journal::{Break, Journal, Position, Subject, SubjectKey};
 use guard::secret::MasterKey;
 use pbx::io::{PersistError, Trace};
@@ -33,6 +36,7 @@ use pure::{Chance, Now, Utc};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use self::ladders::Ladders;
 use crate::database::{Database, Statement, Value};
 use crate::error::{Error, Failure};
 use crate::folder;
@@ -253,8 +257,7 @@ pub(crate) fn spawn(start: Start, broken: Option<(NodeId, Break)>) -> Writer {
         waiting: Vec::new(),
         entries: Vec::new(),
         keys: Vec::new(),
-        traces: Vec::new(),
-        lines: BTreeMap::new(),
+        ladders: Ladders::new(start.next_trace),
         lazy_until: None,
         eager: false,
         gather_until: None,
@@ -285,9 +288,7 @@ struct Task {
     /// Chained, not yet stored: they can't be dropped any more.
     entries: Vec<Vec<Value>>,
     keys: Vec<Vec<Value>>,
-    traces: Vec<Trace>,
-    /// Lines stored of each call that is up.
-    lines: BTreeMap<CallId, u32>,
+    ladders: Ladders,
     /// When rows that were held back must go.
     lazy_until: Option<Instant>,
     /// Whether anything is held that goes with the next commit.
@@ -380,7 +381,10 @@ impl Task {
         }
         let deadline = match &self.trouble {
             Some(trouble) => Some(trouble.retry_at),
-            None => [self.lazy_until, self.head_due].into_iter().flatten().min(),
+            None => {
+                let until = [self.lazy_until, self.ladders.until(), self.head_due];
+                until.into_iter().flatten().min()
+            }
         };
         // Each order would wake us; they wait in the queue for the commit that they go with.
         if let Some(until) = self.gather_until
@@ -424,6 +428,8 @@ impl Task {
                     let _ = reply.send(Err(Error::Database(failure)));
                 }
                 None => {
+                    // What is under way may be old enough. Where the disk fails, so will the deletion.
+                    let _ = self.commit_all().await;
                     let deleted = Deleted::default();
                     self.deletion = Some(Deletion { retention, deleted, reply });
                 }
@@ -439,10 +445,12 @@ impl Task {
 
     fn take_write(&mut self, write: Write) {
         let lazy = write.reply.is_none()
-            && write.traces.is_empty()
             && !write.facts.iter().any(|noted| noted.fact.journalled())
             && write.rows.iter().all(|row| matches!(row, Row::Binding(_) | Row::Device(_)));
-        if lazy {
+        let only_lines = lazy && write.rows.is_empty();
+        if only_lines {
+            // They have a time of their own.
+        } else if lazy {
             self.lazy_until.get_or_insert_with(|| Instant::now() + LAZY_MAX);
         } else {
             self.eager = true;
@@ -450,8 +458,14 @@ impl Task {
         for noted in write.facts {
             self.note(noted);
         }
+        let now = Instant::now();
         for trace in write.traces {
-            self.trace(trace);
+            self.trace(now, trace);
+        }
+        for row in &write.rows {
+            if let Row::Cdr(cdr) = row {
+                self.ladders.ended(cdr.call);
+            }
         }
         self.ordinal += 1;
         self.gathered += 1;
@@ -470,9 +484,6 @@ impl Task {
 
     /// Keeps a row until it is written.
     fn keep(&mut self, row: Row) {
-        if let Row::Cdr(cdr) = &row {
-            self.lines.remove(&cdr.call);
-        }
         let key = Key::of(&row);
         if self.rows.len() >= ROWS_KEPT_MAX && !self.rows.contains_key(&key) {
             let refreshes = Key::Binding(DeviceId(0))..=Key::Binding(DeviceId(u128::MAX));
@@ -541,37 +552,11 @@ impl Task {
         self.start.journal.rewind(mark.position, mark.drawn);
     }
 
-    fn trace(&mut self, trace: Trace) {
-        if self.traces.len() >= TRACES_KEPT_MAX
-            && let Some(trouble) = &mut self.trouble
-        {
-            trouble.traces_lost += 1;
-            return;
+    fn trace(&mut self, now: Instant, trace: Trace) {
+        match &mut self.trouble {
+            Some(trouble) if self.ladders.is_full() => trouble.traces_lost += 1,
+            _ => self.ladders.push(now, trace),
         }
-        if self.lines.len() >= CALLS_COUNTED_MAX && !self.lines.contains_key(&trace.call) {
-            self.lines.pop_first();
-        }
-        let lines = self.lines.entry(trace.call).or_default();
-        if *lines >= LINES_MAX {
-            return;
-        }
-        *lines += 1;
-        self.traces.push(trace);
-    }
-
-    /// What is held of each call's ladder, as one row: a busy node writes a ladder in a few rows.
-    fn ladders(&mut self) -> Vec<Vec<Value>> {
-        let mut calls: BTreeMap<CallId, Vec<&Trace>> = BTreeMap::new();
-        for trace in &self.traces {
-            calls.entry(trace.call).or_default().push(trace);
-        }
-        let Start { master, chance, next_trace, .. } = &mut self.start;
-        let mut row = |lines: Vec<&Trace>| {
-            let id = *next_trace;
-            *next_trace += 1;
-            table::ladder(id, &lines, master, chance)
-        };
-        calls.into_values().map(&mut row).collect()
     }
 
     fn is_due(&mut self, now: Instant) -> bool {
@@ -587,17 +572,28 @@ impl Task {
         }
         let gathers = self.gather_until.is_some_and(|until| now < until);
         let crowded = self.gathered >= GROUP_MAX;
-        self.eager && (crowded || !gathers) || self.lazy_until.is_some_and(|until| now >= until)
+        let held_back = [self.lazy_until, self.ladders.until()];
+        self.eager && (crowded || !gathers)
+            || held_back.into_iter().flatten().any(|until| now >= until)
     }
 
-    /// Writes everything that is held in one transaction, and answers.
+    /// Writes what is held in one transaction, and answers.
     async fn commit(&mut self) -> Result<(), Failure> {
-        self.commit_with(Vec::new()).await
+        self.commit_with(Vec::new(), false).await
     }
 
-    async fn commit_with(&mut self, mut statements: Vec<Statement>) -> Result<(), Failure> {
+    /// The same, with ladders that could wait longer.
+    async fn commit_all(&mut self) -> Result<(), Failure> {
+        self.commit_with(Vec::new(), true).await
+    }
+
+    async fn commit_with(
+        &mut self,
+        mut statements: Vec<Statement>,
+        all: bool,
+    ) -> Result<(), Failure> {
         let mark = self.chain_bound();
-        self.statements(&mut statements);
+        self.statements(&mut statements, all);
         if statements.is_empty() {
             self.committed();
             return Ok(());
@@ -615,7 +611,7 @@ impl Task {
         }
     }
 
-    fn statements(&mut self, out: &mut Vec<Statement>) {
+    fn statements(&mut self, out: &mut Vec<Statement>, all: bool) {
         let kept = self.rows.iter();
         let mut last: BTreeMap<Key, (u64, &Row)> =
             kept.map(|(key, (ordinal, row))| (key.clone(), (*ordinal, row))).collect();
@@ -631,7 +627,8 @@ impl Task {
         // A key is there before the entry that it opens.
         self.texts.put(&table::SUBJECT_KEY, &self.keys, out);
         self.texts.put(&table::JOURNAL, &self.entries, out);
-        let ladders = self.ladders();
+        let Start { master, chance, .. } = &mut self.start;
+        let ladders = self.ladders.rows(Instant::now(), all, master, chance);
         self.texts.put(&table::TRACE, &ladders, out);
     }
 
@@ -640,15 +637,10 @@ impl Task {
         self.keys.clear();
         let chained = !self.entries.is_empty();
         self.entries.clear();
-        self.traces.clear();
+        self.ladders.stored();
         self.lazy_until = None;
         self.eager = false;
         for waiting in self.waiting.drain(..) {
-            for row in &waiting.rows {
-                if let Row::Cdr(cdr) = row {
-                    self.lines.remove(&cdr.call);
-                }
-            }
             waiting.reply.send(Ok(()));
         }
         // What the recovery itself has to say is chained with the next commit.
@@ -729,7 +721,7 @@ impl Task {
             sql: Arc::from("DELETE FROM subject_key WHERE subject = $1"),
             values: vec![subject.to_string().into()],
         };
-        self.commit_with(vec![delete]).await?;
+        self.commit_with(vec![delete], false).await?;
         self.start.journal.forget(subject);
         self.note(noted);
         self.commit().await?;
@@ -771,7 +763,7 @@ impl Task {
     }
 
     async fn end(mut self) -> Result<(), Error> {
-        let written = self.commit().await;
+        let written = self.commit_all().await;
         if written.is_ok() {
             self.write_head();
         }
@@ -855,7 +847,7 @@ pub(crate) const QUEUE_MAX: usize = 8_192;
 /// Writes in one transaction. Larger groups save nothing more, and whoever is first waits for the last.
 const GROUP_MAX: usize = 1_024;
 /// Least time from the beginning of one commit to that of the next: nobody at a telephone notices twice as much.
-const COMMIT_GAP: Duration = Duration::from_millis(5);
+const COMMIT_GAP: Duration = Duration::from_millis(20);
 /// How long a refreshed registration is held back: what the design allows a crash to cost.
 const LAZY_MAX: Duration = Duration::from_secs(1);
 const RETRY_MIN: Duration = Duration::from_millis(100);
@@ -865,13 +857,6 @@ const RETRY_MAX: Duration = Duration::from_secs(2);
 const ROWS_KEPT_MAX: usize = 50_000;
 /// About 50 MB.
 const ENTRIES_KEPT_MAX: usize = 50_000;
-/// About 20 MB.
-const TRACES_KEPT_MAX: usize = 10_000;
-/// A call with two legs takes some thirty lines; one that was on hold all day, a few hundred. What
-/// comes beyond isn't kept: a peer must not fill our disk by re-INVITEs.
-const LINES_MAX: u32 = 512;
-/// More calls than one node carries; at the bound one is let go and may take another 512 lines.
-const CALLS_COUNTED_MAX: usize = 65_536;
 /// Rows deleted at once: a few milliseconds, so that nobody's commit waits for a year of records.
 const BITE: i64 = 1_000;
 /// The head beside the database may lie this far behind.

@@ -63,7 +63,7 @@ impl Exchange {
     ) {
         let (call, leg) = {
             let desk = self.core.desk(now);
-            (CallId::draw(desk.chance), LegId::draw(desk.chance))
+            (CallId::begin(desk.now.utc, desk.chance), LegId::draw(desk.chance))
         };
         let (identity, known_by, otherwise) = self.caller_for_help(path, verdict);
         // Beyond its turns an address is a stranger's.

@@ -45,7 +45,7 @@ impl Exchange {
             proof: Some(proof),
             standing: Standing::Proved(proof),
             origin: Origin::Inbound,
-            call: CallId::draw(self.core.desk(now).chance),
+            call: CallId::begin(now.utc, self.core.desk(now).chance),
             leg: LegId::draw(self.core.desk(now).chance),
             name,
             number,

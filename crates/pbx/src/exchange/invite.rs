@@ -105,7 +105,7 @@ impl Exchange {
             proof: Some(identity.proof()),
             standing: identity.standing(),
             origin: Origin::Phone,
-            call: CallId::draw(self.core.desk(now).chance),
+            call: CallId::begin(now.utc, self.core.desk(now).chance),
             leg: LegId::draw(self.core.desk(now).chance),
             name,
             number,
@@ -265,7 +265,7 @@ impl Exchange {
         }
         let own = self.registrar.extension(called).map(|found| found.number.to_string());
         let number = own.unwrap_or_else(|| asker.dialled.clone());
-        let forks: Vec<Leg> = targets
+        let mut forks: Vec<Leg> = targets
             .into_iter()
             .zip(permits)
             .filter_map(|(target, permit)| {
@@ -273,6 +273,8 @@ impl Exchange {
                 Leg::callee(permit, party, target.request_uri, &mut self.core.desk(now))
             })
             .collect();
+        // A leg is large, and most calls ring at one phone.
+        forks.shrink_to_fit();
         if forks.is_empty() {
             return Err(refused(Cause::Unavailable));
         }
