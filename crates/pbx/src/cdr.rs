@@ -53,7 +53,7 @@ pub(crate) fn leg(leg: &Leg) -> CdrLeg {
         suite: leg.media.suite().map(|suite| suite.name()),
         agent: leg.party.agent.clone(),
         status: leg.status,
-        quality: leg.quality,
+        quality: leg.quality.as_deref().copied(),
         weaknesses: leg.weaknesses(),
     }
 }

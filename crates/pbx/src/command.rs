@@ -20,6 +20,14 @@ use crate::flow::{Path, TlsFacts};
 use crate::io::Place;
 use crate::registrar::Stale;
 
+/// Which extensions of a tenant; what doesn't exist is left out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Which {
+    All,
+    Numbered(String),
+    Ids(Vec<ExtensionId>),
+}
+
 #[derive(Debug)]
 pub enum Command {
     Change {
@@ -30,8 +38,10 @@ pub enum Command {
     Devices,
     /// The calls that are up.
     Calls,
+    /// In the order of their numbers. A house may have thousands: whoever is after one asks for that one.
     Extensions {
         tenant: TenantId,
+        which: Which,
     },
     Status,
     Trunks,

@@ -91,6 +91,8 @@ pub struct Dangerous {
     pub without_wall: bool,
     /// A call for help is a call like another.
     pub without_emergency: bool,
+    /// Ports are promised and never opened, so that signalling is measured alone.
+    pub without_media: bool,
 }
 
 impl Settings {

@@ -27,7 +27,7 @@ use guard::policy::Policy;
 use guard::secret::{MasterKey, Sealed};
 use guard::sink::{Channel, SINKS_MAX, Sink, SinkId};
 use guard::zone::Zone;
-use pbx::command::{Command, Reply};
+use pbx::command::{Command, Reply, Which};
 use pbx::record::{Row, Watermark};
 use serde::{Deserialize, Serialize};
 use store::{Noted, Reader, Writer};
@@ -383,9 +383,10 @@ impl Ground {
         policy.and_then(|policy| Zone::named(&policy.zone)).unwrap_or_else(Zone::utc)
     }
 
-    /// Numbers of the extensions there are.
-    async fn numbers(&self) -> BTreeMap<ExtensionId, String> {
-        match self.exchange.ask(Command::Extensions { tenant: self.tenant }).await {
+    /// Numbers of these extensions, as far as they exist.
+    async fn numbers(&self, ids: Vec<ExtensionId>) -> BTreeMap<ExtensionId, String> {
+        let which = Which::Ids(ids);
+        match self.exchange.ask(Command::Extensions { tenant: self.tenant, which }).await {
             Ok(Reply::Extensions(all)) => all
                 .into_iter()
                 .map(|one| (one.extension.id, one.extension.number.to_string()))

@@ -27,7 +27,10 @@ use crate::front::Front;
 
 /// One UDP socket, to send with from the exchange's thread.
 #[derive(Debug)]
-pub(crate) struct Datagrams(UdpSocket);
+pub(crate) struct Datagrams {
+    socket: UdpSocket,
+    local: SocketAddr,
+}
 
 /// Whom a socket is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,29 +52,29 @@ impl Datagrams {
         if setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
             let _ = setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER);
         }
-        Ok(Self(socket))
+        let local = socket.local_addr()?;
+        Ok(Self { socket, local })
     }
 
-    pub(crate) fn local(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+    pub(crate) fn local(&self) -> SocketAddr {
+        self.local
     }
 
     /// The end to read from, which shares the socket.
     pub(crate) fn reader(&self) -> io::Result<UdpSocket> {
-        self.0.try_clone()
+        self.socket.try_clone()
     }
 
     /// Hands one datagram to the kernel, which either takes it at once or has no room.
     pub(crate) fn send(&self, remote: SocketAddr, bytes: &[u8]) -> io::Result<()> {
-        let local = self.0.local_addr()?;
-        let remote = match (local.ip(), remote.ip()) {
+        let remote = match (self.local.ip(), remote.ip()) {
             // One socket for both families: there IPv4 is written as IPv6 (RFC 4291 §2.5.5.2).
             (IpAddr::V6(own), IpAddr::V4(ip)) if own.is_unspecified() => {
                 SocketAddr::new(ip.to_ipv6_mapped().into(), remote.port())
             }
             _ => remote,
         };
-        let socket = SockRef::from(&self.0);
+        let socket = SockRef::from(&self.socket);
         let send = || {
             let at_once = MsgFlags::MSG_DONTWAIT.bits();
             socket.send_to_with_flags(bytes, &remote.into(), at_once).map(drop)

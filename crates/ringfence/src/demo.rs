@@ -349,6 +349,7 @@ impl Options {
             without_gate: without(Defence::Gate),
             without_wall: without(Defence::Wall),
             without_emergency: without(Defence::Emergency),
+            without_media: false,
         }
     }
 

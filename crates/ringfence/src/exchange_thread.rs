@@ -295,6 +295,7 @@ impl<O: Outside> ExchangeThread<O> {
             self.upkeep(now);
             // What an engine wants to say before its first input (orphans of a former process).
             self.drain(now);
+            self.media.flush();
             self.outside.flush();
             let wait = self.next_deadline().map_or(RENEW_EVERY, |at| at.since(now.instant));
             let first = match self.events.recv_timeout(wait.min(RENEW_EVERY)) {
@@ -307,6 +308,7 @@ impl<O: Outside> ExchangeThread<O> {
             let batch: Vec<Event> = first.into_iter().chain(rest).collect();
             for event in batch {
                 if self.take(now, event).is_break() {
+                    self.media.flush();
                     self.outside.flush();
                     return Remains { outside: self.outside, media: self.media };
                 }
@@ -503,8 +505,7 @@ impl<O: Outside> ExchangeThread<O> {
                 self.pulse.state.send_replace(State::Failing);
             }
         }
-        let open = self.media.open().collect();
-        self.orphans = Some((now.instant + ORPHANS_AFTER, open));
+        self.orphans = Some((now.instant + ORPHANS_AFTER, self.media.open()));
         // The new engine doesn't know what the former one connected to carriers for: it connects anew.
         for flow in self.flows.values_mut() {
             flow.outlet.take_if(|outlet| outlet.is_ours());

@@ -22,10 +22,14 @@
 //! value that announced it says so when it is dropped.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,7 +38,7 @@ use guard::id::{NodeId, RealmId};
 use pbx::flow::{FlowId, FlowOpened, Path, TlsFacts, Transport};
 use rustls::ServerConfig;
 use sip::stream::{Frame, Framer, PONG};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -206,7 +210,7 @@ impl<S: Sink> Flows<S> {
         realm: RealmId,
         guests: Guests,
     ) -> io::Result<(FlowId, SocketAddr, Reading)> {
-        let (local, reader) = (socket.local()?, socket.reader()?);
+        let (local, reader) = (socket.local(), socket.reader()?);
         let flow = self.draw(Transport::Udp);
         let opened = FlowOpened { flow, realm, local, remote: None, tls: None, origin: None };
         self.sink.opened(opened, Outlet::Datagrams(socket));
@@ -363,7 +367,6 @@ impl<S: Sink> Flows<S> {
         seat: &Seat,
     ) -> &'static str {
         let mut framer = Framer::new();
-        let mut chunk = vec![0; READ_CHUNK];
         let own = Arc::new(Semaphore::new(IN_FLIGHT_PER_FLOW));
         let mut heard: Option<Instant> = None;
         let mut begun: Option<Instant> = None;
@@ -376,16 +379,15 @@ impl<S: Sink> Flows<S> {
             };
             let unproved = heard.filter(|_| !seat.is_proved()).map(|heard| heard + UNPROVED_MAX);
             let until = unproved.map_or(deadline, |unproved| unproved.min(deadline));
-            let len = match timeout_at(until, socket.read(&mut chunk)).await {
+            match timeout_at(until, read_some(&mut socket, &mut framer)).await {
                 // Proved while we waited.
                 Err(_) if until < deadline && seat.is_proved() => continue,
                 Err(_) if until < deadline => return "it proved nothing",
                 Ok(Ok(0)) => return "closed by the peer",
-                Ok(Ok(len)) => len,
+                Ok(Ok(_)) => {}
                 Ok(Err(_)) => return "broken",
                 Err(_) => return "too slow or idle for too long",
-            };
-            framer.push(&chunk[..len]);
+            }
             loop {
                 match framer.next() {
                     Ok(None) => break,
@@ -425,6 +427,22 @@ impl<S: Sink> Flows<S> {
         let all = self.in_flight.clone().acquire_owned().await.ok()?;
         Some(Credit { _flow: flow, _all: Some(all) })
     }
+}
+
+/// Hands the framer what is there, and says how much: nothing at the end. The buffer is on the stack of whoever is
+/// asked, so that an idle connection has none.
+async fn read_some(
+    socket: &mut (impl AsyncRead + Unpin),
+    framer: &mut Framer,
+) -> io::Result<usize> {
+    poll_fn(|context| {
+        let mut chunk = [MaybeUninit::uninit(); READ_CHUNK];
+        let mut read = ReadBuf::uninit(&mut chunk);
+        ready!(Pin::new(&mut *socket).poll_read(context, &mut read))?;
+        framer.push(read.filled());
+        Poll::Ready(Ok(read.filled().len()))
+    })
+    .await
 }
 
 /// Whether a listener's connections are encrypted.
@@ -740,6 +758,7 @@ const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);
 pub(crate) mod tests {
     use super::*;
     use guard::admission::{Admission as Gate, Change};
+    use tokio::io::AsyncReadExt;
 
     /// The outlet of a connection and the far end of its queue.
     pub(crate) fn outlet() -> (Outlet, mpsc::Receiver<Bytes>) {

@@ -108,6 +108,10 @@ enum Task {
         #[cfg(feature = "dangerous-test")]
         #[arg(long)]
         dangerous_without_wall: bool,
+        /// Open no ports for audio: for benchmarks of signalling alone
+        #[cfg(feature = "dangerous-test")]
+        #[arg(long)]
+        dangerous_without_media: bool,
     },
     /// Attack this program before your eyes, on this machine and on data of its own: half a minute
     #[command(
@@ -162,10 +166,15 @@ fn run(cli: Cli) -> Result<ExitCode, String> {
             home,
             #[cfg(feature = "dangerous-test")]
             dangerous_without_wall,
+            #[cfg(feature = "dangerous-test")]
+            dangerous_without_media,
         } => {
             #[cfg(feature = "dangerous-test")]
-            let dangerous =
-                Dangerous { without_wall: dangerous_without_wall, ..Dangerous::default() };
+            let dangerous = Dangerous {
+                without_wall: dangerous_without_wall,
+                without_media: dangerous_without_media,
+                ..Dangerous::default()
+            };
             #[cfg(not(feature = "dangerous-test"))]
             let dangerous = Dangerous::default();
             let (data, config) = cli.place.read()?;

@@ -13,6 +13,8 @@
 //! A fault in the packet logic costs the packet that met it, and is reported; audio of all calls goes
 //! on.
 
+mod null;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -49,12 +51,16 @@ pub(crate) struct Media {
     /// On which thread each open endpoint lives.
     homes: BTreeMap<EndpointId, usize>,
     counters: Arc<Counters>,
+    /// In place of threads.
+    null: Option<null::NullRelay>,
 }
 
 #[derive(Debug)]
 struct Thread {
     orders: mpsc::Sender<Order>,
     waker: Arc<Waker>,
+    /// It has orders that it was not woken for.
+    asleep: bool,
     join: JoinHandle<()>,
 }
 
@@ -126,10 +132,17 @@ impl Media {
                 let join = std::thread::Builder::new()
                     .name(format!("media-{index}"))
                     .spawn(move || worker.run())?;
-                Ok(Thread { orders, waker, join })
+                Ok(Thread { orders, waker, asleep: false, join })
             })
             .collect::<io::Result<Vec<_>>>()?;
-        Ok(Self { threads, homes: BTreeMap::new(), counters })
+        Ok(Self { threads, homes: BTreeMap::new(), counters, null: None })
+    }
+
+    /// Without threads, ports and packets: for benchmarks of signalling alone.
+    pub(crate) fn null(realms: &[MediaRealm], listener: impl Listener) -> Self {
+        let relay = null::NullRelay::new(realms, move |event| listener.event(event));
+        let (threads, homes) = (Vec::new(), BTreeMap::new());
+        Self { threads, homes, counters: Arc::default(), null: Some(relay) }
     }
 
     pub(crate) fn counters(&self) -> Arc<Counters> {
@@ -137,12 +150,16 @@ impl Media {
     }
 
     /// Endpoints that were opened and have not ended.
-    pub(crate) fn open(&self) -> impl Iterator<Item = EndpointId> + '_ {
-        self.homes.keys().copied()
+    pub(crate) fn open(&self) -> BTreeSet<EndpointId> {
+        let unopened = self.null.iter().flat_map(|null| null.open());
+        self.homes.keys().copied().chain(unopened).collect()
     }
 
-    /// Hands a command to the thread that its endpoint lives on.
+    /// Hands a command to the thread that its endpoint lives on, which sees it after [`Media::flush`].
     pub(crate) fn send(&mut self, command: Command) {
+        if let Some(null) = &mut self.null {
+            return null.handle(&command);
+        }
         match &command {
             Command::Allocate { endpoint, tag, .. } => {
                 let share = u64::try_from(self.threads.len()).expect("a thread count fits");
@@ -181,11 +198,17 @@ impl Media {
         }
     }
 
-    fn order(&self, home: usize, command: Command) {
-        let Thread { orders, waker, .. } = &self.threads[home];
+    fn order(&mut self, home: usize, command: Command) {
+        let Thread { orders, asleep, .. } = &mut self.threads[home];
         // A thread ends only at `stop`; a send after that is one at the end of the process.
-        if orders.send(Order::Relay(command)).is_ok() {
-            let _ = waker.wake();
+        *asleep |= orders.send(Order::Relay(command)).is_ok();
+    }
+
+    /// Wakes the threads that have orders: once for all that were given together.
+    pub(crate) fn flush(&mut self) {
+        for thread in self.threads.iter_mut().filter(|thread| thread.asleep) {
+            let _ = thread.waker.wake();
+            thread.asleep = false;
         }
     }
 
@@ -568,6 +591,13 @@ mod tests {
         }
     }
 
+    impl Media {
+        fn give(&mut self, command: Command) {
+            self.send(command);
+            self.flush();
+        }
+    }
+
     fn realm(ports: MediaPorts) -> MediaRealm {
         MediaRealm {
             id: RealmId(0),
@@ -617,7 +647,7 @@ mod tests {
     }
 
     fn close(media: &mut Media, events: &mpsc::Receiver<Event>, endpoint: u128) {
-        media.send(Command::Close { endpoint: EndpointId(endpoint) });
+        media.give(Command::Close { endpoint: EndpointId(endpoint) });
         let Event::Stats { .. } = next(events) else { panic!("the last word") };
     }
 
@@ -626,7 +656,7 @@ mod tests {
         let (mut media, events) = start(MediaPorts { first: 18_000, last: 18_199 }, 2);
         let mut seen = BTreeSet::new();
         for n in 0..20 {
-            media.send(allocate(n, u64::try_from(n).unwrap()));
+            media.give(allocate(n, u64::try_from(n).unwrap()));
             let Event::Allocated { rtp, rtcp, .. } = next(&events) else { panic!("allocated") };
             assert_eq!(rtp.ip(), IpAddr::from([203, 0, 113, 7]));
             assert!(rtp.port() % 2 == 0 && rtcp.port() == rtp.port() + 1);
@@ -641,8 +671,8 @@ mod tests {
     fn a_port_rests_after_use_and_a_full_range_fails() {
         let (mut media, events) = start(MediaPorts { first: 18_200, last: 18_203 }, 4);
         for n in 0..2 {
-            media.send(allocate(n, 0));
-            media.send(allocate(n + 10, 1));
+            media.give(allocate(n, 0));
+            media.give(allocate(n + 10, 1));
             for _ in 0..2 {
                 match (n, next(&events)) {
                     (0, Event::Allocated { .. }) | (1, Event::Failed { .. }) => {}
@@ -650,14 +680,14 @@ mod tests {
                 }
             }
         }
-        media.send(arm(0));
+        media.give(arm(0));
         let Event::Armed { .. } = next(&events) else { panic!("armed") };
         close(&mut media, &events, 0);
-        media.send(allocate(5, 0));
+        media.give(allocate(5, 0));
         let event = next(&events);
         assert!(matches!(event, Event::Failed { .. }), "the port is in quarantine: {event:?}");
         // Whoever calls for help gets it all the same.
-        media.send(for_whom(6, 0, true));
+        media.give(for_whom(6, 0, true));
         assert!(matches!(next(&events), Event::Allocated { .. }));
         media.stop();
     }
@@ -666,7 +696,7 @@ mod tests {
     fn a_port_that_carried_nothing_needs_no_rest() {
         let (mut media, events) = start(MediaPorts { first: 18_600, last: 18_601 }, 1);
         for n in 0..50 {
-            media.send(allocate(n, 0));
+            media.give(allocate(n, 0));
             assert!(matches!(next(&events), Event::Allocated { .. }), "attempt {n}");
             close(&mut media, &events, n);
         }
@@ -678,12 +708,12 @@ mod tests {
         let (mut media, events) = start(MediaPorts { first: 18_700, last: 18_715 }, 1);
         let mut got = 0;
         for n in 0..8 {
-            media.send(allocate(n, 0));
+            media.give(allocate(n, 0));
             got += usize::from(matches!(next(&events), Event::Allocated { .. }));
         }
         assert_eq!(got, 6, "of eight pairs two are kept");
         for n in 10..12 {
-            media.send(for_whom(n, 0, true));
+            media.give(for_whom(n, 0, true));
             assert!(matches!(next(&events), Event::Allocated { .. }));
         }
         media.stop();
@@ -694,7 +724,7 @@ mod tests {
         let _rtp = std::net::UdpSocket::bind("127.0.0.1:18300").unwrap();
         let _rtcp = std::net::UdpSocket::bind("127.0.0.1:18303").unwrap();
         let (mut media, events) = start(MediaPorts { first: 18_300, last: 18_305 }, 1);
-        media.send(allocate(1, 0));
+        media.give(allocate(1, 0));
         let Event::Allocated { rtp, .. } = next(&events) else { panic!("allocated") };
         assert_eq!(rtp.port(), 18_304);
         media.stop();
@@ -718,7 +748,7 @@ mod tests {
     #[test]
     fn an_unknown_endpoint_is_answered() {
         let (mut media, events) = start(MediaPorts { first: 18_400, last: 18_499 }, 2);
-        media.send(Command::Close { endpoint: EndpointId(77) });
+        media.give(Command::Close { endpoint: EndpointId(77) });
         assert!(matches!(next(&events), Event::Failed { endpoint: EndpointId(77), .. }));
         media.stop();
     }

@@ -223,8 +223,11 @@ where
             "raise the limits on processes and open files of this user",
         )
     };
-    let media = Media::start(&media_realms, threads, clock, chance.fork(), inbox.clone())
-        .map_err(no_thread)?;
+    let media = match dangerous.without_media {
+        true => Media::null(&media_realms, inbox.clone()),
+        false => Media::start(&media_realms, threads, clock, chance.fork(), inbox.clone())
+            .map_err(no_thread)?,
+    };
     let counters = media.counters();
 
     let generation = opened.stored.generation;

@@ -109,7 +109,12 @@ impl Framer {
         }
         self.expected = None;
         self.searched = 0;
-        Ok(Some(Frame::Message(self.buffer.split_to(expected).freeze())))
+        // An idle connection keeps no buffer.
+        let message = match self.buffer.len() == expected {
+            true => std::mem::take(&mut self.buffer),
+            false => self.buffer.split_to(expected),
+        };
+        Ok(Some(Frame::Message(message.freeze())))
     }
 
     /// Call when the connection has been drained: a lone CR LF then is a pong and not half a ping.

@@ -49,7 +49,7 @@ pub(crate) struct Call {
     pub(crate) origin: Origin,
     pub(crate) emergency: bool,
     /// It goes outside: a carrier's failure is followed by the next way.
-    pub(crate) outside: Option<Outside>,
+    pub(crate) outside: Option<Box<Outside>>,
     /// Ways that were asked for after the first.
     ways: usize,
     /// Legs outside that are settled.
@@ -210,7 +210,7 @@ impl Call {
             decision: new.decision,
             origin: new.origin,
             emergency: new.emergency,
-            outside: new.outside,
+            outside: new.outside.map(Box::new),
             ways: 0,
             tolls: Vec::new(),
             started: desk.now.utc,
@@ -410,7 +410,7 @@ impl Call {
         let Some(found) = self.leg_mut(leg) else { return };
         let lost = found.media.ports != Ports::Closing;
         found.media.ports = Ports::Closed;
-        found.quality = Some(stats.received);
+        found.quality = Some(Box::new(stats.received));
         // The relay gave up on us (its lease ran out): the call has no audio any more.
         if lost && !self.is_ending() {
             return self.end(desk, Cause::MediaLost);

@@ -47,14 +47,14 @@ pub(crate) struct Leg {
     pub(crate) session: Option<SessionTimer>,
     /// The last final status of the leg's INVITE, 0 before there was one.
     pub(crate) status: u16,
-    pub(crate) quality: Option<Report>,
+    pub(crate) quality: Option<Box<Report>>,
     /// Its connection is gone, and the phone hasn't come back yet.
     pub(crate) lost: bool,
     /// This attempt offers audio in clear.
     pub(crate) offered_plain: bool,
     takes_update: bool,
     /// The money of a leg outside.
-    pub(crate) outlay: Option<Outlay>,
+    pub(crate) outlay: Option<Box<Outlay>>,
     /// How a carrier is told who calls.
     identity: Option<CallerId>,
     /// Credentials for our next request in this dialog.
@@ -69,7 +69,7 @@ pub(crate) struct Leg {
     /// How often our BYE was refused.
     pub(crate) byes_refused: usize,
     /// The dialog that our BYE is ending.
-    leaving: Option<DialogState>,
+    leaving: Option<Box<DialogState>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -327,7 +327,7 @@ impl Leg {
     /// A leg toward a carrier: `outlay` is its money, `None` for a call for help.
     pub(crate) fn outside(mut self, identity: CallerId, outlay: Option<Outlay>) -> Self {
         self.identity = Some(identity);
-        self.outlay = outlay;
+        self.outlay = outlay.map(Box::new);
         self
     }
 
@@ -725,7 +725,7 @@ impl Leg {
             return;
         };
         let over = self.dialog().map(|dialog| dialog.state().clone());
-        self.leaving = over.or(self.leaving.take());
+        self.leaving = over.map(Box::new).or(self.leaving.take());
         if let Some(outlay) = &mut self.outlay {
             outlay.leaves(desk.now);
         }
@@ -736,7 +736,9 @@ impl Leg {
     /// Nothing is left of it but a BYE that its phone will hear when it comes back. It costs nothing, so
     /// the record of its call needs not wait.
     pub(crate) fn waits_for_phone(&self) -> bool {
-        self.lost && self.leaving().is_some() && self.outlay.as_ref().is_none_or(Outlay::is_settled)
+        self.lost
+            && self.leaving().is_some()
+            && self.outlay.as_ref().is_none_or(|outlay| outlay.is_settled())
     }
 
     /// Says the BYE again that was challenged, or lost with a connection.
@@ -749,7 +751,7 @@ impl Leg {
 
     /// The dialog as a restart must end it, while our BYE waits for its answer.
     pub(crate) fn leaving(&self) -> Option<&DialogState> {
-        self.leaving.as_ref().filter(|_| matches!(self.state, State::Leaving))
+        self.leaving.as_deref().filter(|_| matches!(self.state, State::Leaving))
     }
 
     /// Whether a request with this CSeq waits for its answer and was never repeated.
@@ -1031,7 +1033,7 @@ impl Leg {
 
     /// The Request-URI of our next request on this leg, as credentials must name it.
     pub(crate) fn target(&self) -> String {
-        let dialog = self.dialog().map(Dialog::state).or(self.leaving.as_ref());
+        let dialog = self.dialog().map(Dialog::state).or(self.leaving.as_deref());
         dialog.map_or_else(|| self.request_uri.clone(), |state| state.remote_target.to_string())
     }
 

@@ -30,8 +30,8 @@ impl Exchange {
             Command::Change { actor, change } => return self.change(now, ticket, &actor, change),
             Command::Devices => Reply::Devices(self.registrar.device_views()),
             Command::Calls => Reply::Calls(self.core.views()),
-            Command::Extensions { tenant } => {
-                Reply::Extensions(self.registrar.extension_views(tenant))
+            Command::Extensions { tenant, which } => {
+                Reply::Extensions(self.registrar.extension_views(tenant, &which))
             }
             Command::Status => Reply::Status(self.status(now)),
             Command::Trunks => Reply::Trunks(self.trunks.views(now, |id| self.legs_of(id))),

@@ -3,28 +3,37 @@
 use guard::gate::Algorithm;
 use guard::id::TenantId;
 
-use super::{Known, Registrar};
-use crate::command::{DeviceView, ExtensionView, Registered};
+use super::{Account, Known, Registrar};
+use crate::command::{DeviceView, ExtensionView, Registered, Which};
 
 impl Registrar {
     pub fn device_views(&self) -> Vec<DeviceView> {
         self.devices.values().filter_map(|known| self.device_view(known)).collect()
     }
 
-    /// In the order of their numbers.
-    pub fn extension_views(&self, tenant: TenantId) -> Vec<ExtensionView> {
-        let of_tenant = self.numbers.iter().filter(|((owner, _), _)| *owner == tenant);
-        of_tenant
-            .filter_map(|(_, id)| self.accounts.get(id))
-            .map(|account| ExtensionView {
-                extension: account.extension.clone(),
-                devices: self
-                    .devices
-                    .of(account.extension.id)
-                    .filter_map(|known| self.device_view(known))
-                    .collect(),
-            })
-            .collect()
+    pub fn extension_views(&self, tenant: TenantId, which: &Which) -> Vec<ExtensionView> {
+        let view = |account: &Account| ExtensionView {
+            extension: account.extension.clone(),
+            devices: self
+                .devices
+                .of(account.extension.id)
+                .filter_map(|known| self.device_view(known))
+                .collect(),
+        };
+        match which {
+            Which::All => {
+                let of_tenant = self.numbers.iter().filter(|((owner, _), _)| *owner == tenant);
+                of_tenant.filter_map(|(_, id)| self.accounts.get(id)).map(view).collect()
+            }
+            Which::Numbered(number) => {
+                let one = self.account_named(tenant, number);
+                one.into_iter().map(|(_, account)| view(account)).collect()
+            }
+            Which::Ids(ids) => {
+                let known = ids.iter().filter_map(|id| self.accounts.get(id));
+                known.filter(|account| account.extension.tenant == tenant).map(view).collect()
+            }
+        }
     }
 
     pub fn extension_ids(&self) -> Vec<guard::id::ExtensionId> {

@@ -23,7 +23,7 @@ use guard::number::ExtensionNumber;
 use guard::secret::{MasterKey, Sealed, Secret};
 use guard::zone::Zone;
 use pbx::command::{
-    CallState, CallView, Change, Command, DeviceView, ExtensionView, Refusal, Reply,
+    CallState, CallView, Change, Command, DeviceView, ExtensionView, Refusal, Reply, Which,
 };
 use pbx::directory::{self, Exceptions};
 use pbx::record::{Cdr, CdrLeg};
@@ -286,8 +286,7 @@ impl Office {
             )
         })?;
         let name = checked_name(&name)?;
-        let all = self.extensions().await?;
-        if let Some(one) = all.iter().find(|one| one.extension.number == number) {
+        if let Some(one) = self.find_extension(number.as_str()).await? {
             return Err(failure(
                 format!("extension {number} exists already: {}", one.extension.name),
                 "choose another number; `ringfence extension list` shows those in use",
@@ -514,7 +513,7 @@ impl Office {
     }
 
     async fn extensions(&self) -> Result<Vec<ExtensionView>> {
-        match self.ask(Command::Extensions { tenant: self.tenant }).await? {
+        match self.ask(Command::Extensions { tenant: self.tenant, which: Which::All }).await? {
             Reply::Extensions(mut all) => {
                 // As people count: 99 before 101.
                 all.sort_by(|one, other| {
@@ -530,9 +529,16 @@ impl Office {
         }
     }
 
+    async fn find_extension(&self, number: &str) -> Result<Option<ExtensionView>> {
+        let which = Which::Numbered(number.to_owned());
+        match self.ask(Command::Extensions { tenant: self.tenant, which }).await? {
+            Reply::Extensions(found) => Ok(found.into_iter().next()),
+            _ => Err(confused()),
+        }
+    }
+
     async fn extension(&self, number: &str) -> Result<ExtensionView> {
-        let all = self.extensions().await?;
-        all.into_iter().find(|one| one.extension.number.as_str() == number).ok_or_else(|| {
+        self.find_extension(number).await?.ok_or_else(|| {
             failure(
                 format!("there is no extension {number}"),
                 "`ringfence extension list` shows those that exist",

@@ -56,7 +56,6 @@ struct Watcher {
     ground: Ground,
     detectors: Detectors,
     incidents: Incidents,
-    numbers: BTreeMap<ExtensionId, String>,
     position: u64,
     /// The position as it is stored.
     marked: u64,
@@ -74,7 +73,6 @@ impl Watcher {
         let mut watcher = Self {
             detectors,
             incidents: Incidents::default(),
-            numbers: BTreeMap::new(),
             position,
             marked: stored.unwrap_or(0),
             behind: false,
@@ -174,10 +172,12 @@ impl Watcher {
         if changes.is_empty() {
             return;
         }
-        if changes.iter().any(|change| change.incident().extension.is_some()) {
-            self.numbers = self.ground.numbers().await;
-        }
-        let number = |id: ExtensionId| self.numbers.get(&id).cloned();
+        let whose: Vec<_> = changes.iter().filter_map(|one| one.incident().extension).collect();
+        let numbers = match whose.is_empty() {
+            true => BTreeMap::new(),
+            false => self.ground.numbers(whose).await,
+        };
+        let number = |id: ExtensionId| numbers.get(&id).cloned();
         let facts = changes.into_iter().map(|change| change.into_fact(number)).collect();
         self.write(sequence, facts).await;
     }

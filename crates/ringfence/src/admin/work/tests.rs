@@ -39,10 +39,15 @@ impl Kept {
     fn answer(&mut self, command: Command) -> Reply {
         match command {
             Command::Policy => Reply::Policy(self.policy.clone(), self.deck.clone()),
-            Command::Extensions { .. } => Reply::Extensions(vec![ExtensionView {
-                extension: self.alice.clone(),
-                devices: Vec::new(),
-            }]),
+            Command::Extensions { which, .. } => {
+                let wanted = match which {
+                    Which::All => true,
+                    Which::Numbered(number) => self.alice.number.as_str() == number,
+                    Which::Ids(ids) => ids.contains(&self.alice.id),
+                };
+                let alice = ExtensionView { extension: self.alice.clone(), devices: Vec::new() };
+                Reply::Extensions(wanted.then_some(alice).into_iter().collect())
+            }
             Command::Trunks => Reply::Trunks(self.trunks.iter().map(view).collect()),
             Command::Bans => {
                 let (held, slowed, stale) = (Vec::new(), Vec::new(), Vec::new());

@@ -702,8 +702,8 @@ pub(crate) fn secret(text: &str) -> std::result::Result<Confidential, String> {
 
 /// What a small carrier account has; the owner raises it.
 const CHANNELS: u16 = 10;
-/// More than any single trunk of a business; a typing mistake shows.
-const CHANNELS_MAX: u16 = 1_000;
+/// As many as a node can carry (`limits.calls`).
+const CHANNELS_MAX: u16 = 20_000;
 /// In the middle, so that others fit before and after.
 const PRIORITY: u16 = 10;
 /// Longer than music-less hold by habit, short enough that a lost BYE costs little.
