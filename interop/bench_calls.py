@@ -71,12 +71,15 @@ def _calls(folder, options, report, transport):
     plan = bench_servers.plan(options.addresses, options.extensions, certificate, authority)
     made = {
         "ringfence": lambda: bench_servers.Ringfence(folder / "ringfence", plan, transport),
+        "ringfence-null": lambda: bench_servers.WithoutMedia(started[names.index("ringfence")]),
         "kamailio": lambda: bench_servers.Kamailio(folder / "kamailio", plan, transport),
         "asterisk": lambda: bench_servers.Asterisk(folder / "asterisk", plan),
     }
     names = [name for name in options.servers if transport == "udp" or name != "asterisk"]
     with contextlib.ExitStack() as stack:
-        started = [start(stack, made[name](), report) for name in names]
+        started = []
+        for name in names:
+            started.append(start(stack, made[name](), report))
         rounds = []
         for server in started:
             rate = options.rate
@@ -91,7 +94,8 @@ def _calls(folder, options, report, transport):
 
 
 def present(server, plan):
-    """The phones are registered: a registration over UDP may be granted for five minutes only."""
+    """It is this server's turn, and its phones are registered: a registration over UDP may be granted for five minutes only."""
+    server.take_turn()
     if server.name != "asterisk":  # there they stand in the configuration
         bench_load.register_all(server, plan)
 
@@ -181,6 +185,6 @@ def best_rate(folder, server, plan, options, report, transport):
     time.sleep(options.rest)  # what was too much for it is over by then
     if server.name == "ringfence":
         server.recorded = server.records()
-    elif best:
+    elif server.name == "asterisk" and best:
         server.control(0)
     return best

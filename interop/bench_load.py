@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -223,14 +224,20 @@ def registrations(folder, server, plan, rate, count):
 
 
 def register_all(server, plan):
-    """Each extension at its phone's address; returns how many."""
-    for address in plan.phones:
-        numbers = [number for number in plan.numbers() if plan.phone_of(number) == address]
+    """Each extension at its phone's address, the addresses side by side; returns how many."""
+    at = {address: [] for address in plan.phones}
+    for number in plan.numbers():
+        at[plan.phone_of(number)].append(number)
+
+    def one(address):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
             line.bind((address, server.contact_port))
             line.settimeout(1)
-            for number in numbers:
+            for number in at[address]:
                 _register(line, (server.address, server.phone_port), number, plan.secrets.get(number, ""))
+
+    with ThreadPoolExecutor(len(at)) as workers:
+        list(workers.map(one, at))
     return len(plan.numbers())
 
 

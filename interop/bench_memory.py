@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import resource
 import sys
 import threading
 import time
@@ -13,6 +14,8 @@ import home
 from authority import Authority
 from flood import Child
 
+FILES_MAX = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
 
 def memory(folder, options, report):
     """KiB for each phone over UDP, each idle phone over TLS, each call without packets: a minute after set-up less before."""
@@ -20,31 +23,32 @@ def memory(folder, options, report):
     certificate = authority.issue(bench_servers.NAME, bench_servers.Ringfence.address)
     for name in options.servers:
         if name in ("ringfence", "kamailio"):
-            _phones(folder / f"{name}-phones", name, options.phones, certificate, authority, options, report)
+            for how, count in (("udp", options.phones), ("tls", options.tls_phones)):
+                _phones(folder / f"{name}-{how}", name, how, count, certificate, authority, options, report)
         _calls(folder / f"{name}-calls", name, options, report)
 
 
 def made(name, folder, plan, transport, connections=4000):
-    if name == "ringfence":
-        return bench_servers.Ringfence(folder, plan, transport, connections=connections, per_source=connections)
+    if name in ("ringfence", "ringfence-null"):
+        words = [bench_servers.WITHOUT_MEDIA] if name == "ringfence-null" else []
+        return bench_servers.Ringfence(folder, plan, transport, connections=connections, per_source=connections, words=words)
     if name == "kamailio":
         return bench_servers.Kamailio(folder, plan, transport)
     return bench_servers.Asterisk(folder, plan)
 
 
-def _phones(folder, name, count, certificate, authority, options, report):
-    """Phones over UDP, then, after a restart, over TLS. Accounts are made first, so that what they take is told apart."""
+def _phones(folder, name, how, count, certificate, authority, options, report):
+    """Accounts are made first, and the server begins anew with them, so that what they take is told apart."""
     plan = bench_servers.plan(32, count, certificate, authority)
     one = bench_servers.plan(32, 1, certificate, authority)
     with contextlib.ExitStack() as stack:
-        server = made(name, folder, one, "tls", 2 * count + 1000)
+        server = made(name, folder, one, "tls", 2 * options.tls_phones + 1000)
         bench_calls.start(stack, server, report)
         if name == "ringfence":
             _accounts(server, plan, one, report)
-        for register in (_over_udp, _over_tls):
-            server.restart()
-            time.sleep(3)
-            _registered(stack, server, plan, register, options, report)
+        server.restart()
+        time.sleep(3)
+        _registered(stack, server, plan, _over_udp if how == "udp" else _over_tls, options, report)
 
 
 def _accounts(server, plan, one, report):
@@ -52,9 +56,7 @@ def _accounts(server, plan, one, report):
     bare, began = server.memory(), time.monotonic()
     plan.secrets.update(one.secrets)
     server.plan = plan
-    for number in plan.numbers()[1:]:
-        got = server.ask("extension-add", number=number, name=f"Bench {number}", allow_plain_rtp=True)
-        plan.secrets[number] = got["secret"]["secret"]
+    server.people(plan.numbers()[1:])
     took = time.monotonic() - began
     time.sleep(5)
     kib = (server.memory().pss - bare.pss) / max(1, len(plan.secrets))
@@ -97,8 +99,9 @@ def _over_tls(stack, server, plan):
 
 
 def _calls(folder, name, options, report):
-    """Calls that stay up; the other servers get as many as ringfence, whose bounds are the lowest."""
-    count, rate = options.calls_up, min(options.calls_up, 50)
+    """Calls that stay up. Where each has four sockets for audio, as many as the files of a process allow."""
+    sockets = name in ("ringfence", "asterisk")
+    count, rate = min(options.calls_up, FILES_MAX // 4 - 500) if sockets else options.calls_up, options.calls_up_rate
     plan = bench_servers.plan(options.addresses, options.extensions)
     with contextlib.ExitStack() as stack:
         server = made(name, folder / "server", plan, "udp")

@@ -1,7 +1,7 @@
 """The servers that are compared, as the benchmark sees them: each has addresses of its own on loopback.
 
 All three are given the same phones (`Plan.phones`, extensions in turn) and the same carrier (`Plan.carriers`), and
-route +120255XXXXX, whose last digits are the extension.
+route +12025XXXXXX, whose last digits are the extension.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,13 +23,15 @@ import servers
 
 # Ringfence's kernel table judges what goes to its ports (5060 to 5062), at whatever address of the host: nobody else uses them.
 OTHERS_PORT = 5090
-PREFIX = "+120255"
-FIRST = 10001  # extension
-DIGITS = 5
+PREFIX = "+12025"
+FIRST = 100001  # extension
+DIGITS = 6
 CARRIERS = "127.0.1.0/24"
 QUESTIONS = ("127.0.1.250", 5070)  # where a trunk asks whether the carrier is there
 NAME = "pbx.test"
-CALLS = 4000  # at once, where the configuration has that bound
+CALLS = 20_000  # at once, where the configuration has that bound
+ASKED_AT_ONCE = 16  # changes: each waits for the disk, and those that wait together are written together
+WITHOUT_MEDIA = "--dangerous-without-media"
 ASTERISK_MODULES = """
 res_timing_timerfd res_crypto res_pjproject res_sorcery_config res_sorcery_memory res_sorcery_astdb res_srtp
 res_rtp_asterisk res_pjsip res_pjsip_session res_pjsip_sdp_rtp res_pjsip_endpoint_identifier_ip
@@ -92,6 +95,9 @@ class Server:
         self.stop()
         self.start()
 
+    def take_turn(self):
+        """Before each of its rounds."""
+
     def control(self, calls):
         """What shows that each call was really worked on: (words, whether it holds)."""
         return "", True
@@ -113,12 +119,14 @@ class Ringfence(Server):
     address, outside, port = "127.0.0.1", "127.0.0.32", 5062
     phone_port, tls_port = 5060, 5061
 
-    def __init__(self, folder, plan, transport="udp", connections=4000, per_source=500, handshakes=128, media_ports="10000-65534"):
+    def __init__(self, folder, plan, transport="udp", connections=4000, per_source=500, handshakes=128, media_ports="10000-65534", words=()):
         super().__init__(folder, plan)
+        self.words = list(words)
         self.transport = transport
         self.limits = {"connections": connections, "connections_per_source": per_source, "handshakes": handshakes}
         self.media_ports = media_ports
         self.server = servers.Ringfence(self.folder, name=NAME, home_country="US")
+        self.server.words = self.words
         self.recorded = 0
         self.carrier = None
 
@@ -131,9 +139,10 @@ class Ringfence(Server):
 
     def what_is_on(self):
         config = "defaults but for UDP, the range of media ports, and limits of calls and connections"
+        media = "a null relay of media" if WITHOUT_MEDIA in self.words else "reservation of ports and relay of media (anchored, no packets)"
         return (
-            "admission limits, wall, gate and policy, reservation of ports and relay of media (anchored, no packets), journal, call "
-            f"records, traces and snapshots of calls, registrations, a log line for each fact: all on, SQLite on {file_system(self.folder)}, durability \"process\"; {config}"
+            f"admission limits, wall, gate and policy, {media}, journal, call records, ladders and snapshots of calls, "
+            f"registrations, a log line for each fact: all on, SQLite on {file_system(self.folder)}, durability \"process\"; {config}"
         )
 
     def start(self):
@@ -144,12 +153,19 @@ class Ringfence(Server):
         config.write_text(self._config())
         self.server.start()
         self.carrier = Questions()
-        self._people()
+        self.people(self.plan.numbers())
         self._trunk()
 
     def restart(self):
         self.server.stop()
         self.server.start()
+
+    def take_turn(self, words=None):
+        """Runs with these words from now on, or with its own."""
+        wanted = self.words if words is None else words
+        if self.server.words != wanted:
+            self.server.words = wanted
+            self.restart()
 
     def stop(self):
         self.server.stop()
@@ -195,20 +211,55 @@ class Ringfence(Server):
         text += realm.format(0, "access", self.address, NAME, self.media_ports) + "transports.udp = 5060\n"
         return text + realm.format(1, "carrier", self.outside, NAME, self.media_ports) + f"carrier_port = {self.port}\ntransports.tls = {self.tls_port}\n"
 
-    def _people(self):
-        for number in self.plan.numbers():
-            got = self.ask("extension-add", number=number, name=f"Bench {number}", allow_plain_rtp=True)
-            self.plan.secrets[number] = got["secret"]["secret"]
+    def people(self, numbers):
+        """Makes their accounts, and learns their secrets."""
+
+        def one(number):
+            return self.ask("extension-add", number=number, name=f"Bench {number}", allow_plain_rtp=True)["secret"]["secret"]
+
+        with ThreadPoolExecutor(ASKED_AT_ONCE) as workers:
+            self.plan.secrets.update(zip(numbers, workers.map(one, numbers)))
 
     def _trunk(self):
         host, port = QUESTIONS
         words = ["trunk", "add", "bench", "--server", f"{host}:{port}", "--transport", self.transport, "--realm", "carrier"]
-        words += ["--address", ",".join(self.plan.carriers), "--channels", "1000", "--dangerous-plain-rtp"]
+        words += ["--address", ",".join(self.plan.carriers), "--channels", str(CALLS), "--dangerous-plain-rtp"]
         if self.transport == "tls":
             words += ["--ca", str(self.plan.authority.certificate)]
         self.server.say(*words)
-        for number in self.plan.numbers():
-            self.ask("number-add", number=PREFIX + number, trunk="bench", extension=number)
+        with ThreadPoolExecutor(ASKED_AT_ONCE) as workers:
+            add = lambda number: self.ask("number-add", number=PREFIX + number, trunk="bench", extension=number)  # noqa: E731
+            list(workers.map(add, self.plan.numbers()))
+
+
+class WithoutMedia:
+    """The same ringfence, started anew before its turns so that it opens no ports for audio: what signalling costs alone."""
+
+    name = "ringfence-null"
+
+    def __init__(self, server):
+        self.server = server
+
+    def __getattr__(self, what):
+        return getattr(self.server, what)
+
+    def what_is_on(self):
+        return "the same with a null relay of media: ports are promised, none is opened"
+
+    def start(self):
+        pass
+
+    def stop(self):
+        pass
+
+    def take_turn(self):
+        self.server.take_turn([WITHOUT_MEDIA])
+
+
+def has_null_relay():
+    """Whether the program was built with the switches of tests."""
+    program = servers.Ringfence("nowhere").binary
+    return WITHOUT_MEDIA in subprocess.run([program, "up", "--help"], capture_output=True, text=True, timeout=10).stdout
 
 
 class Kamailio(Server):
