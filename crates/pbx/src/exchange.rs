@@ -25,7 +25,7 @@ use guard::access::Actor;
 use guard::cause::{Cause, Outcome};
 use guard::fact::{Fact, ViolationKind};
 use guard::gate::{Attempt, Decision, Destination, Gate, Origin, Standing, Verdict};
-use guard::id::{CallId, LegId, NodeId, TenantId, TrunkId};
+use guard::id::{CallId, ExtensionId, LegId, NodeId, TenantId, TrunkId};
 use guard::ledger::{Crossing, Ledger, Spend};
 use guard::policy::Scope;
 use guard::source::Source;
@@ -39,7 +39,7 @@ use crate::back_to_back::{BackToBack, Event, Owner};
 use crate::command::Change;
 use crate::flow::{FlowId, Path, Realm, Transport};
 use crate::io::{Input, Output, Ticket};
-use crate::pace::{Pace, Ringing, Unproved};
+use crate::pace::{Pace, REFUSALS_MAX, Ringing, Unproved};
 use crate::record::{Loaded, Row};
 use crate::recovery::Recovery;
 use crate::registrar::{Effect, Registrar, RegistrarSettings};
@@ -56,7 +56,7 @@ pub struct Exchange {
     trunks: Trunks,
     /// Sockets that carriers alone are answered on.
     carrier_sockets: BTreeSet<FlowId>,
-    refusals: Pace,
+    refusals: Pace<ExtensionId>,
     ringing: Ringing,
     /// Our tag in answers without a transaction, once there was one.
     passing: Option<String>,
@@ -133,7 +133,7 @@ impl Exchange {
             registrar,
             violations: BTreeMap::new(),
             unproved: Unproved::default(),
-            refusals: Pace::new(by_extension),
+            refusals: Pace::new(REFUSALS_MAX, by_extension),
             ringing: Ringing::new(by_extension),
             passing: None,
             core: BackToBack::new(settings, gate, ledger, node, realms, chance),

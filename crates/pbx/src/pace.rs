@@ -4,50 +4,56 @@
 //! record, a decision and a line of the journal. Beyond a rate they are only counted.
 
 use std::collections::BTreeMap;
+use std::hash::Hash;
 use std::time::Duration;
 
 use guard::id::{CallId, ExtensionId};
 use guard::source::Source;
 use pure::{HashSeed, Instant, Map};
 
-/// Refusals of each extension within a minute. Holds [`Pace::EXTENSIONS_MAX`] of them at the most; at
-/// the bound all is forgotten, which costs a few lines too many and no memory.
+/// Events of each key within a minute. Holds [`KEYS_MAX`] of them at the most; at the bound all is
+/// forgotten, which costs a few lines too many and no memory.
 #[derive(Debug)]
-pub(crate) struct Pace(Map<ExtensionId, Minute>);
+pub(crate) struct Pace<K> {
+    minutes: Map<K, Minute>,
+    minute_max: u32,
+}
 
 #[derive(Debug)]
 struct Minute {
     since: Instant,
-    refusals: u32,
+    events: u32,
 }
 
-impl Pace {
-    pub(crate) const EXTENSIONS_MAX: usize = 4_096;
-    /// A person who is refused tries a few times; a machine, thousands.
-    pub(crate) const MINUTE_MAX: u32 = 30;
+/// Refusals of an extension that are written down. A person who is refused tries a few times; a machine, thousands.
+pub(crate) const REFUSALS_MAX: u32 = 30;
+/// Changes of who is registered, by one extension from one address. A phone on a bad line comes back every few seconds.
+pub(crate) const REGISTRATIONS_MAX: u32 = 60;
+const KEYS_MAX: usize = 4_096;
 
-    pub(crate) fn new(seed: HashSeed) -> Self {
-        Self(Map::new(seed))
+impl<K: Eq + Hash> Pace<K> {
+    pub(crate) fn new(minute_max: u32, seed: HashSeed) -> Self {
+        Self { minutes: Map::new(seed), minute_max }
     }
 
-    /// Whether a further refusal of this extension is only to be counted.
-    pub(crate) fn is_full(&self, now: Instant, extension: ExtensionId) -> bool {
-        self.0.get(&extension).is_some_and(|minute| {
-            now.since(minute.since) < MINUTE && minute.refusals >= Self::MINUTE_MAX
+    /// Whether this minute has had its events.
+    pub(crate) fn is_full(&self, now: Instant, key: &K) -> bool {
+        self.minutes.get(key).is_some_and(|minute| {
+            now.since(minute.since) < MINUTE && minute.events >= self.minute_max
         })
     }
 
-    pub(crate) fn count(&mut self, now: Instant, extension: ExtensionId) {
-        if let Some(minute) = self.0.get_mut(&extension)
+    pub(crate) fn count(&mut self, now: Instant, key: K) {
+        if let Some(minute) = self.minutes.get_mut(&key)
             && now.since(minute.since) < MINUTE
         {
-            minute.refusals = minute.refusals.saturating_add(1);
+            minute.events = minute.events.saturating_add(1);
             return;
         }
-        if self.0.len() >= Self::EXTENSIONS_MAX {
-            self.0.clear();
+        if self.minutes.len() >= KEYS_MAX {
+            self.minutes.clear();
         }
-        self.0.insert(extension, Minute { since: now, refusals: 1 });
+        self.minutes.insert(key, Minute { since: now, events: 1 });
     }
 }
 
@@ -126,7 +132,7 @@ impl Ringing {
     /// more than [`Self::BURST`].
     pub(crate) fn takes(&mut self, now: Instant, extension: ExtensionId, phones: usize) -> bool {
         let wanted = u64::try_from(phones).unwrap_or(u64::MAX).min(Self::BURST);
-        if self.0.len() >= Pace::EXTENSIONS_MAX {
+        if self.0.len() >= KEYS_MAX {
             self.0.clear();
         }
         let full = || Bucket { left: Self::BURST, filled: now };
@@ -153,19 +159,19 @@ mod tests {
 
     #[test]
     fn thirty_refusals_a_minute_are_written_down() {
-        let mut pace = Pace::new(Chance::from_number(1).hash_seed());
+        let mut pace = Pace::new(REFUSALS_MAX, Chance::from_number(1).hash_seed());
         let (alice, bob) = (ExtensionId(1), ExtensionId(2));
         let at = |seconds: u64| Instant(seconds * 1_000_000_000);
-        let written = |pace: &mut Pace, from: u64| {
+        let written = |pace: &mut Pace<ExtensionId>, from: u64| {
             let tries = (0..100).filter(|_| {
-                let full = pace.is_full(at(from), alice);
+                let full = pace.is_full(at(from), &alice);
                 pace.count(at(from), alice);
                 !full
             });
             tries.count()
         };
         assert_eq!(written(&mut pace, 0), 30);
-        assert!(!pace.is_full(at(1), bob));
+        assert!(!pace.is_full(at(1), &bob));
         assert_eq!(written(&mut pace, 59), 0);
         assert_eq!(written(&mut pace, 60), 30);
     }

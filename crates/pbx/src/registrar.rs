@@ -36,6 +36,7 @@ use crate::command::Credentials;
 use crate::directory::{Device, Exceptions, Extension, Tenant};
 use crate::failures::Failures;
 use crate::flow::{FlowId, FlowOpened, Path, TlsFacts, Transport};
+use crate::pace::{Pace, REGISTRATIONS_MAX};
 use crate::record::{BindingRow, Loaded, Row};
 use crate::throttle::Throttle;
 use devices::Devices;
@@ -65,6 +66,8 @@ pub struct Registrar {
     pub(crate) stale: Stales,
     pub(crate) wall: Wall,
     newcomers: Throttle<ExtensionId>,
+    /// Changes of who is registered.
+    changes: Pace<(ExtensionId, Source)>,
     /// By Call-ID.
     pub(crate) puzzled: Map<String, Puzzled>,
     chance: Chance,
@@ -173,6 +176,11 @@ impl Registrar {
     ) -> Self {
         let wall = Wall::new(now, settings.without_wall, loaded.bans);
         let nonces = NoncesConfig { lifetime: NONCE_LIFETIME, served_max: NONCES_SERVED_MAX };
+        let nonces = Nonces::new(nonces, node.0, chance.fork(), now);
+        let decoy_key = chance.bytes();
+        let failures = Failures::new(chance.hash_seed());
+        let newcomers = Throttle::new(NEWCOMER_INTERVAL, chance.hash_seed());
+        let by_place = chance.hash_seed();
         let mut registrar = Self {
             settings,
             node,
@@ -185,13 +193,14 @@ impl Registrar {
             at: BTreeMap::new(),
             flows: BTreeMap::new(),
             expiries: Timers::new(),
-            nonces: Nonces::new(nonces, node.0, chance.fork(), now),
-            decoy_key: chance.bytes(),
-            failures: Failures::new(chance.hash_seed()),
+            nonces,
+            decoy_key,
+            failures,
             stale: Stales::default(),
             wall,
-            newcomers: Throttle::new(NEWCOMER_INTERVAL, chance.hash_seed()),
-            puzzled: Map::new(chance.hash_seed()),
+            newcomers,
+            changes: Pace::new(REGISTRATIONS_MAX, by_place),
+            puzzled: Map::new(by_place),
             chance,
         };
         for (extension, credentials, former) in loaded.extensions {

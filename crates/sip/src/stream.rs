@@ -153,6 +153,10 @@ fn content_length(head: &[u8]) -> Result<usize, Violation> {
     let mut was_length = false;
     for line in head.split(|&b| b == b'\n').skip(1) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
+        // Whoever takes it for a line end would find another length.
+        if memchr::memchr(b'\r', line).is_some() {
+            return Err(Violation::BareLineEnd);
+        }
         if line.first().is_some_and(|&b| ascii::is_space(b)) {
             if was_length {
                 return Err(Violation::ContentLength);
@@ -161,8 +165,12 @@ fn content_length(head: &[u8]) -> Result<usize, Violation> {
         }
         was_length = false;
         let Some(colon) = memchr::memchr(b':', line) else { continue };
-        if Name::parse(line[..colon].trim_ascii_end()) != Name::ContentLength {
-            continue;
+        let name = line[..colon].trim_ascii_end();
+        match Name::parse(name) {
+            Name::ContentLength => {}
+            // And whoever takes what stands there for a blank.
+            Name::Other if !ascii::is_token(name) => return Err(Violation::HeaderName),
+            _ => continue,
         }
         was_length = true;
         let value = line[colon + 1..].trim_ascii();
@@ -197,6 +205,22 @@ mod tests {
         }
         frames.extend(framer.pong_if_pending());
         Ok(frames)
+    }
+
+    /// Whoever reads a carriage return as a line end, or a vertical tab as a blank, finds another length there.
+    #[test]
+    fn what_could_hide_a_length_ends_the_connection() {
+        for (row, fault) in [
+            ("X: a\rContent-Length: 9", Violation::BareLineEnd),
+            ("Content-Length\u{b}: 9", Violation::HeaderName),
+            ("Content-Length\u{a0}: 9", Violation::HeaderName),
+            ("Content-Length\0: 9", Violation::HeaderName),
+        ] {
+            let text = ONE.replacen("l: 4", &format!("{row}\r\nl: 4"), 1);
+            assert_eq!(frames(&[text.as_bytes()]), Err(fault), "{row:?}");
+        }
+        let escaped = ONE.replacen("l: 4", "Subject: \"a\\\u{b}b\"\r\nl: 4", 1);
+        assert!(frames(&[escaped.as_bytes()]).is_ok());
     }
 
     #[test]

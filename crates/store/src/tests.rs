@@ -859,7 +859,8 @@ async fn nothing_is_said_to_be_stored_that_is_not() {
     let store = open(&folder, options).await.unwrap();
     fill(&store.writer).await;
     // More than is kept.
-    let traces = (0..15_000).map(|n| trace(n % 30, "x")).collect();
+    let long = "x".repeat(8 << 10);
+    let traces = (0..6_200).map(|n| trace(n % 200, &long)).collect();
     store.writer.write(Write { traces, ..Write::default() }).await.unwrap();
     let told = store.writer.committed();
     let retention = Retention { cdrs_before: Some(Utc(500)), traces_before: None };

@@ -17,7 +17,7 @@
 //! recovers by itself. One fact says that it began, one what was lost, if anything was. At the bounds:
 //! beyond [`ROWS_KEPT_MAX`] rows the next refresh makes room (the phone will send another), and where
 //! there is none to drop, the new row is lost and counted; beyond [`ENTRIES_KEPT_MAX`] a fact is
-//! counted instead of chained, so that the chain stays whole; beyond 10,000 lines of ladders the next one
+//! counted instead of chained, so that the chain stays whole; beyond 20 MB of ladders the next line
 //! is lost and counted.
 
 mod ladders;
@@ -462,6 +462,7 @@ impl Task {
         for trace in write.traces {
             self.trace(now, trace);
         }
+        self.eager |= self.ladders.is_crowded();
         for row in &write.rows {
             if let Row::Cdr(cdr) = row {
                 self.ladders.ended(cdr.call);

@@ -1161,7 +1161,7 @@ impl Call {
         self.alarms.insert(why, id);
     }
 
-    fn cancel_alarm(&mut self, desk: &mut Desk<'_>, why: Why) {
+    pub(crate) fn cancel_alarm(&mut self, desk: &mut Desk<'_>, why: Why) {
         if let Some(id) = self.alarms.remove(&why) {
             desk.timers.cancel(id);
         }
@@ -1276,7 +1276,8 @@ impl Call {
             return;
         }
         for alarm in self.alarms.keys().copied().collect::<Vec<_>>() {
-            if !self.ends_a_leg(alarm) {
+            // A record may be written while a leg waits for its phone: its caller may call again soon all the same.
+            if !self.ends_a_leg(alarm) && alarm != Why::Linger {
                 self.cancel_alarm(desk, alarm);
             }
         }

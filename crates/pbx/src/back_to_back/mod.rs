@@ -441,6 +441,7 @@ impl BackToBack {
             for leg in call.legs() {
                 leg.forget(&mut desk);
             }
+            call.cancel_alarm(&mut desk, Why::Linger);
             desk.lines.forget_call(id);
             calls.remove(&id);
         }

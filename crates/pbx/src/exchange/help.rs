@@ -103,7 +103,7 @@ impl Exchange {
             name: caller.map(|caller| caller.name.clone()).unwrap_or_default(),
             number: caller.map(|caller| caller.number.to_string()).unwrap_or_default(),
             dialled: emergency.number().to_owned(),
-            quiet: extension.is_some_and(|one| self.refusals.is_full(now.instant, one)),
+            quiet: extension.is_some_and(|one| self.refusals.is_full(now.instant, &one)),
             emergency: true,
         };
         let attempt = Attempt {

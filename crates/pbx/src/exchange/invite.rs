@@ -110,7 +110,7 @@ impl Exchange {
             name,
             number,
             dialled: dialled.chars().take(DIALLED_MAX).collect(),
-            quiet: self.refusals.is_full(now.instant, identity.extension),
+            quiet: self.refusals.is_full(now.instant, &identity.extension),
             emergency: false,
         };
         if let Err(refused) = self.call(now, key, path, request, &asker) {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use guard::fact::Fact;
 use guard::id::{DeviceId, ExtensionId, TenantId};
 use guard::pii::{Instance, Pii};
+use guard::source::Source;
 use pure::Now;
 use sip::{Name, NameAddr, Request, Response, Scheme, Status};
 
@@ -43,6 +44,7 @@ impl Registrar {
                 Refused::UncallableContact => answer.reason("Contact Can't Be Called"),
                 Refused::WildcardStays => answer.reason("Contact * Without Expires 0"),
                 Refused::TooManyDevices => answer.reason("Too Many Devices Registered"),
+                Refused::TooOften => answer.header(Name::RetryAfter, RETRY_AFTER),
                 Refused::OutOfOrder => answer.reason("CSeq Out Of Order"),
             }),
         }
@@ -76,6 +78,7 @@ impl Registrar {
             if headers.expires() != Some(0) {
                 return Err(Refused::WildcardStays);
             }
+            self.may_change(now, identity, path)?;
             self.remove_all(request, identity.extension, out)?;
             return Ok(None);
         }
@@ -93,6 +96,12 @@ impl Registrar {
         // that is one device moving, not one leaving and a stranger arriving.
         let staying =
             live.as_ref().and_then(|(contact, _)| self.recognise(request, identity, contact));
+        let bound = staying.and_then(|id| self.devices.get(&id)?.binding.as_ref());
+        let refreshes = bound.is_some_and(|binding| binding.path == path);
+        let asks = live.is_none();
+        if !gone.is_empty() || !(refreshes || asks) {
+            self.may_change(now, identity, path)?;
+        }
         for contact in gone {
             self.remove(request, identity, &contact, staying, out)?;
         }
@@ -114,6 +123,16 @@ impl Registrar {
         let device = self.device_for(now, request, identity, &contact, path, out)?;
         self.place(now, request, path, identity, &contact, device, granted, out)?;
         Ok(Some((contact.uri().as_str().to_owned(), granted)))
+    }
+
+    /// Whoever holds a secret could else fill the journal with its coming and going.
+    fn may_change(&mut self, now: Now, identity: &Identity, path: Path) -> Result<(), Refused> {
+        let key = (identity.extension, Source::from(path.remote.ip()));
+        if self.changes.is_full(now.instant, &key) {
+            return Err(Refused::TooOften);
+        }
+        self.changes.count(now.instant, key);
+        Ok(())
     }
 
     /// The device that this Contact belongs to: known by instance, by its Contact, by its Call-ID,
@@ -396,6 +415,8 @@ enum Refused {
     /// `Contact: *` that isn't for removal (RFC 3261 §10.3 step 6).
     WildcardStays,
     TooManyDevices,
+    /// More changes of who is registered than [`crate::pace::REGISTRATIONS_MAX`] a minute.
+    TooOften,
     OutOfOrder,
 }
 
@@ -408,10 +429,14 @@ impl Refused {
             Self::TooManyContacts | Self::UncallableContact | Self::WildcardStays => {
                 Status::BAD_REQUEST
             }
+            Self::TooOften => Status::SERVICE_UNAVAILABLE,
             Self::OutOfOrder => Status::SERVER_INTERNAL_ERROR,
         }
     }
 }
+
+/// The rest of the minute, at the most.
+const RETRY_AFTER: &str = "60";
 
 /// RFC 3261 §10.3 step 6: a binding isn't removed by an older request of the same registration.
 fn in_order(request: &Request, binding: &Binding) -> Result<(), Refused> {

@@ -204,6 +204,47 @@ fn a_captured_register_is_worth_nothing_elsewhere() {
     assert_eq!(replayed.status(), Status::UNAUTHORIZED);
 }
 
+/// A stolen secret that comes and goes fills no journal, and keeps the phone itself from nothing.
+#[test]
+fn coming_and_going_is_paced_at_each_address() {
+    let mut world = World::new();
+    let (elsewhere, desk) = (world.connect(1), world.connect(2));
+    let elsewhere = Path { remote: "203.0.113.9:5061".parse().expect("one"), ..elsewhere };
+    let mut thief = Phone { instance: Some("thief".into()), ..Phone::new("101", PASSWORD) };
+    let mut phone = Phone::new("101", PASSWORD);
+    let mut comes_and_goes = |world: &mut World, rounds: u32| {
+        let registrations = (0..rounds).flat_map(|_| [60, 0]);
+        let answers = registrations.map(|expires| {
+            let (status, effects) = world.register(&mut thief, elsewhere, expires);
+            let facts = effects
+                .iter()
+                .filter(|e| matches!(e, Effect::Fact { fact, .. } if fact.journalled()));
+            (status, facts.count())
+        });
+        let answers: Vec<_> = answers.collect();
+        let refused = answers.iter().filter(|(status, _)| *status == Status::SERVICE_UNAVAILABLE);
+        (refused.count(), answers.iter().map(|(_, facts)| facts).sum::<usize>())
+    };
+    let (refused, facts) = comes_and_goes(&mut world, 500);
+    assert_eq!(refused, 1_000 - 60);
+    assert!((60..70).contains(&facts), "{facts} lines of the journal");
+    // The phone comes, refreshes, and comes back on another connection.
+    assert_eq!(world.register(&mut phone, desk, 60).0, Status::OK);
+    assert_eq!(world.register(&mut phone, desk, 60).0, Status::OK);
+    let again = world.connect(3);
+    assert_eq!(world.register(&mut phone, again, 60).0, Status::OK);
+    world.pass(Duration::from_secs(60));
+    assert_eq!(comes_and_goes(&mut world, 30).0, 0);
+}
+
+/// What refreshes is no change.
+#[test]
+fn a_phone_may_refresh_as_often_as_it_likes() {
+    let mut world = World::new();
+    let (mut phone, path) = (Phone::new("101", PASSWORD), world.connect(1));
+    assert!((0..200).all(|_| world.register(&mut phone, path, 60).0 == Status::OK));
+}
+
 #[test]
 fn another_accounts_name_is_refused() {
     let mut world = World::new();
@@ -292,6 +333,7 @@ fn devices_of_an_extension_are_bounded() {
         let flow = FlowId { node: NodeId(1), transport: Transport::Tls, generation };
         world.registrar.flow_closed(flow, &mut Vec::new());
     }
+    world.pass(Duration::from_secs(60));
     // Phones that went away are forgotten, oldest first, before new ones are turned away.
     for (n, name) in names.iter().enumerate() {
         let path = world.connect(n as u64 + 100);

@@ -401,7 +401,7 @@ fn call(one: &Call) -> String {
 /// One arrow a message, its whole text below: what a telephone engineer reads first and last.
 fn ladder(call: &Call, lines: &[LadderLine]) -> String {
     if lines.is_empty() {
-        return "  The signalling of this call is not kept any more.\n".to_owned();
+        return "  No signalling of this call was kept.\n".to_owned();
     }
     let mut out = String::new();
     for line in lines {

@@ -451,3 +451,60 @@ fn over_datagrams(weak: &'static str, tell: impl Fn(&str, &mut PhoneSettings)) -
         tell(name, phone);
     })
 }
+
+/// Its record is written while its phone is away. Five seconds later it keeps the extension from nothing more.
+#[test]
+fn a_call_that_is_over_lets_another_phone_of_its_caller_call() {
+    let settings = Settings { calls_per_extension_max: 1, ..Settings::default() };
+    let cast = [("alice", "101"), ("alan", "101"), ("bob", "102")];
+    Ladder::with(settings, &cast, &[], |_, _| {}).after(Duration::from_secs(100)).check(
+        "
+              0ms  alice dials 102
+              0ms  alice   > pbx     INVITE 102
+              0ms  pbx     > alice   100
+              0ms  pbx     > alice   401
+              0ms  alice   > pbx     ACK
+              0ms  alice   > pbx     INVITE 102
+              0ms  pbx     > alice   100
+              0ms  pbx     > bob     INVITE 102
+              0ms  bob     > pbx     100
+              0ms  bob     > pbx     180
+              0ms  pbx     > alice   180
+           2000ms  bob     > pbx     200 sdp
+           2000ms  pbx     > bob     ACK
+           2000ms  pbx     > alice   200 sdp
+           2000ms  alice   > pbx     ACK
+           3000ms  alice breaks
+           3000ms  alice dies
+           4000ms  bob hangs up
+           4000ms  bob     > pbx     BYE
+           4000ms  pbx     > bob     200 BYE
+            cdr    101 102 answered 2s
+          10000ms  alan dials 102
+          10000ms  alan    > pbx     INVITE 102
+          10000ms  pbx     > alan    100
+          10000ms  pbx     > alan    401
+          10000ms  alan    > pbx     ACK
+          10000ms  alan    > pbx     INVITE 102
+          10000ms  pbx     > alan    100
+          10000ms  pbx     > bob     INVITE 102
+          10000ms  bob     > pbx     100
+          10000ms  bob     > pbx     180
+          10000ms  pbx     > alan    180
+          12000ms  bob     > pbx     200 sdp
+          12000ms  pbx     > bob     ACK
+          12000ms  pbx     > alan    200 sdp
+          12000ms  alan    > pbx     ACK
+          14000ms  alan hangs up
+          14000ms  alan    > pbx     BYE
+          14000ms  pbx     > alan    200 BYE
+          14000ms  pbx     > bob     BYE
+          14000ms  bob     > pbx     200 BYE
+            cdr    101 102 answered 2s
+            heard  alice bob
+            heard  alan bob
+            heard  bob alice
+            heard  bob alan
+        ",
+    );
+}

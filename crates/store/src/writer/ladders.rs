@@ -18,25 +18,37 @@ use crate::table;
 #[derive(Debug)]
 pub(super) struct Ladders {
     /// Lines that are not stored yet.
-    held: BTreeMap<CallId, Vec<Trace>>,
-    lines_held: usize,
+    held: BTreeMap<CallId, Held>,
+    bytes_held: usize,
     /// When the lines of a call must go, soonest first. A call may be long gone, or stand here twice.
     due: VecDeque<(Instant, CallId)>,
     /// Calls that have their record: no line is to come, or few.
     over: BTreeSet<CallId>,
-    /// Lines of each call that is up, stored ones too.
-    counted: BTreeMap<CallId, u32>,
+    /// What there was of each call that is up, stored lines too.
+    counted: BTreeMap<CallId, Count>,
     /// Of the next row.
     next: i64,
     /// Whose lines were given out and are not known to be stored.
     under_way: Vec<CallId>,
 }
 
+#[derive(Debug, Default)]
+struct Held {
+    lines: Vec<Trace>,
+    bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Count {
+    lines: u32,
+    bytes: usize,
+}
+
 impl Ladders {
     pub(super) fn new(next: i64) -> Self {
         Self {
             held: BTreeMap::new(),
-            lines_held: 0,
+            bytes_held: 0,
             due: VecDeque::new(),
             over: BTreeSet::new(),
             counted: BTreeMap::new(),
@@ -47,26 +59,34 @@ impl Ladders {
 
     /// Whether memory allows no more while the disk fails.
     pub(super) fn is_full(&self) -> bool {
-        self.lines_held >= KEPT_MAX
+        self.bytes_held >= KEPT_MAX
     }
 
-    /// Keeps a line, but for one beyond [`LINES_MAX`] of its call.
+    /// Whether so much waits that some must go now.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.bytes_held > WAITING_MAX
+    }
+
+    /// Keeps a line, but for one beyond [`LINES_MAX`] or [`BYTES_MAX`] of its call.
     pub(super) fn push(&mut self, now: Instant, trace: Trace) {
         let call = trace.call;
         if self.counted.len() >= CALLS_COUNTED_MAX && !self.counted.contains_key(&call) {
             self.counted.pop_first();
         }
-        let lines = self.counted.entry(call).or_default();
-        if *lines >= LINES_MAX {
+        let bytes = trace.text.len() + LINE_HEAD;
+        let count = self.counted.entry(call).or_default();
+        if count.lines >= LINES_MAX || count.bytes + bytes > BYTES_MAX {
             return;
         }
-        *lines += 1;
+        count.lines += 1;
+        count.bytes += bytes;
         let held = self.held.entry(call).or_default();
-        if held.is_empty() {
+        if held.lines.is_empty() {
             self.due.push_back((now + HELD_FOR, call));
         }
-        held.push(trace);
-        self.lines_held += 1;
+        held.lines.push(trace);
+        held.bytes += bytes;
+        self.bytes_held += bytes;
     }
 
     /// The call has its record: what is held of it goes with that.
@@ -98,8 +118,8 @@ impl Ladders {
             let old = self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, call)| *call);
             let mut going: BTreeSet<CallId> = over.chain(old).collect();
             // Under the heaviest load lines wait less long.
-            let of = |call: &CallId| self.held.get(call).map_or(0, Vec::len);
-            let mut stay = self.lines_held - going.iter().map(of).sum::<usize>();
+            let of = |call: &CallId| self.held.get(call).map_or(0, |held| held.bytes);
+            let mut stay = self.bytes_held - going.iter().map(of).sum::<usize>();
             let mut waiting = self.due.iter().map(|(_, call)| *call);
             while stay > WAITING_MAX
                 && let Some(call) = waiting.next()
@@ -110,7 +130,7 @@ impl Ladders {
         };
         let (held, next) = (&self.held, &mut self.next);
         let row = |call| {
-            let lines: &Vec<Trace> = held.get(call)?;
+            let lines: &[Trace] = &held.get(call)?.lines;
             let id = *next;
             *next += 1;
             Some(table::ladder(id, lines, master, chance))
@@ -122,7 +142,7 @@ impl Ladders {
     pub(super) fn stored(&mut self) {
         for call in self.under_way.drain(..) {
             self.over.remove(&call);
-            self.lines_held -= self.held.remove(&call).map_or(0, |lines| lines.len());
+            self.bytes_held -= self.held.remove(&call).map_or(0, |held| held.bytes);
         }
         while self.due.front().is_some_and(|(_, call)| !self.held.contains_key(call)) {
             self.due.pop_front();
@@ -132,13 +152,17 @@ impl Ladders {
 
 /// What a crash may cost of a ladder, and longer than the messages of an answer are apart.
 const HELD_FOR: Duration = Duration::from_secs(1);
-/// Lines that wait for others while the disk takes them: a second of 300 calls a second, 4 MB.
-const WAITING_MAX: usize = 5_000;
-/// About 20 MB.
-const KEPT_MAX: usize = 10_000;
+/// Bytes that wait for others while the disk takes them: a second of 600 calls a second.
+const WAITING_MAX: usize = 4 << 20;
+/// Bytes in memory while the disk fails.
+const KEPT_MAX: usize = 20 << 20;
 /// A call with two legs takes some thirty lines; one that was on hold all day, a few hundred. What
-/// comes beyond isn't kept: a peer must not fill our disk by re-INVITEs.
+/// comes beyond isn't kept: a peer must not fill our disk by re-INVITEs, nor by long ones.
 const LINES_MAX: u32 = 512;
+/// As many lines of a usual message.
+const BYTES_MAX: usize = 256 << 10;
+/// What a line takes besides its text.
+const LINE_HEAD: usize = 64;
 /// More calls than one node carries; at the bound one is let go and may take another 512 lines.
 const CALLS_COUNTED_MAX: usize = 65_536;
 
@@ -176,7 +200,7 @@ mod tests {
         fn go(&mut self, at_ms: u64, all: bool) -> Vec<(u128, usize)> {
             let Self { ladders, began, master, chance } = self;
             let rows = ladders.rows(*began + Duration::from_millis(at_ms), all, master, chance);
-            let of = |call: &CallId| (call.0, ladders.held[call].len());
+            let of = |call: &CallId| (call.0, ladders.held[call].lines.len());
             let going: Vec<_> = ladders.under_way.iter().map(of).collect();
             assert_eq!(rows.len(), going.len());
             going
@@ -197,7 +221,7 @@ mod tests {
         world.ladders.stored();
         assert_eq!(world.go(2_100, false), [(1, 1)]);
         world.ladders.stored();
-        assert_eq!((world.ladders.until(), world.ladders.lines_held), (None, 0));
+        assert_eq!((world.ladders.until(), world.ladders.bytes_held), (None, 0));
     }
 
     #[test]
@@ -224,11 +248,22 @@ mod tests {
     #[test]
     fn under_load_they_wait_less_long() {
         let mut world = World::new();
-        let calls = u128::try_from(WAITING_MAX).expect("small") + 2;
+        let each = line(0).text.len() + LINE_HEAD;
+        let calls = u128::try_from(WAITING_MAX / each).expect("small") + 2;
         (0..calls).for_each(|call| world.push(0, call));
+        assert!(world.ladders.is_crowded() && !world.ladders.is_full());
         assert_eq!(world.go(1, false), [(0, 1), (1, 1)]);
         world.ladders.stored();
+        assert!(!world.ladders.is_crowded());
         assert_eq!(world.go(1, false), []);
-        assert!(!world.ladders.is_full());
+    }
+
+    #[test]
+    fn long_lines_are_fewer() {
+        let mut world = World::new();
+        let long = Trace { text: "x".repeat(8 << 10), ..line(1) };
+        (0..100).for_each(|_| world.ladders.push(world.began, long.clone()));
+        world.push(0, 2);
+        assert_eq!(world.go(0, true), [(1, 31), (2, 1)]);
     }
 }
