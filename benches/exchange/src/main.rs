@@ -4,12 +4,10 @@
 //! On: digest, the wall, the gate, facts, snapshots, records, traces. Not here: the journal's chain, the
 //! database, sockets, the relay, which answers at once.
 
-mod world;
-
 use std::process::ExitCode;
 use std::time::Duration;
 
-use world::World;
+use exchange_bench::World;
 
 /// As the server has it.
 #[global_allocator]

@@ -2,14 +2,10 @@
 //! Beside it a process has sockets, TLS sessions, media and the store's writer, which `interop/bench-signalling memory`
 //! measures from outside.
 
-#[path = "../world.rs"]
-#[allow(dead_code, reason = "the other program counts time")]
-mod world;
-
 use std::process::ExitCode;
 use std::time::Duration;
 
-use world::World;
+use exchange_bench::World;
 
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
