@@ -44,7 +44,8 @@ pub struct Transactions<P> {
     chance: Chance,
     /// What [`Match`] and [`Ack`] are keyed by.
     seed: HashSeed,
-    live: Map<Key, Slot<P>>,
+    /// Boxed: half a minute of calls rests here, and the table moves all that it holds when it grows.
+    live: Map<Key, Box<Slot<P>>>,
     by_match: Map<Match, Key>,
     /// INVITE server transactions whose 2xx waits for its ACK, by dialog and CSeq: that ACK is a
     /// transaction of its own and shares no branch (§17.1.1.3).
@@ -450,7 +451,8 @@ impl<P: Path> Transactions<P> {
     }
 
     fn cancel(&mut self, now: Instant, key: Key) {
-        if let Some(Slot { machine: Machine::ClientInvite(_), .. }) = self.live.get(&key) {
+        let is_invite = |slot: &Slot<P>| matches!(slot.machine, Machine::ClientInvite(_));
+        if self.live.get(&key).is_some_and(|slot| is_invite(slot)) {
             self.step(now, key, Event::Cancel);
         }
     }
@@ -494,7 +496,7 @@ impl<P: Path> Transactions<P> {
         self.working += 1;
         let armed = Armed::default();
         let slot = Slot { path, matched, help, ack: None, armed, machine, rests: None };
-        self.live.insert(key, slot);
+        self.live.insert(key, Box::new(slot));
     }
 
     /// Gives one event to one machine, and buries it where it is over.

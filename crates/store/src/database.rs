@@ -53,7 +53,7 @@ pub(crate) struct Record {
 
 impl Database {
     /// Runs all statements in one transaction: all of them hold afterwards, or none.
-    pub(crate) async fn commit(&mut self, statements: &[Statement]) -> Result<(), Failure> {
+    pub(crate) async fn commit(&mut self, statements: Vec<Statement>) -> Result<(), Failure> {
         match self {
             Self::Sqlite(sqlite) => sqlite.commit(statements).await,
         }

@@ -198,7 +198,7 @@ async fn meta(
     let rows: Vec<_> = found.into_iter().map(|(k, v)| vec![k.into(), v.into()]).collect();
     let mut statements = Vec::new();
     Texts::default().put(&table::META, &rows, &mut statements);
-    match database.commit(&statements).await {
+    match database.commit(statements).await {
         Ok(()) => Ok(meta),
         // A full disk must not keep calls for help from being made. This start isn't counted, so it takes
         // a number that no counted one comes near: flows are told apart by it for the life of the folder.
@@ -214,7 +214,7 @@ async fn meta(
 async fn forget_spends(database: &mut Database, now: Utc) -> Result<(), Error> {
     let (ended, values) = table::spend_ended(before(now, SPENDS_KEPT));
     let sql = Arc::from(format!("DELETE FROM spend WHERE {ended}"));
-    match database.commit(&[Statement { sql, values }]).await {
+    match database.commit(vec![Statement { sql, values }]).await {
         // Another time.
         Err(failure) if failure.kind == PersistError::Full => Ok(()),
         done => Ok(done?),

@@ -37,7 +37,7 @@ pub(crate) async fn migrate(
 ) -> Result<(), Error> {
     let known = migrations.last().map_or(0, |last| last.version);
     let table = Statement { sql: Arc::from(TABLE), values: Vec::new() };
-    database.commit(&[table]).await?;
+    database.commit(vec![table]).await?;
     let found = version(database).await?;
     if found > known {
         return Err(Error::Newer { found, known });

@@ -4,7 +4,6 @@
 //! survives is [`Durability`]: a killed process always, a cut of the power where it is asked for.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use pbx::io::PersistError;
@@ -80,7 +79,7 @@ impl Sqlite {
         Ok(Self { path, options, connection: Some(connection) })
     }
 
-    pub(crate) async fn commit(&mut self, statements: &[Statement]) -> Result<(), Failure> {
+    pub(crate) async fn commit(&mut self, statements: Vec<Statement>) -> Result<(), Failure> {
         let done = self.transact(statements).await.map_err(|e| failure(&e));
         if done.is_err()
             && let Some(connection) = self.connection.take()
@@ -93,7 +92,7 @@ impl Sqlite {
         done
     }
 
-    async fn transact(&mut self, statements: &[Statement]) -> Result<(), sqlx::Error> {
+    async fn transact(&mut self, statements: Vec<Statement>) -> Result<(), sqlx::Error> {
         // Dropped without a commit, the transaction is rolled back before the next one begins.
         let mut transaction = self.connected().await?.begin_with("BEGIN IMMEDIATE").await?;
         for statement in statements {
@@ -117,7 +116,7 @@ impl Sqlite {
         values: Vec<Value>,
     ) -> Result<Vec<Record>, Failure> {
         let connection = self.connected().await.map_err(|e| failure(&e))?;
-        let query = sqlx::query_with(AssertSqlSafe(sql.to_owned()), arguments(&values));
+        let query = sqlx::query_with(AssertSqlSafe(sql.to_owned()), arguments(values));
         let rows = query.fetch_all(connection).await.map_err(|e| failure(&e))?;
         rows.iter().map(|row| record(table, row)).collect()
     }
@@ -127,7 +126,7 @@ impl Sqlite {
             let connection = self.connected().await?;
             let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
             transaction.execute(sqlx::raw_sql(AssertSqlSafe(text.to_owned()))).await?;
-            run(&mut transaction, &after).await?;
+            run(&mut transaction, after).await?;
             transaction.commit().await
         };
         migrated.await.map_err(|e| failure(&e))
@@ -198,7 +197,7 @@ impl SqliteReader {
         sql: &str,
         values: Vec<Value>,
     ) -> Result<Vec<Record>, Failure> {
-        let query = sqlx::query_with(AssertSqlSafe(sql.to_owned()), arguments(&values));
+        let query = sqlx::query_with(AssertSqlSafe(sql.to_owned()), arguments(values));
         let rows = query.fetch_all(&self.pool).await.map_err(|e| failure(&e))?;
         rows.iter().map(|row| record(table, row)).collect()
     }
@@ -208,19 +207,20 @@ impl SqliteReader {
     }
 }
 
-async fn run(connection: &mut SqliteConnection, statement: &Statement) -> Result<(), sqlx::Error> {
-    let sql = AssertSqlSafe(Arc::clone(&statement.sql));
-    sqlx::query_with(sql, arguments(&statement.values)).execute(connection).await.map(drop)
+async fn run(connection: &mut SqliteConnection, statement: Statement) -> Result<(), sqlx::Error> {
+    let sql = AssertSqlSafe(statement.sql);
+    sqlx::query_with(sql, arguments(statement.values)).execute(connection).await.map(drop)
 }
 
-fn arguments(values: &[Value]) -> SqliteArguments {
+fn arguments(values: Vec<Value>) -> SqliteArguments {
     let mut arguments = SqliteArguments::default();
+    arguments.reserve(values.len(), 0);
     for value in values {
         let added = match value {
             Value::Null => arguments.add(None::<i64>),
-            Value::Int(value) => arguments.add(*value),
-            Value::Text(value) => arguments.add(value.clone()),
-            Value::Blob(value) => arguments.add(value.clone()),
+            Value::Int(value) => arguments.add(value),
+            Value::Text(value) => arguments.add(value),
+            Value::Blob(value) => arguments.add(value),
         };
         added.expect("numbers, texts and bytes always encode");
     }
@@ -263,8 +263,9 @@ const SQLITE_FULL: u32 = 13;
 /// Pages in the log before they go to the main file: those that many commits touch go once. 16 MiB. The cache stays
 /// as SQLite has it, 2 MiB: each commit walks all of it, so that one of 32 MiB made commits twice as dear.
 const CHECKPOINT: &str = "4000";
-/// Upserts in seven sizes for each of a dozen tables, and their deletions.
-const STATEMENTS_CACHED: usize = 256;
+/// Upserts and deletions in 33 sizes, for the seven tables that calls and registrations write to, and room for others.
+/// One takes some 5 KiB.
+const STATEMENTS_CACHED: usize = 512;
 /// Longer than any checkpoint; a waiting ticket of the exchange has a deadline of its own.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// The console, the command line and a report at once; reads take milliseconds.

@@ -188,7 +188,7 @@ impl Texts {
     ) {
         let (mut left, mut rows) = (rows.len(), rows.into_iter());
         while left > 0 {
-            let size = CHUNKS.into_iter().find(|size| *size <= left).unwrap_or(1);
+            let size = chunk(left);
             let values = rows.by_ref().take(size).flatten().collect();
             out.push(Statement { sql: text(self, table, size), values });
             left -= size;
@@ -949,8 +949,14 @@ fn flag(set: bool) -> Value {
 /// A value's place, without a name: SQLite looks a name up among all others, for each of eight hundred values.
 const PLACE: &str = "?";
 
-/// Rows in a statement, largest first. Each statement goes to the database's thread and back, which costs more than a
-/// row; powers of two need few of them for any number of rows, and few prepared ones. Beyond 64 rows a statement
-/// saves nothing measurable, and 64 rows of the widest table are 832 parameters, far below the limit of either engine
-/// (32,766 and 65,535).
-const CHUNKS: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
+/// Rows of the next statement, where so many are left. Each statement goes to the database's thread and back, which
+/// costs more than a row: any number up to 32 has a statement of its own. Beyond 64 rows a statement saves nothing
+/// measurable, and 64 rows of the widest table are 832 parameters, far below the limit of either engine (32,766 and
+/// 65,535).
+fn chunk(left: usize) -> usize {
+    match left {
+        0..=32 => left,
+        33..=63 => 32,
+        64.. => 64,
+    }
+}

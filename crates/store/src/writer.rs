@@ -599,7 +599,7 @@ impl Task {
             self.committed();
             return Ok(());
         }
-        match self.start.database.commit(&statements).await {
+        match self.start.database.commit(statements).await {
             Ok(()) => {
                 self.committed();
                 Ok(())
@@ -827,7 +827,7 @@ async fn bite(database: &mut Database, age: &Age, before: Utc) -> Result<(u64, b
     let count = counted.first_mut().map_or(Ok(0), |row| row.small())?;
     let delete =
         |sql: &&'static str| Statement { sql: Arc::from(*sql), values: vec![until.into()] };
-    database.commit(&age.deletes.iter().map(delete).collect::<Vec<_>>()).await?;
+    database.commit(age.deletes.iter().map(delete).collect()).await?;
     Ok((count, until >= before.0))
 }
 
