@@ -42,7 +42,7 @@ class Rounds:
     count: int
     costs: list = field(default_factory=list)
     dirty: int = 0
-    last: float = 0.0  # when its last round ended
+    last: float = field(default_factory=time.monotonic)  # when its set-up, or its last round, ended
 
     def words(self):
         if not self.costs:
@@ -127,9 +127,8 @@ def play(folder, rounds, options, report, run, scenario, control=True, prepare=N
 
 
 def rest(one, options):
-    """Until what the server keeps of its last round (transactions, ports: 32 s) is forgotten."""
-    if one.last:
-        time.sleep(max(0.0, one.last + options.rest - time.monotonic()))
+    """Until the server has done with its set-up (incidents of new accounts), and forgotten its last round (32 s)."""
+    time.sleep(max(0.0, one.last + options.rest - time.monotonic()))
 
 
 def one_round(one, number, run, options, report, scenario, control, prepare):

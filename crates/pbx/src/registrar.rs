@@ -294,12 +294,11 @@ impl Registrar {
             .collect()
     }
 
-    /// The device of this extension that is registered at this path.
+    /// The device of this extension that is registered at this path. An extension has few devices; a path may have
+    /// thousands, where a proxy stands before the phones.
     pub fn device_at(&self, path: Path, extension: ExtensionId) -> Option<DeviceId> {
-        let devices = self.at.get(&path)?;
-        devices.iter().copied().find(|id| {
-            self.devices.get(id).is_some_and(|known| known.device.extension == extension)
-        })
+        let here = self.at.get(&path)?;
+        self.devices.of(extension).map(|known| known.device.id).find(|id| here.contains(id))
     }
 
     /// Whether this device's registration lives on this path now.

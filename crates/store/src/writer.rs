@@ -261,6 +261,7 @@ pub(crate) fn spawn(start: Start, broken: Option<(NodeId, Break)>) -> Writer {
         lazy_until: None,
         eager: false,
         gather_until: None,
+        idle_until: None,
         gathered: 0,
         trouble: None,
         deletion: None,
@@ -295,6 +296,8 @@ struct Task {
     eager: bool,
     /// When the next commit may begin.
     gather_until: Option<Instant>,
+    /// Until when nothing is looked for, since what came last waits anyway.
+    idle_until: Option<Instant>,
     /// Writes taken since the last commit.
     gathered: usize,
     trouble: Option<Trouble>,
@@ -386,11 +389,14 @@ impl Task {
                 until.into_iter().flatten().min()
             }
         };
-        // Each order would wake us; they wait in the queue for the commit that they go with.
-        if let Some(until) = self.gather_until
+        // Each order would wake us; they wait in the queue for the commit that they go with, and after what nobody
+        // waits for, a moment for others of its kind.
+        let pause = match self.eager {
+            true => self.gather_until.filter(|_| self.gathered < GROUP_MAX),
+            false => self.idle_until.take(),
+        };
+        if let Some(until) = pause
             && self.trouble.is_none()
-            && self.eager
-            && self.gathered < GROUP_MAX
         {
             tokio::time::sleep_until(until.into()).await;
             return self.orders.try_recv().map_or(Next::Deadline, Next::Order);
@@ -451,7 +457,9 @@ impl Task {
         if only_lines {
             // They have a time of their own.
         } else if lazy {
-            self.lazy_until.get_or_insert_with(|| Instant::now() + LAZY_MAX);
+            let now = Instant::now();
+            self.lazy_until.get_or_insert(now + LAZY_MAX);
+            self.idle_until = Some(now + LAZY_GAP);
         } else {
             self.eager = true;
         }
@@ -851,6 +859,8 @@ const GROUP_MAX: usize = 1_024;
 const COMMIT_GAP: Duration = Duration::from_millis(20);
 /// How long a refreshed registration is held back: what the design allows a crash to cost.
 const LAZY_MAX: Duration = Duration::from_secs(1);
+/// After one of them, how long the next write waits to be taken.
+const LAZY_GAP: Duration = Duration::from_millis(5);
 const RETRY_MIN: Duration = Duration::from_millis(100);
 /// Short, because calls that cost money are refused meanwhile.
 const RETRY_MAX: Duration = Duration::from_secs(2);
