@@ -42,7 +42,7 @@ def _phones(folder, name, how, count, certificate, authority, options, report):
     plan = bench_servers.plan(32, count, certificate, authority)
     one = bench_servers.plan(32, 1, certificate, authority)
     with contextlib.ExitStack() as stack:
-        server = made(name, folder, one, "tls", 2 * options.tls_phones + 1000)
+        server = made(name, folder, one, "tls", options.tls_phones + 2000)
         bench_calls.start(stack, server, report)
         if name == "ringfence":
             _accounts(server, plan, one, report)

@@ -786,6 +786,7 @@ impl Call {
         };
         fork.offered_plain = true;
         fork.allocate(desk, self.emergency);
+        self.forks.reserve_exact(1); // a vector makes room for four
         self.forks.push(fork);
         true
     }

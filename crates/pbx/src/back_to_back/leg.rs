@@ -187,8 +187,8 @@ pub(crate) struct Calling {
 #[derive(Debug)]
 pub(crate) struct Confirmed {
     pub(crate) dialog: Dialog,
-    /// What we sent, where we called.
-    invite: Option<Request>,
+    /// What we sent, where we called, as long as its transaction brings 2xx of others beyond the phone (32 s).
+    invite: Option<(Key, Request)>,
 }
 
 /// Whose request for a new description is on the table.
@@ -643,7 +643,8 @@ impl Leg {
         self.heard_from(response);
         self.session = granted_session(desk, response).or(self.own_session(desk));
         let Ok(dialog) = Dialog::uac(&calling.invite, response) else { return };
-        self.state = State::Confirmed(Confirmed { dialog, invite: Some(calling.invite) });
+        self.state =
+            State::Confirmed(Confirmed { dialog, invite: Some((calling.key, calling.invite)) });
         self.acknowledge(desk, response);
     }
 
@@ -685,7 +686,7 @@ impl Leg {
         if dialog.id() == DialogId::of_response(response) {
             return self.acknowledge(desk, response);
         }
-        if let Some(invite) = invite.clone() {
+        if let Some((_, invite)) = invite.clone() {
             end_stray(
                 desk,
                 (self.party.realm, self.party.trunk),
@@ -693,6 +694,13 @@ impl Leg {
                 &invite,
                 response,
             );
+        }
+    }
+
+    /// The transaction of an INVITE of ours is over: what comes to it now is a stray.
+    pub(crate) fn let_go_of_invite(&mut self, over: Key) {
+        if let State::Confirmed(confirmed) = &mut self.state {
+            confirmed.invite.take_if(|(key, _)| *key == over);
         }
     }
 

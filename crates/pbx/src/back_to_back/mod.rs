@@ -507,7 +507,15 @@ impl BackToBack {
                     }
                 }
                 Wire::Timeout { key, timer } => self.timed_out(now, key, timer),
-                Wire::Terminated { key } => self.lines.terminated(key),
+                Wire::Terminated { key } => {
+                    if let Some((call, leg, Purpose::Invite)) = self.lines.client(key)
+                        && let Some(leg) =
+                            self.calls.get_mut(&call).and_then(|call| call.leg_mut(leg))
+                    {
+                        leg.let_go_of_invite(key);
+                    }
+                    self.lines.terminated(key);
+                }
             }
         }
     }

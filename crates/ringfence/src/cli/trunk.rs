@@ -130,7 +130,7 @@ pub(crate) struct TrunkOptions {
     #[arg(long, value_name = "PCMA,PCMU,…", value_delimiter = ',')]
     codecs: Option<Vec<String>>,
     /// Calls that the carrier takes at once [default: 10]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=20_000))]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=27_000))]
     channels: Option<u16>,
     /// Lower is tried first [default: 10]
     #[arg(long, value_name = "N")]

@@ -702,8 +702,8 @@ pub(crate) fn secret(text: &str) -> std::result::Result<Confidential, String> {
 
 /// What a small carrier account has; the owner raises it.
 const CHANNELS: u16 = 10;
-/// As many as a node can carry (`limits.calls`).
-const CHANNELS_MAX: u16 = 20_000;
+/// One carrier may bring all calls that a node can carry (`limits.calls`), with a quarter of its lines kept for calls out.
+const CHANNELS_MAX: u16 = 27_000;
 /// In the middle, so that others fit before and after.
 const PRIORITY: u16 = 10;
 /// Longer than music-less hold by habit, short enough that a lost BYE costs little.
