@@ -131,6 +131,11 @@ pub struct Seconds(pub u64);
 #[serde(transparent)]
 pub struct Slowed(pub bool);
 
+/// What a leg was allowed though it is weaker for it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Used(pub Vec<Exception>);
+
 /// Incidents that an alert was about, by their numbers.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -152,6 +157,15 @@ impl fmt::Display for Seconds {
 impl fmt::Display for Slowed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0 { "; it is slowed down and not shut out" } else { "" })
+    }
+}
+
+impl fmt::Display for Used {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, one) in self.0.iter().enumerate() {
+            write!(f, "{}{one}", if at == 0 { "" } else { ", " })?;
+        }
+        Ok(())
     }
 }
 
@@ -614,8 +628,8 @@ facts! {
     "A leg of call {call} was refused because it offered no encryption."
 
     506 Warn ExceptionUsed "exception-used"
-    { call: CallId, leg: LegId, device: DeviceId, exception: Exception } personal {}
-    "A leg of call {call} is weak by an exception of device {device}: {exception}."
+    { call: CallId, leg: LegId, device: DeviceId, exceptions: Used } personal {}
+    "A leg of call {call} is weak by what device {device} is allowed: {exceptions}."
 
     510 Warn EmergencyCalled "emergency-called"
     { call: CallId, extension: Option<ExtensionId>, device: Option<DeviceId>, number: String, kind: EmergencyKind, known: CallerKnown }

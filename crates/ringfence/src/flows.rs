@@ -32,7 +32,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use guard::admission::Lane;
 use guard::id::{NodeId, RealmId};
 use pbx::flow::{FlowId, FlowOpened, Path, TlsFacts, Transport};
@@ -489,7 +489,8 @@ async fn write(
         let bytes = tokio::select! {
             biased;
             queued = writes.recv() => match queued {
-                Some(bytes) => {
+                Some(first) => {
+                    let bytes = gathered(first, &mut writes);
                     waiting.fetch_sub(bytes.len(), Ordering::Relaxed);
                     bytes
                 }
@@ -506,6 +507,20 @@ async fn write(
         .await??;
     }
     timeout(WRITE_TIME_MAX, socket.shutdown()).await?
+}
+
+/// A message with those that wait behind it: one TLS record and one segment for all, where each alone has both.
+fn gathered(first: Bytes, writes: &mut mpsc::Receiver<Bytes>) -> Bytes {
+    let Ok(second) = writes.try_recv() else { return first };
+    let mut all = BytesMut::with_capacity(RECORD_MAX);
+    all.extend_from_slice(&first);
+    all.extend_from_slice(&second);
+    while all.len() < RECORD_MAX / 2
+        && let Ok(next) = writes.try_recv()
+    {
+        all.extend_from_slice(&next);
+    }
+    all.freeze()
 }
 
 /// What the handshake agreed on, whichever side we are.
@@ -740,6 +755,8 @@ const IDLE_MAX: Duration = Duration::from_secs(3_600);
 const IN_FLIGHT_PER_FLOW: usize = 8;
 /// At 64 KiB each this is 64 MiB at the very most, and a tenth of a second of work.
 const IN_FLIGHT: usize = 1_024;
+/// The most that one TLS record carries (RFC 8446 §5.1).
+const RECORD_MAX: usize = 16 * 1_024;
 /// A phone has a handful of transactions; this leaves room for a burst on a trunk.
 pub(crate) const WRITES_MAX: usize = 256;
 pub(crate) const WRITE_BYTES_MAX: usize = 512 * 1024;
@@ -1115,5 +1132,20 @@ pub(crate) mod tests {
         assert!(evicted(&second) && !evicted(&third));
         drop((second, third, fourth));
         assert_eq!(admission.connections(), 0);
+    }
+
+    #[test]
+    fn messages_that_wait_go_together_in_their_order() {
+        let (queue, mut writes) = mpsc::channel(WRITES_MAX);
+        let alone = gathered(Bytes::from_static(b"first"), &mut writes);
+        assert_eq!(alone, "first");
+        [&b"second"[..], b"third"].map(|next| queue.try_send(Bytes::from_static(next)).unwrap());
+        assert_eq!(gathered(alone, &mut writes), "firstsecondthird");
+
+        let long = Bytes::from(vec![b'x'; RECORD_MAX / 4]);
+        (0..6).for_each(|_| queue.try_send(long.clone()).unwrap());
+        let first = writes.try_recv().unwrap();
+        assert_eq!(gathered(first, &mut writes).len(), RECORD_MAX / 2);
+        assert_eq!(writes.len(), 4);
     }
 }

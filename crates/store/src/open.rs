@@ -151,7 +151,8 @@ pub(crate) async fn open_with(
     let (alerts, receiver) = mpsc::channel(writer::ALERTS_MAX);
     let next_trace = last_trace.saturating_add(1);
     let start = Start { database, journal, master, chance, head, next_trace, alerts };
-    let writer = writer::spawn(start, journal_break.map(|b| (meta.node, b)));
+    let writer = writer::spawn(start, journal_break.map(|b| (meta.node, b)))
+        .map_err(|e| Error::io("start the writer of", folder.path(), e))?;
     Ok(Opened { writer, reader, stored, meta, alerts: receiver, journal_break })
 }
 

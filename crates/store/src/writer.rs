@@ -1,4 +1,4 @@
-//! The writer: the one task that changes the database, and the owner of the journal.
+//! The writer: the one thread that changes the database, and the owner of the journal.
 //!
 //! **Group commit.** A write that comes after a pause is committed at once. Under load commits begin at least
 //! [`COMMIT_GAP`] apart, and whatever came meanwhile goes into one, up to [`GROUP_MAX`] writes: a commit costs as much
@@ -23,6 +23,7 @@
 mod ladders;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -244,9 +245,10 @@ pub(crate) struct Start {
     pub(crate) alerts: mpsc::Sender<Fact>,
 }
 
-/// Starts the writer on the current runtime. A break found at the end of the journal is the first
-/// thing it notes.
-pub(crate) fn spawn(start: Start, broken: Option<(NodeId, Break)>) -> Writer {
+/// Starts the writer, on a thread of its own: calls wait for it, and it waits for no handshake of a stranger. A break
+/// found at the end of the journal is the first thing it notes.
+pub(crate) fn spawn(start: Start, broken: Option<(NodeId, Break)>) -> io::Result<Writer> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let (sender, orders) = mpsc::channel(QUEUE_MAX);
     let (told, committed) = watch::channel(start.journal.position().sequence);
     let mut task = Task {
@@ -273,8 +275,9 @@ pub(crate) fn spawn(start: Start, broken: Option<(NodeId, Break)>) -> Writer {
     if let Some((node, Break { sequence, why })) = broken {
         task.alert(Fact::JournalBroken { node, sequence, why: why.to_string() });
     }
-    tokio::spawn(task.run());
-    Writer { orders: sender, committed }
+    let thread = std::thread::Builder::new().name("writer".to_owned());
+    thread.spawn(move || runtime.block_on(task.run()))?;
+    Ok(Writer { orders: sender, committed })
 }
 
 struct Task {

@@ -210,7 +210,7 @@ pub(crate) fn samples() -> Vec<Fact> {
         },
         Fact::CallInterrupted { call, duration_ms_min: 9_000 },
         Fact::LegNotEncrypted { call, leg, device: Some(device) },
-        Fact::ExceptionUsed { call, leg, device, exception: Exception::Md5 },
+        Fact::ExceptionUsed { call, leg, device, exceptions: Used(vec![Exception::Md5]) },
         Fact::EmergencyCalled {
             call,
             extension: Some(extension),

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use guard::cause::{Cause, EndedBy};
-use guard::fact::{Exception, Fact};
+use guard::fact::{Exception, Fact, Used};
 use guard::gate::{Attempt, Decision, Destination, Origin, Responsible};
 use guard::id::{CallId, ExtensionId, LegId, TenantId};
 use pure::{Instant, TimerId, Utc};
@@ -858,13 +858,15 @@ impl Call {
         let call = self.id;
         let Some(leg) = self.leg_mut(leg) else { return };
         let Some(device) = leg.party.device else { return };
-        if leg.media.is_plain() {
-            let exception = Exception::PlainMedia;
-            desk.fact(Fact::ExceptionUsed { call, leg: leg.id, device, exception });
-        }
-        if !leg.is_secure() {
-            let exception = Exception::PlainSignalling;
-            desk.fact(Fact::ExceptionUsed { call, leg: leg.id, device, exception });
+        let used = [
+            (leg.media.is_plain(), Exception::PlainMedia),
+            (!leg.is_secure(), Exception::PlainSignalling),
+        ];
+        let exceptions: Vec<_> =
+            used.into_iter().filter_map(|(is_so, exception)| is_so.then_some(exception)).collect();
+        if !exceptions.is_empty() {
+            let exceptions = Used(exceptions);
+            desk.fact(Fact::ExceptionUsed { call, leg: leg.id, device, exceptions });
         }
     }
 

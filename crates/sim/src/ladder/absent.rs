@@ -165,7 +165,6 @@ fn a_phone_that_lost_power_ends_the_call() {
          2000ms  bob     > pbx     200 sdp
          2000ms  pbx     > bob     ACK
                   fact   exception-used
-                  fact   exception-used
          2000ms  pbx     > alice   200 sdp
          2000ms  alice   > pbx     ACK
          5000ms  alice dies
@@ -204,7 +203,6 @@ fn a_phone_that_starts_anew_knows_of_no_call() {
          2000ms  bob     > pbx     200 sdp
          2000ms  pbx     > bob     ACK
                   fact   exception-used
-                  fact   exception-used
          2000ms  pbx     > alice   200 sdp
          2000ms  alice   > pbx     ACK
          5000ms  alice dies
@@ -241,7 +239,6 @@ fn a_muted_phone_keeps_its_call() {
             0ms  pbx     > alice   180
          2000ms  bob     > pbx     200 sdp
          2000ms  pbx     > bob     ACK
-                  fact   exception-used
                   fact   exception-used
          2000ms  pbx     > alice   200 sdp
          2000ms  alice   > pbx     ACK
@@ -285,7 +282,6 @@ fn a_held_call_whose_phones_have_started_again_ends() {
             0ms  pbx     > alice   180
          2000ms  bob     > pbx     200 sdp
          2000ms  pbx     > bob     ACK
-                  fact   exception-used
                   fact   exception-used
          2000ms  pbx     > alice   200 sdp
          2000ms  alice   > pbx     ACK
@@ -337,7 +333,6 @@ fn a_held_call_whose_phones_are_there_goes_on() {
             0ms  pbx     > alice   180
          2000ms  bob     > pbx     200 sdp
          2000ms  pbx     > bob     ACK
-                  fact   exception-used
                   fact   exception-used
          2000ms  pbx     > alice   200 sdp
          2000ms  alice   > pbx     ACK

@@ -505,7 +505,6 @@ fn over_datagrams_with_an_answer_to_the_challenge() {
           1000ms  acme    > pbx     200 sdp
           1000ms  pbx     > acme    ACK
                   fact   exception-used
-                  fact   exception-used
           1000ms  pbx     > alice   200 sdp
           1000ms  alice   > pbx     ACK
           5000ms  alice hangs up

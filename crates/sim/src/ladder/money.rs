@@ -876,7 +876,6 @@ fn a_phone_loses_power_and_the_far_side_talks_on() {
          1000ms  acme    > pbx     200 sdp
          1000ms  pbx     > acme    ACK
                   fact   exception-used
-                  fact   exception-used
          1000ms  pbx     > alice   200 sdp
          1000ms  alice   > pbx     ACK
          5000ms  alice dies
@@ -917,7 +916,6 @@ fn a_muted_caller_listens_for_as_long_as_it_is_paid_for() {
             0ms  pbx     > alice   180
          1000ms  acme    > pbx     200 sdp
          1000ms  pbx     > acme    ACK
-                  fact   exception-used
                   fact   exception-used
          1000ms  pbx     > alice   200 sdp
          1000ms  alice   > pbx     ACK

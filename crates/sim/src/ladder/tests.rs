@@ -1107,7 +1107,6 @@ fn a_phone_on_datagrams_repeats_itself() {
          2000ms  bob     > pbx     200 sdp
          2000ms  pbx     > bob     ACK
           fact   exception-used
-          fact   exception-used
          2000ms  pbx     > alice   200 sdp
          2000ms  alice   > pbx     ACK
          5000ms  network drops datagrams
