@@ -49,7 +49,7 @@ class Rounds:
             return f"{self.server.name}: no clean round of {self.dirty} at {self.rate}/s"
         low, high = min(self.costs), max(self.costs)
         text = f"{self.server.name} at {self.rate}/s: median {statistics.median(self.costs):.2f} CPU s for 10,000"
-        text += f" (min {low:.2f}, max {high:.2f}, {len(self.costs)} clean rounds"
+        text += f" (min {low:.2f}, max {high:.2f}, {len(self.costs)} clean round{'s' * (len(self.costs) != 1)}"
         return text + (f", {self.dirty} not clean)" if self.dirty else ")")
 
 
@@ -86,7 +86,7 @@ def _calls(folder, options, report, transport):
             if server.name == "asterisk" or options.search:
                 rate = best_rate(folder, server, plan, options, report, transport)
             # A slower server gets rounds as long in time, not as many calls.
-            rounds.append(Rounds(server, rate, max(100, round(options.calls * min(1, rate / options.rate)))) if rate else None)
+            rounds.append(Rounds(server, rate, max(min(100, options.calls), round(options.calls * min(1, rate / options.rate)))) if rate else None)
         rounds = [one for one in rounds if one]
         run = lambda one, place: bench_load.calls(place, one.server, plan, one.rate, one.count, transport, options.pause)  # noqa: E731
         play(folder, rounds, options, report, run, transport, prepare=lambda one: present(one.server, plan))
@@ -111,7 +111,7 @@ def play(folder, rounds, options, report, run, scenario, control=True, prepare=N
     """All rounds, each server in turn; then the medians and their ratios. `prepare`: before each, not measured."""
     for number in range(1, options.rounds + 1):
         for one in rounds:
-            rest(one, options)
+            rest(one, options, report)
             place = Path(folder) / f"round-{number}-{one.server.name}"
             one_round(one, number, lambda: run(one, place), options, report, scenario, control, prepare)
     for one in rounds:
@@ -123,12 +123,17 @@ def play(folder, rounds, options, report, run, scenario, control=True, prepare=N
     clean = [one for one in rounds if one.costs]
     for other in clean[1:]:
         ratio = statistics.median(clean[0].costs) / statistics.median(other.costs)
-        report.say(f"  = {clean[0].server.name} / {other.server.name}: {ratio:.2f}")
+        least = min(statistics.median(one.costs) * one.count / 10_000 for one in (clean[0], other))
+        doubt = f" (of {least:.2f} CPU s: too little to compare, ask for more --calls)" if least < 1 else ""
+        report.say(f"  = {clean[0].server.name} / {other.server.name}: {ratio:.2f}{doubt}")
 
 
-def rest(one, options):
+def rest(one, options, report):
     """Until the server has done with its set-up (incidents of new accounts), and forgotten its last round (32 s)."""
-    time.sleep(max(0.0, one.last + options.rest - time.monotonic()))
+    left = one.last + options.rest - time.monotonic()
+    if left > 5:
+        report.say(f"  {one.server.name} rests for {left:.0f} s")
+    time.sleep(max(0.0, left))
 
 
 def one_round(one, number, run, options, report, scenario, control, prepare):
@@ -169,6 +174,7 @@ def one_round(one, number, run, options, report, scenario, control, prepare):
 def best_rate(folder, server, plan, options, report, transport):
     """The highest step that was clean and carried at its rate, searched upwards until one is not; 0 when none is."""
     best = 0
+    report.say(f"  {server.name}: its best clean rate is searched in at most {len(options.steps)} steps of {options.step_seconds} s")
     for rate in options.steps:
         present(server, plan)
         got = bench_load.calls(folder / f"search-{server.name}-{rate}", server, plan, rate, rate * options.step_seconds, transport, options.pause)

@@ -140,7 +140,8 @@ class Run:
         if self.failed:
             text += f" (caller: {self.caller.why or '-'} {self.caller.said or ''}; phone: {self.phone.failed} failed {self.phone.why or '-'})"
         rate = self.calls / self.caller.seconds if self.caller.seconds else 0
-        return f"{text}, {rate:.0f}/s, answered in {self.caller.set_up_ms:.1f} ms, {self.caller.repeated + self.phone.repeated} repeats"
+        answered = f", answered after {self.caller.set_up_ms:.1f} ms (mean)" if self.caller.set_up_ms else ""
+        return f"{text}, {rate:.0f}/s{answered}, {self.caller.repeated + self.phone.repeated} repeats"
 
 
 def calls(folder, server, plan, rate, count, transport="udp", pause_ms=0, connections=8, lasts=0):

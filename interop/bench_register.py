@@ -21,6 +21,7 @@ def register(folder, options, report):
         if "kamailio" in options.servers:
             other = bench_servers.Kamailio(folder / "kamailio", plan, challenge=True)
             started.append(bench_calls.start(stack, other, report))
+        started.sort(key=lambda server: options.servers.index(server.name))
         report.say(f"  {len(plan.numbers())} accounts at {len(plan.phones)} addresses, SHA-256, again and again at one Contact each")
         for server in started:
             began = time.monotonic()

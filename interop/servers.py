@@ -36,6 +36,11 @@ def charged(record):
     return sum(toll["seconds"] for toll in record["tolls"]), sum(millionths(toll["cost"]) for toll in record["tolls"])
 
 
+def built():
+    """The program that is tested."""
+    return Path(os.environ.get("RINGFENCE_BINARY") or home.PROJECT / "target/release/ringfence")
+
+
 class Ringfence:
     """`ringfence` from this tree, with a data folder of its own and no configuration file."""
 
@@ -43,8 +48,7 @@ class Ringfence:
 
     def __init__(self, folder, binary=None, name="pbx.test", port=5061, home_country=None):
         self.folder = Path(folder)
-        built = os.environ.get("RINGFENCE_BINARY") or home.PROJECT / "target/release/ringfence"
-        self.binary = Path(binary or built)
+        self.binary = Path(binary or built())
         self.name = name
         self.port = port
         self.home_country = home_country
@@ -53,7 +57,7 @@ class Ringfence:
         self.log = Path(str(self.folder) + ".log")
         self.process = None
         if not self.binary.exists():
-            raise ServerError(f"{self.binary} is missing; build it with: cargo build --release -p ringfence")
+            raise ServerError(f"{self.binary} is missing; build it with: cargo build --release -p ringfence (or name another in RINGFENCE_BINARY)")
 
     def start(self):
         """Returns when it answers administrators, which it does last."""
