@@ -124,7 +124,7 @@ def play(folder, rounds, options, report, run, scenario, control=True, prepare=N
     for other in clean[1:]:
         ratio = statistics.median(clean[0].costs) / statistics.median(other.costs)
         least = min(statistics.median(one.costs) * one.count / 10_000 for one in (clean[0], other))
-        doubt = f" (of {least:.2f} CPU s: too little to compare, ask for more --calls)" if least < 1 else ""
+        doubt = f" (of {least:.2f} CPU s: too little to compare, ask for more --calls)" if least < 0.5 else ""
         report.say(f"  = {clean[0].server.name} / {other.server.name}: {ratio:.2f}{doubt}")
 
 
