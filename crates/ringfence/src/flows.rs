@@ -1139,11 +1139,15 @@ pub(crate) mod tests {
         let (queue, mut writes) = mpsc::channel(WRITES_MAX);
         let alone = gathered(Bytes::from_static(b"first"), &mut writes);
         assert_eq!(alone, "first");
-        [&b"second"[..], b"third"].map(|next| queue.try_send(Bytes::from_static(next)).unwrap());
+        for next in ["second", "third"] {
+            queue.try_send(Bytes::from_static(next.as_bytes())).unwrap();
+        }
         assert_eq!(gathered(alone, &mut writes), "firstsecondthird");
 
         let long = Bytes::from(vec![b'x'; RECORD_MAX / 4]);
-        (0..6).for_each(|_| queue.try_send(long.clone()).unwrap());
+        for _ in 0..6 {
+            queue.try_send(long.clone()).unwrap();
+        }
         let first = writes.try_recv().unwrap();
         assert_eq!(gathered(first, &mut writes).len(), RECORD_MAX / 2);
         assert_eq!(writes.len(), 4);
