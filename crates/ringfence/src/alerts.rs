@@ -120,6 +120,11 @@ pub(crate) fn target(url: &str) -> Result<webhook::Target, String> {
 }
 
 impl Alerts {
+    /// What the database says, as long as it refuses writes: until it takes them no alert can be made of that.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        self.ground.writer.refusal()
+    }
+
     /// Starts the watcher and a task for each sink, on the current runtime.
     pub(crate) async fn start(ground: Ground) -> Arc<Self> {
         let sinks = match ground.store.sinks().await {

@@ -1,5 +1,6 @@
 //! The life of the process: what it says at start, signals, and an end that loses nothing.
 
+use std::io::{self, Write as _};
 use std::time::Duration;
 
 use pbx::command::{Command, Reply};
@@ -28,7 +29,8 @@ pub(crate) async fn live<E: Engine + Send + 'static>(
 ) -> Result<End, Trouble> {
     let mut stopping = Stop::new()?;
     let mut hangup = listen_for(SignalKind::hangup())?;
-    print!("{}", crate::cli::there(&announcement(&node), place));
+    // A terminal that is gone, or a log on a full disk, keeps no telephone from ringing.
+    let _ = write!(io::stdout(), "{}", crate::cli::there(&announcement(&node), place));
     notify(&[NotifyState::Ready]);
     tracing::info!("ready");
     let mut state = node.state.clone();

@@ -812,6 +812,7 @@ async fn a_full_disk_refuses_who_waits_keeps_the_rest_and_recovers() {
     let (filled, error) = fill(&store.writer).await;
     assert_eq!(error, PersistError::Full);
     assert!(matches!(store.alerts.recv().await, Some(Fact::PersistFailed { .. })));
+    assert!(store.writer.refusal().is_some_and(|said| said.contains("full")));
     let refused = noted(1_000 + u64::try_from(filled).unwrap());
     // While it lasts: nobody waits for this call's record, and it must not be lost.
     let kept = cdr(0xfe, 1_000_000, ExtensionId(4));
@@ -832,6 +833,7 @@ async fn a_full_disk_refuses_who_waits_keeps_the_rest_and_recovers() {
         }
     };
     tokio::time::timeout(Duration::from_secs(10), recovered).await.unwrap();
+    assert_eq!(store.writer.refusal(), None);
     assert_eq!(store.reader.calls(&CallQuery::default()).await.unwrap(), [kept]);
     let verified = store.reader.verify_journal(NODE, None).await.unwrap().unwrap();
     // Each change that was made, that the trouble began, and the fact from meanwhile: the change that was

@@ -49,6 +49,7 @@ use crate::table::{self, Key, Texts};
 pub struct Writer {
     orders: mpsc::Sender<Order>,
     committed: watch::Receiver<u64>,
+    refusal: watch::Receiver<Option<String>>,
 }
 
 /// What is committed together, or not at all.
@@ -171,6 +172,12 @@ impl Writer {
         self.committed.clone()
     }
 
+    /// What the database says, as long as it refuses writes. Nothing of that is in the journal before it takes them
+    /// again.
+    pub fn refusal(&self) -> Option<String> {
+        self.refusal.borrow().clone()
+    }
+
     /// Writes and waits for the commit.
     ///
     /// # Errors
@@ -251,6 +258,7 @@ pub(crate) fn spawn(start: Start, broken: Option<(NodeId, Break)>) -> io::Result
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let (sender, orders) = mpsc::channel(QUEUE_MAX);
     let (told, committed) = watch::channel(start.journal.position().sequence);
+    let (refusing, refusal) = watch::channel(None);
     let mut task = Task {
         orders,
         texts: Texts::default(),
@@ -270,6 +278,7 @@ pub(crate) fn spawn(start: Start, broken: Option<(NodeId, Break)>) -> io::Result
         head_written: None,
         head_due: None,
         told,
+        refusing,
         start,
     };
     if let Some((node, Break { sequence, why })) = broken {
@@ -277,7 +286,7 @@ pub(crate) fn spawn(start: Start, broken: Option<(NodeId, Break)>) -> io::Result
     }
     let thread = std::thread::Builder::new().name("writer".to_owned());
     thread.spawn(move || runtime.block_on(task.run()))?;
-    Ok(Writer { orders: sender, committed })
+    Ok(Writer { orders: sender, committed, refusal })
 }
 
 struct Task {
@@ -310,6 +319,8 @@ struct Task {
     head_due: Option<Instant>,
     /// How far the journal can be read.
     told: watch::Sender<u64>,
+    /// What the database says while it refuses.
+    refusing: watch::Sender<Option<String>>,
 }
 
 struct Waiting {
@@ -658,6 +669,7 @@ impl Task {
         // What the recovery itself has to say is chained with the next commit.
         let stored = self.start.journal.position().sequence;
         if let Some(trouble) = self.trouble.take() {
+            self.refusing.send_replace(None);
             self.recovered(&trouble);
         }
         if chained {
@@ -668,6 +680,7 @@ impl Task {
     }
 
     fn failed(&mut self, failure: Failure) {
+        self.refusing.send_replace(Some(failure.to_string()));
         for waiting in self.waiting.drain(..) {
             waiting.reply.send(Err(failure.kind));
         }

@@ -56,6 +56,8 @@ struct Known<'a> {
 struct Machine {
     /// Why the journal is not whole.
     journal: Option<String>,
+    /// What the database says while it refuses writes.
+    refusal: Option<String>,
     /// Writes that failed in the last 24 hours.
     writes_failed: u64,
     /// Of the data folder's disk: bytes that are free, and all of them.
@@ -114,6 +116,7 @@ impl Office {
             tls_port: self.door.port,
             machine: Machine {
                 journal: self.lost_before(),
+                refusal: self.alerts.as_ref().and_then(|alerts| alerts.refusal()),
                 writes_failed,
                 disk: self.door.ca_file.parent().and_then(disk),
                 certificate_ends: self.door.certificate.as_deref().and_then(authority::not_after),
@@ -249,6 +252,15 @@ impl Known<'_> {
         let mut note = |what: String, remedy: String| list.push(Attention { what, remedy });
         if let Some(lost) = &self.machine.journal {
             note(format!("The journal is not whole: {lost}."), "ringfence journal verify".into());
+        }
+        if let Some(refusal) = &self.machine.refusal {
+            note(
+                format!(
+                    "The database refuses writes now, and calls that cost money are refused with it: {refusal}."
+                ),
+                "see that the disk of the data folder has room and works, and that no other program holds the database"
+                    .into(),
+            );
         }
         if self.machine.writes_failed > 0 {
             note(
@@ -873,6 +885,7 @@ mod tests {
         let day = i64::try_from(DAY.as_micros()).unwrap();
         assert!(day > 0);
         has(|k| k.machine.journal = Some("cut".into()), "not whole", "journal verify");
+        has(|k| k.machine.refusal = Some("disk I/O error".into()), "now", "no other program");
         has(|k| k.machine.writes_failed = 2, "refused 2 writes", "disk");
         has(|k| k.machine.disk = Some((400_000_000, 1 << 40)), "only 400 MB", "free some space");
         has(|k| k.machine.certificate_ends = Some(Utc(0) + DAY), "ends on 1970-01-02", "[tls]");
