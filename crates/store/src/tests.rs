@@ -859,10 +859,10 @@ async fn nothing_is_said_to_be_stored_that_is_not() {
     let folder = Folder::open(scratch.path()).unwrap();
     let options = Options { size_max: Some(1_500 * 1024), ..options(1) };
     let store = open(&folder, options).await.unwrap();
-    fill(&store.writer).await;
-    // More than is kept.
+    // More than is kept; made before, since the writer tries again 100 ms after it was refused.
     let long = "x".repeat(8 << 10);
     let traces = (0..6_200).map(|n| trace(n % 200, &long)).collect();
+    fill(&store.writer).await;
     store.writer.write(Write { traces, ..Write::default() }).await.unwrap();
     let told = store.writer.committed();
     let retention = Retention { cdrs_before: Some(Utc(500)), traces_before: None };
